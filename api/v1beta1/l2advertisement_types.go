@@ -1,0 +1,89 @@
+package v1beta1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// L2Advertisement makes one node answer ARP (RFC 826) and NDP (RFC 4861) for
+// each address of the pools it selects.
+//
+// +genclient
+// +genclient:nonNamespaced
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:scope=Cluster,shortName=l2adv,categories=baliza
+// +kubebuilder:printcolumn:name="Pools",type=string,JSONPath=`.spec.ipAddressPools`
+// +kubebuilder:printcolumn:name="Interfaces",type=string,JSONPath=`.spec.interfaces`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type L2Advertisement struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec is what the operator wants. An empty spec announces every pool
+	// from every node on every suitable interface.
+	// +optional
+	Spec L2AdvertisementSpec `json:"spec,omitempty"`
+	// status is what Baliza sees.
+	// +optional
+	Status L2AdvertisementStatus `json:"status,omitempty"`
+}
+
+// L2AdvertisementSpec selects addresses, Services, nodes and interfaces.
+// Within a list of selectors one must match; an absent list does not restrict.
+type L2AdvertisementSpec struct {
+	// ipAddressPools are names of pools whose addresses are announced. With
+	// neither names nor selectors, all pools are.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MaxLength=253
+	IPAddressPools []string `json:"ipAddressPools,omitempty"`
+
+	// ipAddressPoolSelectors select further pools by label.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	IPAddressPoolSelectors []metav1.LabelSelector `json:"ipAddressPoolSelectors,omitempty"`
+
+	// serviceSelectors select, by label, the Services whose addresses are
+	// announced.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	ServiceSelectors []metav1.LabelSelector `json:"serviceSelectors,omitempty"`
+
+	// nodeSelectors select, by label, the nodes that may announce.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	NodeSelectors []metav1.LabelSelector `json:"nodeSelectors,omitempty"`
+
+	// interfaces on which the addresses are announced; empty means every
+	// Ethernet interface that is up. Where several advertisements select an
+	// address, their interfaces add up.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=15
+	Interfaces []string `json:"interfaces,omitempty"`
+}
+
+// L2AdvertisementStatus is what Baliza sees of an advertisement.
+type L2AdvertisementStatus struct {
+	// conditions of the advertisement: Ready.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=8
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// L2AdvertisementList is a list of L2Advertisements.
+//
+// +kubebuilder:object:root=true
+type L2AdvertisementList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []L2Advertisement `json:"items"`
+}

@@ -1,0 +1,127 @@
+package v1beta1
+
+// Names on Services. The metallb.io and metallb.universe.tf spellings of the
+// annotations are read as aliases; where both are present ours wins.
+const (
+	// LoadBalancerClass is the spec.loadBalancerClass of the Services that
+	// are always served.
+	LoadBalancerClass = "baliza.io/lb"
+
+	// AnnotationAddresses names the wanted addresses: one, or one of each
+	// family, separated by a comma.
+	AnnotationAddresses = "baliza.io/addresses"
+	// AnnotationPool names the only IPAddressPool that may serve the Service.
+	AnnotationPool = "baliza.io/pool"
+	// AnnotationSharingKey lets Services with equal keys share an address as
+	// long as their ports differ.
+	AnnotationSharingKey = "baliza.io/sharing-key"
+
+	// Finalizer keeps a deleted Service until its address has been taken
+	// back. It is the one that Kubernetes reserves for load balancers.
+	Finalizer = "service.kubernetes.io/load-balancer-cleanup"
+
+	// LabelExcludeNode takes a node out of external load balancing. The
+	// value is parsed as a boolean; an empty value counts as true.
+	LabelExcludeNode = "node.kubernetes.io/exclude-from-external-load-balancers"
+)
+
+// Condition types.
+const (
+	// ConditionReady is on every Baliza object: its spec is valid and in use.
+	ConditionReady = "Ready"
+	// ConditionAllocated is on Services: every wanted address is assigned.
+	ConditionAllocated = "baliza.io/Allocated"
+	// ConditionAnnounced is on Services: the network is told where every
+	// assigned address lives.
+	ConditionAnnounced = "baliza.io/Announced"
+)
+
+// Reason is why a condition, an event, a metric or a log line says what it
+// says. One vocabulary serves all four.
+type Reason string
+
+// Reasons of conditions on Baliza's own objects.
+const (
+	// ReasonValid says that the object is used as it stands.
+	ReasonValid Reason = "Valid"
+	// ReasonInvalidSpec says that a field cannot be understood; the rest of
+	// the configuration stays in use.
+	ReasonInvalidSpec Reason = "InvalidSpec"
+	// ReasonOverlap says that the addresses overlap those of an older pool.
+	ReasonOverlap Reason = "Overlap"
+	// ReasonDanglingReference says that a named object does not exist.
+	ReasonDanglingReference Reason = "DanglingReference"
+	// ReasonMatchesNothing says that a selector selects no object.
+	ReasonMatchesNothing Reason = "MatchesNothing"
+	// ReasonInUseOutsideSpec says that Services hold addresses that the
+	// pool's spec no longer covers.
+	ReasonInUseOutsideSpec Reason = "InUseOutsideSpec"
+	// ReasonInterfaceMissing says that a listed interface does not exist on
+	// a node that should announce on it.
+	ReasonInterfaceMissing Reason = "InterfaceMissing"
+)
+
+// Reasons of ConditionAllocated and of the allocator's refusals.
+const (
+	// ReasonAllocated says that every wanted address is assigned.
+	ReasonAllocated Reason = "Allocated"
+	// ReasonPartlyAllocated says that a PreferDualStack Service has one
+	// family and waits for the other.
+	ReasonPartlyAllocated Reason = "PartlyAllocated"
+	// ReasonNoPool says that no IPAddressPool exists or is valid.
+	ReasonNoPool Reason = "NoPool"
+	// ReasonPoolUnknown says that the named pool does not exist.
+	ReasonPoolUnknown Reason = "PoolUnknown"
+	// ReasonPoolNotAllowed says that the pool's serviceAllocation excludes
+	// the Service.
+	ReasonPoolNotAllowed Reason = "PoolNotAllowed"
+	// ReasonPoolNotAuto says that the pool has autoAssign off and was not named.
+	ReasonPoolNotAuto Reason = "PoolNotAuto"
+	// ReasonPoolExhausted says that every address of the pool is taken.
+	ReasonPoolExhausted Reason = "PoolExhausted"
+	// ReasonFamilyMissing says that the pool has no address of a wanted family.
+	ReasonFamilyMissing Reason = "FamilyMissing"
+	// ReasonNoPoolFits says that several pools were tried for several reasons.
+	ReasonNoPoolFits Reason = "NoPoolFits"
+	// ReasonAddressOutsidePools says that a named address is in no pool, or
+	// not in the named one.
+	ReasonAddressOutsidePools Reason = "AddressOutsidePools"
+	// ReasonAddressInUse says that a named address is held by another Service.
+	ReasonAddressInUse Reason = "AddressInUse"
+	// ReasonInvalidRequest says that an annotation or spec.loadBalancerIP
+	// cannot be understood, or contradicts the Service's families.
+	ReasonInvalidRequest Reason = "InvalidRequest"
+	// ReasonRequestsDisagree says that the annotation and
+	// spec.loadBalancerIP name different addresses; the annotation is used.
+	ReasonRequestsDisagree Reason = "RequestsDisagree"
+	// ReasonSharingRefused says that the address exists but may not be shared
+	// with this Service.
+	ReasonSharingRefused Reason = "SharingRefused"
+	// ReasonReleased says that the Service's address was taken back.
+	ReasonReleased Reason = "Released"
+	// ReasonWriteConflict says that something else writes this Service's
+	// load-balancer status; Baliza leaves it alone.
+	ReasonWriteConflict Reason = "WriteConflict"
+)
+
+// Reasons why a node announces an address, or does not.
+const (
+	// ReasonAnnounced says that the address is announced.
+	ReasonAnnounced Reason = "Announced"
+	// ReasonNotOwner says that another node owns the address.
+	ReasonNotOwner Reason = "NotOwner"
+	// ReasonNoAdvertisement says that no advertisement selects the address.
+	ReasonNoAdvertisement Reason = "NoAdvertisement"
+	// ReasonNoEndpoint says that the Service has no usable endpoint.
+	ReasonNoEndpoint Reason = "NoEndpoint"
+	// ReasonNoLocalEndpoint says that externalTrafficPolicy is Local and this
+	// node has no usable endpoint.
+	ReasonNoLocalEndpoint Reason = "NoLocalEndpoint"
+	// ReasonNodeExcluded says that a label, a taint or a condition takes the
+	// node out of load balancing.
+	ReasonNodeExcluded Reason = "NodeExcluded"
+	// ReasonNodeNotSelected says that no advertisement selects the node.
+	ReasonNodeNotSelected Reason = "NodeNotSelected"
+	// ReasonNoOwner says that no node is eligible.
+	ReasonNoOwner Reason = "NoOwner"
+)

@@ -1,0 +1,119 @@
+package v1beta1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// Speaker is what the speaker of the node of the same name says of itself:
+// where it can be reached, which addresses it answers for, and why it does
+// not answer for the others. Only that speaker writes it.
+//
+// +genclient
+// +genclient:nonNamespaced
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:scope=Cluster,shortName=bspk,categories=baliza
+// +kubebuilder:printcolumn:name="Held",type=integer,JSONPath=`.status.heldCount`
+// +kubebuilder:printcolumn:name="Members",type=integer,JSONPath=`.status.membersAlive`
+// +kubebuilder:printcolumn:name="Address",type=string,JSONPath=`.status.memberAddress`
+// +kubebuilder:printcolumn:name="Version",type=string,JSONPath=`.status.version`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type Speaker struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// status is what the speaker reports.
+	// +optional
+	Status SpeakerStatus `json:"status,omitempty"`
+}
+
+// SpeakerStatus is one speaker's report.
+type SpeakerStatus struct {
+	// memberAddress is where the other speakers reach this one for
+	// membership: an address and port ("192.0.2.11:7946").
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	MemberAddress string `json:"memberAddress,omitempty"`
+	// version of the speaker's program.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	Version string `json:"version,omitempty"`
+	// membersAlive is how many speakers this one sees alive, itself included.
+	// +optional
+	MembersAlive int32 `json:"membersAlive,omitempty"`
+	// heldCount is how many addresses this speaker answers for.
+	// +optional
+	HeldCount int32 `json:"heldCount"`
+
+	// held are the addresses that this speaker answers for, the first 4,096.
+	// +optional
+	// +listType=map
+	// +listMapKey=address
+	// +kubebuilder:validation:MaxItems=4096
+	Held []HeldAddress `json:"held,omitempty"`
+
+	// withheld are the addresses that this speaker does not answer for,
+	// grouped by why.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=256
+	Withheld []WithheldAddresses `json:"withheld,omitempty"`
+
+	// conditions of the speaker: Ready.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=8
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// HeldAddress is an address that a speaker answers for.
+type HeldAddress struct {
+	// address, IPv4 or IPv6.
+	// +required
+	// +kubebuilder:validation:MaxLength=45
+	Address string `json:"address"`
+	// services that have the address, as namespace/name.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MaxLength=320
+	Services []string `json:"services,omitempty"`
+	// interfaces on which the speaker answers.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MaxLength=15
+	Interfaces []string `json:"interfaces,omitempty"`
+}
+
+// WithheldAddresses are addresses that a speaker does not answer for, for one
+// reason.
+type WithheldAddresses struct {
+	// reason, in one word.
+	// +required
+	// +kubebuilder:validation:MaxLength=64
+	Reason Reason `json:"reason"`
+	// message, in a sentence. It names the owner where there is one.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message,omitempty"`
+	// count of the addresses.
+	// +required
+	Count int32 `json:"count"`
+	// addresses, the first 1,024.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=1024
+	// +kubebuilder:validation:items:MaxLength=45
+	Addresses []string `json:"addresses,omitempty"`
+}
+
+// SpeakerList is a list of Speakers.
+//
+// +kubebuilder:object:root=true
+type SpeakerList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []Speaker `json:"items"`
+}
