@@ -16,6 +16,11 @@ const (
 	// long as their ports differ.
 	AnnotationSharingKey = "baliza.io/sharing-key"
 
+	// AnnotationAllocatedPool is written by the controller: the pool that the
+	// Service's addresses came from. It outlives the pool, so that what was
+	// given stays announced when the pool is edited or deleted.
+	AnnotationAllocatedPool = "baliza.io/allocated-from-pool"
+
 	// Finalizer keeps a deleted Service until its address has been taken
 	// back. It is the one that Kubernetes reserves for load balancers.
 	Finalizer = "service.kubernetes.io/load-balancer-cleanup"

@@ -1,0 +1,113 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"math/big"
+	"net/netip"
+	"strings"
+)
+
+// Range is a run of addresses of one family, First and Last included.
+type Range struct {
+	First, Last netip.Addr
+}
+
+// Contains tells whether the address lies in the range.
+func (r Range) Contains(a netip.Addr) bool {
+	return a.BitLen() == r.First.BitLen() && r.First.Compare(a) <= 0 && a.Compare(r.Last) <= 0
+}
+
+// Overlaps tells whether the ranges have an address in common.
+func (r Range) Overlaps(o Range) bool {
+	return r.First.BitLen() == o.First.BitLen() && r.First.Compare(o.Last) <= 0 && o.First.Compare(r.Last) <= 0
+}
+
+// Size is the number of addresses, from 1 to 2^128.
+func (r Range) Size() *big.Int {
+	first, last := r.First.AsSlice(), r.Last.AsSlice()
+	size := new(big.Int).Sub(new(big.Int).SetBytes(last), new(big.Int).SetBytes(first))
+	return size.Add(size, big.NewInt(1))
+}
+
+// String writes the range as "first-last".
+func (r Range) String() string { return r.First.String() + "-" + r.Last.String() }
+
+// ParseRange reads a CIDR without host bits or "first-last". It refuses zones,
+// IPv4-mapped IPv6 addresses, mixed families and reversed ends.
+func ParseRange(text string) (Range, error) {
+	if first, last, isRange := strings.Cut(text, "-"); isRange {
+		return parseEnds(strings.TrimSpace(first), strings.TrimSpace(last))
+	}
+	prefix, err := netip.ParsePrefix(strings.TrimSpace(text))
+	if err != nil {
+		if address, addressErr := ParseAddress(strings.TrimSpace(text)); addressErr == nil {
+			return Range{}, fmt.Errorf("%q is a single address: write %s/%d", text, address, address.BitLen())
+		}
+		return Range{}, fmt.Errorf("%q is neither a CIDR (192.0.2.0/24) nor a range (192.0.2.10-192.0.2.20)", text)
+	}
+	if prefix.Addr().Is4In6() {
+		return Range{}, fmt.Errorf("%q is an IPv4-mapped IPv6 prefix: write it as IPv4", text)
+	}
+	if prefix.Masked() != prefix {
+		return Range{}, fmt.Errorf("%q has host bits set: did you mean %s?", text, prefix.Masked())
+	}
+	return Range{First: prefix.Addr(), Last: lastOf(prefix)}, nil
+}
+
+func parseEnds(first, last string) (Range, error) {
+	var r Range
+	var err error
+	if r.First, err = ParseAddress(first); err != nil {
+		return Range{}, err
+	}
+	if r.Last, err = ParseAddress(last); err != nil {
+		return Range{}, err
+	}
+	if r.First.BitLen() != r.Last.BitLen() {
+		return Range{}, fmt.Errorf("%s and %s are of different families", first, last)
+	}
+	if r.Last.Less(r.First) {
+		return Range{}, fmt.Errorf("the range is reversed: %s comes after %s", first, last)
+	}
+	return r, nil
+}
+
+// ParseAddress reads an address of either family without a zone; the
+// IPv4-mapped form of IPv6 is refused because it would name an IPv4 address
+// in a second way.
+func ParseAddress(text string) (netip.Addr, error) {
+	address, err := netip.ParseAddr(text)
+	switch {
+	case err != nil:
+		return netip.Addr{}, fmt.Errorf("%q is not an IP address", text)
+	case address.Zone() != "":
+		return netip.Addr{}, fmt.Errorf("%q has a zone, which an address for clients cannot have", text)
+	case address.Is4In6():
+		return netip.Addr{}, fmt.Errorf("%q is an IPv4-mapped IPv6 address: write it as IPv4", text)
+	}
+	return address, checkUsable(address)
+}
+
+// checkUsable refuses addresses that no client can reach as unicast.
+func checkUsable(a netip.Addr) error {
+	switch {
+	case a.IsUnspecified():
+		return errors.New("the unspecified address cannot be given to a Service")
+	case a.IsLoopback():
+		return fmt.Errorf("%s is a loopback address", a)
+	case a.IsMulticast():
+		return fmt.Errorf("%s is a multicast address", a)
+	}
+	return nil
+}
+
+// lastOf returns the highest address of a prefix.
+func lastOf(prefix netip.Prefix) netip.Addr {
+	bytes := prefix.Addr().AsSlice()
+	for bit := prefix.Bits(); bit < len(bytes)*8; bit++ {
+		bytes[bit/8] |= 0x80 >> (bit % 8)
+	}
+	last, _ := netip.AddrFromSlice(bytes)
+	return last
+}
