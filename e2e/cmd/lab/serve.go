@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// serve answers on HTTP with who it is and whom it talks to, and echoes TCP and
+// UDP. After SIGTERM it fails its readiness check and serves on for a while, as
+// a well-behaved server does.
+func serve(args []string) int {
+	flags := flag.NewFlagSet("lab serve", flag.ExitOnError)
+	web := flags.String("http", ":8080", "address of the web server")
+	tcp := flags.String("tcp", ":7000", "address of the TCP echo")
+	udp := flags.String("udp", ":7001", "address of the UDP echo")
+	linger := flags.Duration("linger", 5*time.Second, "how long to serve on after SIGTERM")
+	flags.Parse(args)
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	failed := make(chan error, 3)
+	go func() { failed <- http.ListenAndServe(*web, handler(ctx)) }()
+	go func() { failed <- echoTCP(*tcp) }()
+	go func() { failed <- echoUDP(*udp) }()
+	select {
+	case err := <-failed:
+		return fail(err)
+	case <-ctx.Done():
+		slog.Info("leaving", "linger", *linger)
+		time.Sleep(*linger)
+		return 0
+	}
+}
+
+func handler(leaving context.Context) http.Handler {
+	pod, node := os.Getenv("POD_NAME"), os.Getenv("NODE_NAME")
+	if pod == "" {
+		pod, _ = os.Hostname()
+	}
+	var unready atomic.Bool
+	mux := http.NewServeMux()
+	mux.HandleFunc("/healthz", func(w http.ResponseWriter, r *http.Request) {
+		if leaving.Err() != nil || unready.Load() {
+			http.Error(w, "leaving", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	mux.HandleFunc("POST /ready/{value}", func(w http.ResponseWriter, r *http.Request) {
+		unready.Store(r.PathValue("value") != "true")
+	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "%s %s %s\n", pod, node, r.RemoteAddr)
+	})
+	return mux
+}
+
+func echoTCP(address string) error {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return err
+	}
+	for {
+		conn, err := l.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		if err != nil {
+			continue
+		}
+		go func() {
+			defer conn.Close()
+			io.Copy(conn, conn)
+		}()
+	}
+}
+
+func echoUDP(address string) error {
+	conn, err := net.ListenPacket("udp", address)
+	if err != nil {
+		return err
+	}
+	buffer := make([]byte, 64<<10)
+	for {
+		n, from, err := conn.ReadFrom(buffer)
+		if errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		if err == nil {
+			conn.WriteTo(buffer[:n], from)
+		}
+	}
+}

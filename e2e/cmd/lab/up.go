@@ -1,0 +1,82 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/baliza-lb/baliza/e2e/lab"
+)
+
+// up starts a cluster and keeps it until it is interrupted.
+func up(args []string) int {
+	flags := flag.NewFlagSet("lab up", flag.ExitOnError)
+	var c lab.Config
+	flags.IntVar(&c.Nodes, "nodes", 3, "number of nodes")
+	flags.IntVar(&c.Clients, "clients", 1, "number of clients")
+	flags.IntVar(&c.Routers, "routers", 1, "number of routers")
+	flags.StringVar(&c.Bin, "bin", "", "folder of the programs (default $LAB_BIN, then bin above the current folder)")
+	kubeconfig := flags.String("kubeconfig", kubeconfigName, "where to write a kubeconfig for this machine's kubectl; removed at the end")
+	flags.Parse(args)
+
+	file, err := filepath.Abs(*kubeconfig)
+	if err != nil {
+		return fail(err)
+	}
+	code, inside := lab.Enter(lab.Outside{Kubeconfig: file})
+	if !inside {
+		return code
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	l, err := lab.Start(ctx, c)
+	if err != nil {
+		return fail(err)
+	}
+	defer l.Close()
+	if _, err := l.OfferHost(); err != nil {
+		return fail(err)
+	}
+	fmt.Printf("\n  export KUBECONFIG=%s\n  kubectl get nodes\n\nHosts:\n", file)
+	for _, h := range l.Hosts() {
+		fmt.Printf("  %-4s %-14s %s\n", h.Name, h.IPv4, h.IPv6)
+	}
+	fmt.Print("\nCtrl-C ends it all.\n")
+	<-ctx.Done()
+	return 0
+}
+
+// attach runs a command on a host of the lab whose kubeconfig is in the current
+// folder, or the one that KUBECONFIG names.
+func attach(args []string) int {
+	if len(args) < 2 {
+		fmt.Fprint(os.Stderr, usage)
+		return 2
+	}
+	cmd, err := lab.Attach(cmp.Or(os.Getenv("KUBECONFIG"), kubeconfigName), args[0], args[1:]...)
+	if err != nil {
+		return fail(err)
+	}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	err = cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode()
+	}
+	if err != nil {
+		return fail(err)
+	}
+	return 0
+}
+
+func fail(err error) int {
+	fmt.Fprintln(os.Stderr, "lab:", err)
+	return 1
+}

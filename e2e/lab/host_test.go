@@ -1,0 +1,124 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestNothingIsLeft starts a lab from outside, ends it the gentle and the hard
+// way, and compares the host before and after.
+func TestNothingIsLeft(t *testing.T) {
+	bin, err := filepath.Abs(BinDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, program := range []string{"lab", "kube"} {
+		if _, err := os.Stat(filepath.Join(bin, program)); err != nil {
+			t.Skipf("needs the built programs: %v", err)
+		}
+	}
+	for name, end := range map[string]syscall.Signal{"after SIGTERM": syscall.SIGTERM, "after SIGKILL": syscall.SIGKILL} {
+		t.Run(name, func(t *testing.T) { startAndEnd(t, bin, end) })
+	}
+}
+
+func startAndEnd(t *testing.T, bin string, end syscall.Signal) {
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	before := lookAround(t)
+	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+	// A name of its own tells this lab's processes from those of others.
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, "lab"), "up", "--nodes=1", "--bin="+bin, "--kubeconfig="+kubeconfig)
+	cmd.Stderr = os.Stderr
+	cmd.Env = append(os.Environ(), "LAB_BIN=")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Process.Kill()
+	go io.Copy(io.Discard, out)
+	err = WaitFor(ctx, "the kubeconfig", func() (bool, error) {
+		info, err := os.Stat(kubeconfig)
+		return err == nil && info.Size() > 0, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	family := descendants(cmd.Process.Pid)
+	if len(family) < 6 {
+		t.Fatalf("the lab has only %d processes", len(family))
+	}
+	nodes, err := exec.CommandContext(ctx, filepath.Join(bin, "kube"), "kubectl", "--kubeconfig="+kubeconfig, "get", "nodes").CombinedOutput()
+	if err != nil || !strings.Contains(string(nodes), "n1") {
+		t.Errorf("kubectl on the host: %v\n%s", err, nodes)
+	}
+	cmd.Process.Signal(end)
+	cmd.Wait()
+	err = WaitFor(ctx, "its processes to be gone", func() (bool, error) {
+		return !slices.ContainsFunc(family, func(pid string) bool {
+			_, err := os.Stat("/proc/" + pid)
+			return !errors.Is(err, os.ErrNotExist)
+		}), nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if after := lookAround(t); after != before {
+		t.Errorf("the host has changed:\nbefore %s\nafter  %s", before, after)
+	}
+	if _, err := os.Stat(kubeconfig); end != syscall.SIGKILL && err == nil {
+		t.Error("the kubeconfig is still there")
+	}
+}
+
+// lookAround lists what a lab could leave behind.
+func lookAround(t *testing.T) string {
+	t.Helper()
+	var found []string
+	links, err := net.Interfaces()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range links {
+		found = append(found, "link "+l.Name)
+	}
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(mounts)) {
+		found = append(found, "mount "+strings.Fields(line)[1])
+	}
+	for _, pattern := range []string{"/run/netns/*", runDir, "/image*", "/tmp/kube*"} {
+		files, _ := filepath.Glob(pattern)
+		found = append(found, files...)
+	}
+	slices.Sort(found)
+	return strings.Join(found, "\n")
+}
+
+// descendants of a process, by their numbers in /proc.
+func descendants(root int) []string {
+	children, _ := filepath.Glob("/proc/" + itoa(root) + "/task/*/children")
+	var all []string
+	for _, file := range children {
+		data, _ := os.ReadFile(file)
+		for _, pid := range strings.Fields(string(data)) {
+			all = append(append(all, pid), descendants(atoi(pid))...)
+		}
+	}
+	return all
+}

@@ -1,0 +1,316 @@
+package lab
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+)
+
+// Config says what to build. The zero value of a field stands for its default.
+type Config struct {
+	// Nodes is the number of nodes, 1 to 89; default 3.
+	Nodes int
+	// Clients is the number of clients, 1 to 99; default 1.
+	Clients int
+	// Routers is the number of routers, 1 to 4; default 1.
+	Routers int
+	// Bin is the folder with the programs (kube, lab, controller, speaker);
+	// default as [BinDir] finds it.
+	Bin string
+	// Images are the container images by name, without registry tag or digest.
+	// lab/web, the lab's own server, is always there.
+	Images map[string]Image
+	// MulticastSnooping lets the switch forward multicast only where it was
+	// joined.
+	MulticastSnooping bool
+	// APIServerArgs and ControllerManagerArgs are appended to the lab's own.
+	APIServerArgs, ControllerManagerArgs []string
+	// Runner starts what plays the kubelet of each node; default is the lab's
+	// own agent.
+	Runner func(*Lab, Node) (PodRunner, error)
+	// Log receives what the lab does; default: standard error, from Info up.
+	Log *slog.Logger
+}
+
+// Image is a program that stands for a container image.
+type Image struct {
+	// Path of the program on this machine; relative to Config.Bin unless absolute.
+	Path string
+	// Args come before the container's own arguments.
+	Args []string
+	// User is the user and group number the program runs as unless the pod says
+	// otherwise; 0 is root.
+	User int
+}
+
+// Node is one node of the cluster.
+type Node struct {
+	Host
+	// Index counts from 1.
+	Index        int
+	Pods4, Pods6 netip.Prefix
+}
+
+// PodRunner plays the kubelet of one node.
+type PodRunner interface {
+	// Run registers the node, keeps it alive and runs the pods bound to it until
+	// ctx ends.
+	Run(ctx context.Context) error
+	// Freeze and Thaw stop and resume the runner itself, not its pods.
+	Freeze()
+	Thaw()
+}
+
+// Lab is a running cluster.
+type Lab struct {
+	// Admin talks to the API server as a cluster administrator.
+	Admin *rest.Config
+	// Client is a client set on Admin.
+	Client kubernetes.Interface
+
+	config   Config
+	log      *slog.Logger
+	net      *network
+	procs    *processes
+	ca       *authority
+	admin    credential
+	runners  map[string]PodRunner
+	captures atomic.Int64
+	stop     context.CancelFunc
+	done     sync.WaitGroup
+}
+
+// Start builds the network, starts the control plane and the nodes, and returns
+// when every node is Ready. It must run inside (see [Enter]), once at a time.
+func Start(ctx context.Context, c Config) (*Lab, error) {
+	c, err := c.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	l := &Lab{config: c, log: c.Log, runners: map[string]PodRunner{}}
+	began := time.Now()
+	if err := l.start(ctx); err != nil {
+		err = errors.Join(err, l.DumpLogs(os.Getenv("LAB_ARTIFACTS")))
+		l.Close()
+		return nil, err
+	}
+	l.log.Info("the lab is up", "nodes", c.Nodes, "took", time.Since(began).Round(time.Millisecond))
+	return l, nil
+}
+
+func (c Config) withDefaults() (Config, error) {
+	if os.Getenv(stageVariable) != stageInside {
+		return c, errors.New("the lab must be started inside its namespaces: call lab.Main or lab.Enter first")
+	}
+	if _, err := os.Stat(filepath.Join(runDir, "pki")); err == nil {
+		return c, errors.New("a lab is already running in this process: close it first")
+	}
+	c.Nodes, c.Clients, c.Routers = cmp.Or(c.Nodes, 3), cmp.Or(c.Clients, 1), cmp.Or(c.Routers, 1)
+	if c.Nodes > 89 || c.Clients > 99 || c.Routers > 4 {
+		return c, fmt.Errorf("the LAN has room for 89 nodes, 99 clients and 4 routers, not %d, %d and %d", c.Nodes, c.Clients, c.Routers)
+	}
+	if c.Bin == "" {
+		c.Bin = BinDir()
+	}
+	bin, err := filepath.Abs(c.Bin)
+	if err != nil {
+		return c, fmt.Errorf("program folder %s: %w", c.Bin, err)
+	}
+	c.Bin = bin
+	for _, program := range []string{"kube", "lab"} {
+		if _, err := os.Stat(filepath.Join(c.Bin, program)); err != nil {
+			return c, fmt.Errorf("the program %s is missing (%w): build it, or set LAB_BIN to the folder it is in", program, err)
+		}
+	}
+	images := map[string]Image{"lab/web": {Path: "lab", Args: []string{"serve"}}}
+	for name, image := range c.Images {
+		images[name] = image
+	}
+	c.Images = images
+	if c.Runner == nil {
+		c.Runner = newAgent
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	}
+	return c, nil
+}
+
+// BinDir is the folder of the programs: $LAB_BIN, or bin in the nearest folder
+// above the current one that has one with kube in it.
+func BinDir() string {
+	if dir := os.Getenv("LAB_BIN"); dir != "" {
+		return dir
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		return "bin"
+	}
+	for ; dir != "/"; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "bin", "kube")); err == nil {
+			return filepath.Join(dir, "bin")
+		}
+	}
+	return "bin"
+}
+
+func (l *Lab) start(ctx context.Context) error {
+	if err := l.prepare(); err != nil {
+		return err
+	}
+	began := time.Now()
+	var err error
+	if l.net, err = buildNetwork(l.config); err != nil {
+		return err
+	}
+	l.log.Info("the network is up", "took", time.Since(began).Round(time.Millisecond))
+	if err := l.startControlPlane(ctx); err != nil {
+		return err
+	}
+	l.log.Info("the API server is ready", "took", time.Since(began).Round(time.Millisecond))
+	running, stop := context.WithCancel(context.Background())
+	l.stop = stop
+	for i := range l.config.Nodes {
+		if err := l.startNode(running, i+1); err != nil {
+			return err
+		}
+	}
+	return l.waitNodes(ctx)
+}
+
+// prepare fills the private directory.
+func (l *Lab) prepare() error {
+	for _, dir := range []string{"home", "tmp", "images", "pki"} {
+		if err := os.MkdirAll(l.path(dir), 0o755); err != nil {
+			return fmt.Errorf("private directory: %w", err)
+		}
+	}
+	if err := os.Chmod(l.path("tmp"), 0o1777); err != nil {
+		return fmt.Errorf("private directory: %w", err)
+	}
+	if err := linkUp("lo"); err != nil {
+		return err
+	}
+	var err error
+	if l.procs, err = newProcesses(l.path("logs")); err != nil {
+		return err
+	}
+	l.ca, err = newAuthority(time.Now())
+	return err
+}
+
+func (l *Lab) path(parts ...string) string {
+	return filepath.Join(append([]string{runDir}, parts...)...)
+}
+
+func (l *Lab) kube() string { return filepath.Join(l.config.Bin, "kube") }
+
+// environment is what the lab's own programs see.
+func (l *Lab) environment() []string {
+	return []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"HOME=" + l.path("home"), "TMPDIR=" + l.path("tmp"), "KUBECONFIG=" + l.path("pki", "admin.kubeconfig")}
+}
+
+// startNode starts kube-proxy and the pod runner of a node.
+func (l *Lab) startNode(ctx context.Context, index int) error {
+	node := Node{Host: l.net.hosts[fmt.Sprintf("n%d", index)], Index: index}
+	node.Pods4, node.Pods6 = podRanges(index)
+	runner, err := l.config.Runner(l, node)
+	if err != nil {
+		return fmt.Errorf("node %s: %w", node.Name, err)
+	}
+	l.runners[node.Name] = runner
+	l.done.Go(func() {
+		if err := runner.Run(ctx); err != nil && ctx.Err() == nil {
+			l.log.Error("the node agent ended", "node", node.Name, "error", err)
+		}
+	})
+	kubeconfig, _, err := l.writeKubeconfig(node.Name+"-proxy", "system:kube-proxy")
+	if err != nil {
+		return fmt.Errorf("node %s: %w", node.Name, err)
+	}
+	file := node.Name + "-proxy.yaml"
+	if err := writeFiles(l.path("pki"), map[string][]byte{file: []byte(proxyConfig(node.Name, kubeconfig))}); err != nil {
+		return fmt.Errorf("node %s: %w", node.Name, err)
+	}
+	_, err = l.procs.start(start{
+		name: node.Name + "/kube-proxy", host: node.Name,
+		argv: []string{l.kube(), "kube-proxy", "--config=" + l.path("pki", file)}, env: l.environment(),
+	})
+	return err
+}
+
+// Close ends everything. The namespaces themselves end with the process.
+func (l *Lab) Close() {
+	if l.stop != nil {
+		l.stop()
+	}
+	if l.procs != nil {
+		for _, p := range l.procs.list("") {
+			p.signal(unix.SIGCONT)
+		}
+		l.procs.killAll()
+	}
+	l.done.Wait()
+	if l.net != nil {
+		for name := range l.net.hosts {
+			deleteNetns(name)
+		}
+		deleteNetns(switchName)
+	}
+	os.RemoveAll(runDir)
+}
+
+// OfferHost lets programs on the host use the API server through the outer
+// process: it forwards the outer listener and hands out a kubeconfig. It returns
+// the address on the host.
+func (l *Lab) OfferHost() (string, error) {
+	listener, err := hostListener()
+	if err != nil {
+		return "", err
+	}
+	v4, _ := lanAddresses(1)
+	target := netip.AddrPortFrom(v4, apiPort).String()
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go forward(conn, target)
+		}
+	}()
+	data, err := l.kubeconfig("https://"+listener.Addr().String(), l.admin)
+	if err != nil {
+		return "", fmt.Errorf("kubeconfig for the host: %w", err)
+	}
+	return listener.Addr().String(), offerKubeconfig(data)
+}
+
+func forward(from net.Conn, target string) {
+	defer from.Close()
+	to, err := dialIn(controlPlaneName)(context.Background(), "tcp", target)
+	if err != nil {
+		return
+	}
+	defer to.Close()
+	go func() {
+		io.Copy(to, from)
+		to.(*net.TCPConn).CloseWrite()
+	}()
+	io.Copy(from, to)
+}

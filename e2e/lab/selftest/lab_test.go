@@ -1,0 +1,415 @@
+// Package selftest shows that the lab itself is a Kubernetes cluster, and one
+// that can be hurt, before anything else is proved on it.
+package selftest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/baliza-lb/baliza/e2e/lab"
+)
+
+func TestMain(m *testing.M) { os.Exit(lab.Main(m)) }
+
+const webManifest = `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 3
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      topologySpreadConstraints:
+      - {maxSkew: 1, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: DoNotSchedule, labelSelector: {matchLabels: {app: web}}}
+      containers:
+      - name: web
+        image: lab/web:latest
+        ports: [{name: http, containerPort: 8080}]
+        env:
+        - {name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
+        - {name: NODE_NAME, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}
+        readinessProbe: {httpGet: {path: /healthz, port: http}, periodSeconds: 1}
+        volumeMounts: [{name: key, mountPath: /etc/key, readOnly: true}]
+        securityContext:
+          runAsUser: 65532
+          allowPrivilegeEscalation: false
+          readOnlyRootFilesystem: true
+          capabilities: {drop: [ALL]}
+      volumes: [{name: key, secret: {secretName: key}}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec:
+  type: NodePort
+  ipFamilyPolicy: RequireDualStack
+  selector: {app: web}
+  ports: [{name: http, port: 80, targetPort: http, nodePort: 30080}]
+`
+
+// TestLab shows that the lab is a Kubernetes cluster that can be hurt.
+func TestLab(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	// Nodes are given up after 10 s, not 50, to keep the test short.
+	l, err := lab.Start(ctx, lab.Config{Nodes: 3, ControllerManagerArgs: []string{"--node-monitor-grace-period=10s"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.Close)
+	if _, err := lab.Start(ctx, lab.Config{}); err == nil || !strings.Contains(err.Error(), "already running") {
+		t.Errorf("a second lab at the same time: %v", err)
+	}
+	l.DumpOnFailure(t)
+
+	must(t, l.Apply(ctx, webManifest))
+	t.Run("a pod waits for the secret that it mounts", func(t *testing.T) { waitsForSecret(ctx, t, l) })
+	t.Run("the three pods are spread and become ready", func(t *testing.T) { rollout(ctx, t, l) })
+	t.Run("the Service answers at its cluster address and node port in both families", func(t *testing.T) { reach(ctx, t, l) })
+	t.Run("a pod echoes TCP and UDP", func(t *testing.T) { echo(ctx, t, l) })
+	t.Run("a container has the privileges that it asked for", func(t *testing.T) { leastPrivilege(ctx, t, l) })
+	t.Run("a container that dies is started again", func(t *testing.T) { restart(ctx, t, l) })
+	t.Run("a DaemonSet in the hosts' network talks to the API server with its token", func(t *testing.T) { daemons(ctx, t, l) })
+	t.Run("traffic goes on while the API server is down", func(t *testing.T) { withoutAPI(ctx, t, l) })
+	t.Run("a capture shows ARP", func(t *testing.T) { capture(ctx, t, l) })
+	t.Run("FRR and BIRD run as routers", func(t *testing.T) { routers(ctx, t, l) })
+	t.Run("a frozen node's pod stops answering and comes back", func(t *testing.T) { freeze(ctx, t, l) })
+	t.Run("a silently cut node is lost with its carrier up", func(t *testing.T) { silence(ctx, t, l) })
+	t.Run("a cut node becomes NotReady and Ready again when healed", func(t *testing.T) { cut(ctx, t, l) })
+	t.Run("deleting the Deployment ends its processes", func(t *testing.T) { remove(ctx, t, l) })
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func waitsForSecret(ctx context.Context, t *testing.T, l *lab.Lab) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	must(t, lab.WaitFor(ctx, "a pod to miss its secret", func() (bool, error) {
+		out, err := l.Kubectl(ctx, "get", "pods", "-o", "jsonpath={.items[*].status.containerStatuses[0].state.waiting.message}")
+		return strings.Contains(out, `"key" not found`), err
+	}))
+	_, err := l.Kubectl(ctx, "create", "secret", "generic", "key", "--from-literal=key=value")
+	must(t, err)
+}
+
+func rollout(ctx context.Context, t *testing.T, l *lab.Lab) {
+	_, err := l.Kubectl(ctx, "rollout", "status", "deployment/web", "--timeout=30s")
+	must(t, err)
+	out, err := l.Kubectl(ctx, "get", "pods", "-l", "app=web", "-o", "jsonpath={.items[*].spec.nodeName}")
+	must(t, err)
+	for _, node := range []string{"n1", "n2", "n3"} {
+		if !strings.Contains(out, node) {
+			t.Errorf("no pod on %s: %s", node, out)
+		}
+	}
+}
+
+func reach(ctx context.Context, t *testing.T, l *lab.Lab) {
+	out, err := l.Kubectl(ctx, "get", "service", "web", "-o", "jsonpath={.spec.clusterIPs[*]}")
+	must(t, err)
+	clusterIPs := strings.Fields(out)
+	if len(clusterIPs) != 2 {
+		t.Fatalf("cluster addresses: %v", clusterIPs)
+	}
+	_, err = l.Exec(ctx, "c1", "ip", "route", "add", clusterIPs[0], "via", "192.0.2.12")
+	must(t, err)
+	_, err = l.Exec(ctx, "c1", "ip", "-6", "route", "add", clusterIPs[1], "via", "2001:db8:1::12")
+	must(t, err)
+	for _, url := range []string{
+		"http://192.0.2.11:30080/", "http://[2001:db8:1::11]:30080/",
+		"http://" + clusterIPs[0] + "/", "http://[" + clusterIPs[1] + "]/",
+	} {
+		must(t, lab.WaitFor(ctx, url, func() (bool, error) {
+			out, err := l.Exec(ctx, "c1", "curl", "-gsS", "--max-time", "2", url)
+			if err == nil {
+				t.Logf("%s: %s", url, strings.TrimSpace(out))
+			}
+			return strings.HasPrefix(out, "web-"), nil
+		}))
+	}
+}
+
+func echo(ctx context.Context, t *testing.T, l *lab.Lab) {
+	for network, port := range map[string]uint16{"tcp": 7000, "udp": 7001} {
+		address := netip.AddrPortFrom(podAddress(ctx, t, l, "n1").Addr(), port)
+		conn, err := l.Dialer("c1")(ctx, network, address.String())
+		must(t, err)
+		defer conn.Close()
+		must(t, conn.SetDeadline(time.Now().Add(2*time.Second)))
+		_, err = conn.Write([]byte("echo"))
+		must(t, err)
+		answer := make([]byte, 4)
+		if _, err := io.ReadFull(conn, answer); err != nil || string(answer) != "echo" {
+			t.Errorf("%s %s answered %q, %v", network, address, answer, err)
+		}
+	}
+}
+
+func leastPrivilege(ctx context.Context, t *testing.T, l *lab.Lab) {
+	p := container(t, l, "n1")
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID))
+	must(t, err)
+	for _, want := range []string{"CapBnd:\t0000000000000000", "NoNewPrivs:\t1"} {
+		if !strings.Contains(string(status), want) {
+			t.Errorf("no %q in\n%s", want, status)
+		}
+	}
+	if uid, _ := os.ReadFile("/proc/self/uid_map"); strings.Fields(string(uid))[2] != "1" && !strings.Contains(string(status), "Uid:\t65532") {
+		t.Errorf("it does not run as user 65532:\n%s", status)
+	}
+	mounts, err := os.ReadFile(fmt.Sprintf("/proc/%d/mounts", p.PID))
+	must(t, err)
+	for _, want := range []string{" / tmpfs ro", " /etc/key tmpfs ro", " /run/secrets/kubernetes.io/serviceaccount tmpfs ro"} {
+		if !strings.Contains(string(mounts), want) {
+			t.Errorf("no %q in\n%s", want, mounts)
+		}
+	}
+}
+
+func container(t *testing.T, l *lab.Lab, node string) *lab.Process {
+	t.Helper()
+	for _, p := range l.Processes(node) {
+		if strings.HasPrefix(p.Name, node+"/default/web-") {
+			return p
+		}
+	}
+	t.Fatalf("no web container on %s", node)
+	return nil
+}
+
+func restart(ctx context.Context, t *testing.T, l *lab.Lab) {
+	p := container(t, l, "n1")
+	must(t, l.Stop(ctx, p.Name, unix.SIGKILL))
+	pod := strings.Split(p.Name, "/")[2]
+	must(t, lab.WaitFor(ctx, "the restart", func() (bool, error) {
+		out, err := l.Kubectl(ctx, "get", "pod", pod, "-o", "jsonpath={.status.containerStatuses[0].restartCount}{.status.containerStatuses[0].ready}")
+		return out == "1true", err
+	}))
+}
+
+const daemonManifest = `
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: daemon}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: daemon}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view}
+subjects: [{kind: ServiceAccount, name: daemon, namespace: default}]
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: daemon}
+spec:
+  selector: {matchLabels: {app: daemon}}
+  template:
+    metadata: {labels: {app: daemon}}
+    spec:
+      hostNetwork: true
+      serviceAccountName: daemon
+      terminationGracePeriodSeconds: 1
+      containers:
+      - name: daemon
+        image: lab/web
+        args: ["--http=:9090", "--linger=1m"]
+        livenessProbe: {httpGet: {path: /healthz, port: 9090}}
+        readinessProbe: {exec: {command: [cat, /proc/self/status]}, periodSeconds: 1}
+        securityContext:
+          allowPrivilegeEscalation: false
+          readOnlyRootFilesystem: true
+          capabilities: {drop: [ALL], add: [NET_RAW]}
+`
+
+func daemons(ctx context.Context, t *testing.T, l *lab.Lab) {
+	must(t, l.Apply(ctx, daemonManifest))
+	_, err := l.Kubectl(ctx, "rollout", "status", "daemonset/daemon", "--timeout=30s")
+	must(t, err)
+	must(t, lab.WaitFor(ctx, "n3's name at n3's address", func() (bool, error) {
+		out, _ := l.Exec(ctx, "c1", "curl", "-sS", "--max-time", "2", "http://192.0.2.13:9090/")
+		return strings.HasPrefix(out, "n3 "), ctx.Err()
+	}))
+	for _, p := range l.Processes("n3") {
+		if !strings.HasPrefix(p.Name, "n3/default/daemon-") {
+			continue
+		}
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID))
+		must(t, err)
+		if !strings.Contains(string(status), "CapEff:\t0000000000002000") {
+			t.Errorf("it has other capabilities than NET_RAW:\n%s", status)
+		}
+		out, err := l.ExecIn(ctx, p.Name, "sh", "-c", `cd /var/run/secrets/kubernetes.io/serviceaccount && ls -la >&2 &&
+			curl -sS --max-time 5 --cacert ca.crt -H "Authorization: Bearer $(cat token)" \
+			https://198.19.0.1/api/v1/namespaces/$(cat namespace)/services/web`)
+		must(t, err)
+		if !strings.Contains(out, `"clusterIPs"`) {
+			t.Errorf("the API server answered %s", out)
+		}
+		must(t, l.Signal(p.Name, unix.SIGTERM)) // it says good-bye in its log
+		must(t, lab.WaitFor(ctx, "kubectl logs", func() (bool, error) {
+			out, err := l.Kubectl(ctx, "logs", strings.Split(p.Name, "/")[2])
+			return strings.Contains(out, "leaving"), err
+		}))
+	}
+	_, err = l.Kubectl(ctx, "delete", "daemonset", "daemon", "--cascade=foreground", "--timeout=20s")
+	must(t, err)
+}
+
+func withoutAPI(ctx context.Context, t *testing.T, l *lab.Lab) {
+	must(t, l.Stop(ctx, "kube-apiserver", unix.SIGKILL))
+	out, err := l.Exec(ctx, "c1", "curl", "-sS", "--max-time", "2", "http://192.0.2.11:30080/")
+	must(t, err)
+	t.Log(out)
+	must(t, l.StartAgain("kube-apiserver"))
+	must(t, l.WaitReady(ctx))
+}
+
+func capture(ctx context.Context, t *testing.T, l *lab.Lab) {
+	c, err := l.Capture(ctx, "n1", "arp")
+	must(t, err)
+	_, err = l.Exec(ctx, "c1", "arping", "-c", "1", "-w", "2", "192.0.2.11")
+	must(t, err)
+	packets := c.Stop()
+	n1, err := l.Host("n1")
+	must(t, err)
+	for _, p := range packets {
+		if strings.Contains(p.Text, "192.0.2.11 is-at "+n1.MAC.String()) && time.Since(p.Time) < time.Minute {
+			return
+		}
+	}
+	t.Errorf("no ARP reply of n1 in %v", packets)
+}
+
+// routers lets FRR on the router and BIRD on a client exchange a route.
+func routers(ctx context.Context, t *testing.T, l *lab.Lab) {
+	dir, err := l.Dir("routers")
+	must(t, err)
+	must(t, os.WriteFile(dir+"/frr.conf", []byte(`
+router bgp 64512
+ no bgp ebgp-requires-policy
+ neighbor 192.0.2.100 remote-as 64513
+`), 0o644))
+	must(t, os.WriteFile(dir+"/bird.conf", []byte(`
+router id 192.0.2.100;
+protocol device {}
+protocol static { ipv4; route 203.0.113.0/24 blackhole; }
+protocol bgp r1 { local 192.0.2.100 as 64513; neighbor 192.0.2.254 as 64512; connect retry time 1; ipv4 { export all; import none; }; }
+`), 0o644))
+	user := []string{"-u", "root", "-g", "root"}
+	for _, program := range []string{"zebra", "bgpd"} {
+		argv := append([]string{"/usr/lib/frr/" + program, "-f", dir + "/frr.conf", "-i", dir + "/" + program + ".pid",
+			"-z", dir + "/zserv.api", "--vty_socket", dir, "--log", "stdout"}, user...)
+		_, err := l.Run("r1", "r1/"+program, argv...)
+		must(t, err)
+	}
+	_, err = l.Run("c1", "c1/bird", "bird", "-f", "-c", dir+"/bird.conf", "-s", dir+"/bird.ctl", "-P", dir+"/bird.pid")
+	must(t, err)
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	must(t, lab.WaitFor(ctx, "the route", func() (bool, error) {
+		out, err := l.Exec(ctx, "r1", "ip", "route", "show", "203.0.113.0/24")
+		return strings.Contains(out, "via 192.0.2.100"), err
+	}))
+	for _, name := range []string{"r1/zebra", "r1/bgpd", "c1/bird"} {
+		must(t, l.Stop(ctx, name, unix.SIGTERM))
+	}
+}
+
+func freeze(ctx context.Context, t *testing.T, l *lab.Lab) {
+	address := podAddress(ctx, t, l, "n2")
+	p := l.Probe(ctx, "c1", address, 20*time.Millisecond)
+	time.Sleep(300 * time.Millisecond)
+	must(t, l.Freeze("n2"))
+	time.Sleep(1500 * time.Millisecond)
+	must(t, l.Thaw("n2"))
+	time.Sleep(500 * time.Millisecond)
+	checkOutage(t, p.Stop(), 1300*time.Millisecond, 2*time.Second)
+}
+
+func silence(ctx context.Context, t *testing.T, l *lab.Lab) {
+	address := podAddress(ctx, t, l, "n3")
+	p := l.Probe(ctx, "c1", address, 20*time.Millisecond)
+	time.Sleep(300 * time.Millisecond)
+	must(t, l.CutSilently("n3"))
+	time.Sleep(500 * time.Millisecond)
+	if link, err := l.Exec(ctx, "n3", "ip", "link", "show", "eth0"); err != nil || !strings.Contains(link, "LOWER_UP") {
+		t.Errorf("carrier of n3: %s %v", link, err)
+	}
+	must(t, l.Heal("n3"))
+	time.Sleep(time.Second)
+	checkOutage(t, p.Stop(), 400*time.Millisecond, 1500*time.Millisecond)
+}
+
+func cut(ctx context.Context, t *testing.T, l *lab.Lab) {
+	must(t, l.Cut("n2"))
+	if link, err := l.Exec(ctx, "n2", "ip", "link", "show", "eth0"); err != nil || !strings.Contains(link, "NO-CARRIER") {
+		t.Errorf("carrier of n2: %s %v", link, err)
+	}
+	began := time.Now()
+	must(t, waitNode(ctx, l, "n2", false))
+	t.Logf("NotReady after %s", time.Since(began).Round(time.Millisecond))
+	began = time.Now()
+	must(t, l.Heal("n2"))
+	must(t, waitNode(ctx, l, "n2", true))
+	t.Logf("Ready after %s", time.Since(began).Round(time.Millisecond))
+	_, err := l.Kubectl(ctx, "wait", "pod", "-l", "app=web", "--for=condition=Ready", "--timeout=30s")
+	must(t, err)
+}
+
+func waitNode(ctx context.Context, l *lab.Lab, node string, ready bool) error {
+	return lab.WaitFor(ctx, fmt.Sprintf("node %s to be ready=%t", node, ready), func() (bool, error) {
+		is, err := l.NodeReady(ctx, node)
+		return is == ready, err
+	})
+}
+
+func podAddress(ctx context.Context, t *testing.T, l *lab.Lab, node string) netip.AddrPort {
+	t.Helper()
+	out, err := l.Kubectl(ctx, "get", "pods", "-l", "app=web", "--field-selector", "spec.nodeName="+node, "-o", "jsonpath={.items[0].status.podIP}")
+	must(t, err)
+	address, err := netip.ParseAddr(out)
+	must(t, err)
+	return netip.AddrPortFrom(address, 8080)
+}
+
+func checkOutage(t *testing.T, r lab.Report, least, most time.Duration) {
+	t.Helper()
+	t.Log(r)
+	if r.Outage < least || r.Outage > most {
+		t.Errorf("an outage of %s, expected %s to %s", r.Outage, least, most)
+	}
+}
+
+func remove(ctx context.Context, t *testing.T, l *lab.Lab) {
+	_, err := l.Kubectl(ctx, "delete", "deployment", "web", "--cascade=foreground", "--timeout=40s")
+	must(t, err)
+	for _, p := range l.Processes("") {
+		if strings.Contains(p.Name, "/default/") {
+			t.Errorf("%s still runs", p.Name)
+		}
+	}
+}
+
+// TestLabAgain shows that one process can have one lab after the other.
+func TestLabAgain(t *testing.T) {
+	for range 2 {
+		l, err := lab.Start(t.Context(), lab.Config{Nodes: 1})
+		must(t, err)
+		l.Close()
+	}
+}
