@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"math/big"
 	"net/netip"
@@ -52,7 +51,7 @@ func ParseRange(text string) (Range, error) {
 	if prefix.Masked() != prefix {
 		return Range{}, fmt.Errorf("%q has host bits set: did you mean %s?", text, prefix.Masked())
 	}
-	return Range{First: prefix.Addr(), Last: lastOf(prefix)}, nil
+	return checked(Range{First: prefix.Addr(), Last: lastOf(prefix)})
 }
 
 func parseEnds(first, last string) (Range, error) {
@@ -70,6 +69,13 @@ func parseEnds(first, last string) (Range, error) {
 	if r.Last.Less(r.First) {
 		return Range{}, fmt.Errorf("the range is reversed: %s comes after %s", first, last)
 	}
+	return checked(r)
+}
+
+func checked(r Range) (Range, error) {
+	if err := checkRange(r); err != nil {
+		return Range{}, err
+	}
 	return r, nil
 }
 
@@ -86,18 +92,39 @@ func ParseAddress(text string) (netip.Addr, error) {
 	case address.Is4In6():
 		return netip.Addr{}, fmt.Errorf("%q is an IPv4-mapped IPv6 address: write it as IPv4", text)
 	}
-	return address, checkUsable(address)
+	if address.IsUnspecified() || address.IsLoopback() || address.IsMulticast() || address == broadcast() {
+		return netip.Addr{}, checkRange(Range{address, address})
+	}
+	return address, nil
 }
 
-// checkUsable refuses addresses that no client can reach as unicast.
-func checkUsable(a netip.Addr) error {
-	switch {
-	case a.IsUnspecified():
-		return errors.New("the unspecified address cannot be given to a Service")
-	case a.IsLoopback():
-		return fmt.Errorf("%s is a loopback address", a)
-	case a.IsMulticast():
-		return fmt.Errorf("%s is a multicast address", a)
+func broadcast() netip.Addr { return netip.AddrFrom4([4]byte{255, 255, 255, 255}) }
+
+// unusable are the ranges of which no client can reach an address as unicast.
+func unusable() []struct{ prefix, what string } {
+	return []struct{ prefix, what string }{
+		{"0.0.0.0/32", "the unspecified address"},
+		{"127.0.0.0/8", "loopback addresses"},
+		{"224.0.0.0/4", "multicast addresses"},
+		{"255.255.255.255/32", "the broadcast address"},
+		{"::/128", "the unspecified address"},
+		{"::1/128", "the loopback address"},
+		{"::ffff:0:0/96", "IPv4-mapped addresses"},
+		{"ff00::/8", "multicast addresses"},
+	}
+}
+
+// checkRange refuses a range that has unusable addresses.
+func checkRange(r Range) error {
+	for _, u := range unusable() {
+		prefix := netip.MustParsePrefix(u.prefix)
+		if !r.Overlaps(Range{prefix.Addr(), lastOf(prefix)}) {
+			continue
+		}
+		if r.First == r.Last {
+			return fmt.Errorf("%s cannot be given to a Service: %s (%s)", r.First, u.what, u.prefix)
+		}
+		return fmt.Errorf("%s cannot be given to Services: it has %s (%s)", r, u.what, u.prefix)
 	}
 	return nil
 }

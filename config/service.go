@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -48,6 +49,15 @@ var annotationAliases = map[string][]string{
 	v1beta1.AnnotationAddresses:  {v1beta1.AnnotationAddresses, "metallb.io/loadBalancerIPs", "metallb.universe.tf/loadBalancerIPs"},
 	v1beta1.AnnotationPool:       {v1beta1.AnnotationPool, "metallb.io/address-pool", "metallb.universe.tf/address-pool"},
 	v1beta1.AnnotationSharingKey: {v1beta1.AnnotationSharingKey, "metallb.io/allow-shared-ip", "metallb.universe.tf/allow-shared-ip"},
+	v1beta1.AnnotationAllocatedPool: {
+		v1beta1.AnnotationAllocatedPool, "metallb.io/ip-allocated-from-pool", "metallb.universe.tf/ip-allocated-from-pool",
+	},
+}
+
+// ServiceAnnotations are all annotations of Services that mean something to
+// Baliza, aliases included; the others need not be kept in memory.
+func ServiceAnnotations() []string {
+	return slices.Sorted(slices.Values(slices.Concat(slices.Collect(maps.Values(annotationAliases))...)))
 }
 
 // Annotation returns the value of one of our annotations on a Service, or of
@@ -98,7 +108,8 @@ func ParseService(svc *corev1.Service) (Request, []Problem) {
 	}
 	r.Pool, _ = Annotation(svc, v1beta1.AnnotationPool)
 	r.SharingKey, _ = Annotation(svc, v1beta1.AnnotationSharingKey)
-	return r, r.parseAddresses(svc)
+	problems := r.parseAddresses(svc)
+	return r, problems
 }
 
 // familiesOf infers the families of a Service that does not state them from

@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
-# Generates what is derived from the API types: deep copies, the client, the
-# CRDs. Run through "make generate"; "make verify-generated" fails on drift.
+# Generates what is derived: from the API types the deep copies, the client and
+# the CRDs, from the Helm chart install.yaml. Run through "make generate", which
+# builds helm; "make verify-generated" fails on drift.
+#
+# BIN is where the generators are built and found: bin/ unless it is set.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-bin=$PWD/bin
-go -C tools build -o "$bin/" \
+bin=${BIN:-$PWD/bin}
+go -C tools build -buildvcs=false -o "$bin/" \
 	sigs.k8s.io/controller-tools/cmd/controller-gen \
 	k8s.io/code-generator/cmd/{client,lister,informer,applyconfiguration}-gen
 
@@ -12,11 +15,13 @@ module=github.com/baliza-lb/baliza
 types=$module/api/v1beta1
 out=api/client
 header=hack/boilerplate.go.txt
+chart=deploy/helm/baliza
 
+# A kind that is gone leaves no CRD behind.
+rm -rf $out $chart/crds
 "$bin/controller-gen" object:headerFile=$header crd:generateEmbeddedObjectMeta=true \
-	paths=./api/v1beta1 output:crd:dir=deploy/helm/baliza/crds output:object:dir=api/v1beta1
+	paths=./api/v1beta1 output:crd:dir=$chart/crds output:object:dir=api/v1beta1
 
-rm -rf $out
 "$bin/applyconfiguration-gen" --go-header-file $header \
 	--output-dir $out/applyconfiguration --output-pkg $module/$out/applyconfiguration $types
 "$bin/client-gen" --go-header-file $header --clientset-name versioned --input-base "" --input $types \
@@ -27,3 +32,12 @@ rm -rf $out
 "$bin/informer-gen" --go-header-file $header \
 	--versioned-clientset-package $module/$out/clientset/versioned --listers-package $module/$out/listers \
 	--output-dir $out/informers --output-pkg $module/$out/informers $types
+
+{
+	echo "# Baliza with the default values of its Helm chart, in one file:"
+	echo "#   kubectl apply --server-side -f install.yaml"
+	echo "# Generated from deploy/helm by \"make generate\". Do not edit."
+	echo "---"
+	cat deploy/namespace.yaml
+	"$bin/helm" template baliza $chart --namespace baliza-system --include-crds
+} >deploy/install.yaml

@@ -67,6 +67,7 @@ spec:
       containers:
       - name: web
         image: lab/web
+        args: [--linger=1s]
         env:
         - {name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
         - {name: NODE_NAME, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}

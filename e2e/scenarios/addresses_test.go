@@ -49,13 +49,7 @@ func TestA01_A_class_less_Service_gets_an_address(t *testing.T) {
 	if _, err := p.Kubectl(ctx, "-n", p.name, "wait", "--for=condition="+v1beta1.ConditionAllocated, "service/web", "--timeout=10s"); err != nil {
 		t.Error(err)
 	}
-	err := lab.WaitFor(ctx, "the Service to be announced", func() (bool, error) {
-		c := cluster.Condition(p.get(ctx, "web").Status.Conditions, v1beta1.ConditionAnnounced)
-		return c != nil && c.Status == metav1.ConditionTrue, nil
-	})
-	if err != nil {
-		t.Errorf("%v; conditions: %+v", err, p.get(context.WithoutCancel(ctx), "web").Status.Conditions)
-	}
+	p.announced(ctx, "web")
 	out, err := p.Kubectl(ctx, "-n", p.name, "get", "events.events.k8s.io", "-o", "jsonpath={range .items[*]}{.regarding.kind}/{.regarding.name} {.reason}{\"\\n\"}{end}")
 	if p.must(err); strings.Count(out, "Service/web "+string(v1beta1.ReasonAllocated)+"\n") != 1 {
 		t.Errorf("want one event that says Allocated, got:\n%s", out)
@@ -80,20 +74,9 @@ func TestA03_With_class_less_serving_off_only_our_class_is_served(t *testing.T) 
 	ctx, p := newPlot(t, 1)
 	serve := func(value string) {
 		t.Helper()
-		out, err := p.Kubectl(ctx, "-n", cluster.Namespace, "get", "deployment", "baliza-controller", "-o", "jsonpath={.spec.template.spec.containers[0].args}")
-		p.must(err)
-		var args []string
-		p.must(json.Unmarshal([]byte(out), &args))
-		for i, arg := range args {
-			if strings.HasPrefix(arg, "--serve-classless=") {
-				args[i] = "--serve-classless=" + value
-			}
+		for _, workload := range []string{"deployment/baliza-controller", "daemonset/baliza-speaker"} {
+			p.argument(ctx, workload, "--serve-classless=", value)
 		}
-		text, err := json.Marshal(args)
-		p.must(err)
-		_, err = p.Kubectl(ctx, "-n", cluster.Namespace, "patch", "deployment", "baliza-controller", "--type=json",
-			"-p", `[{"op":"replace","path":"/spec/template/spec/containers/0/args","value":`+string(text)+`}]`)
-		p.must(err)
 		p.must(p.Rollout(ctx))
 	}
 	serve("false")
@@ -105,6 +88,22 @@ func TestA03_With_class_less_serving_off_only_our_class_is_served(t *testing.T) 
 	if svc := p.get(ctx, "classless"); len(cluster.Addresses(svc)) > 0 || len(svc.Status.Conditions) > 0 {
 		t.Errorf("the class-less Service was served: %+v", svc.Status)
 	}
+}
+
+// argument replaces the argument of a workload that starts with the prefix.
+func (p *plot) argument(ctx context.Context, workload, prefix, value string) {
+	p.t.Helper()
+	out, err := p.Kubectl(ctx, "-n", cluster.Namespace, "get", workload, "-o", "jsonpath={.spec.template.spec.containers[0].args}")
+	p.must(err)
+	var args []string
+	p.must(json.Unmarshal([]byte(out), &args))
+	i := slices.IndexFunc(args, func(arg string) bool { return strings.HasPrefix(arg, prefix) })
+	if i < 0 {
+		p.t.Fatalf("%s has no argument %s: %v", workload, prefix, args)
+	}
+	_, err = p.Kubectl(ctx, "-n", cluster.Namespace, "patch", workload, "--type=json",
+		"-p", fmt.Sprintf(`[{"op":"replace","path":"/spec/template/spec/containers/0/args/%d","value":%q}]`, i, prefix+value))
+	p.must(err)
 }
 
 func TestA04_What_stops_being_a_LoadBalancer_frees_its_address(t *testing.T) {
@@ -236,7 +235,10 @@ func TestA14_Restart_and_leader_change_move_no_address(t *testing.T) {
 		before[name] = p.addresses(ctx, name, 1)
 	}
 	p.service(ctx, "gone", nil)
-	p.addresses(ctx, "gone", 1)
+	for name := range before {
+		p.announced(ctx, name)
+	}
+	p.announced(ctx, "gone")
 	leader := p.leader(ctx)
 	versions := p.versions(ctx)
 
@@ -260,6 +262,18 @@ func TestA14_Restart_and_leader_change_move_no_address(t *testing.T) {
 		if after[name] != versions[name] {
 			t.Errorf("%s was written to although nothing changed", name)
 		}
+	}
+}
+
+// announced waits until the Service says that it is announced.
+func (p *plot) announced(ctx context.Context, name string) {
+	p.t.Helper()
+	err := lab.WaitFor(ctx, "Service "+name+" to be announced", func() (bool, error) {
+		c := cluster.Condition(p.get(ctx, name).Status.Conditions, v1beta1.ConditionAnnounced)
+		return c != nil && c.Status == metav1.ConditionTrue, nil
+	})
+	if err != nil {
+		p.t.Fatalf("%v; conditions: %+v", err, p.get(context.WithoutCancel(ctx), name).Status.Conditions)
 	}
 }
 

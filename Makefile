@@ -1,0 +1,127 @@
+# Baliza's commands. "make help" lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+# Go uses every core by itself; two builds at once would only compete.
+.NOTPARALLEL:
+
+# The administrator's programs (ip, nft, tcpdump) are not on every user's PATH.
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
+
+BIN := $(CURDIR)/bin
+GO_BUILD := hack/build-with-progress.sh
+TOOLS_MOD := tools/go.mod tools/go.sum
+
+# The version that the Kubernetes programs report. Without it clients choke.
+KUBERNETES := $(shell awk '$$1 == "k8s.io/kubernetes" { print $$2 }' e2e/go.mod)
+KUBE_STAMP := -X k8s.io/component-base/version
+KUBE_LDFLAGS := -s -w $(KUBE_STAMP).gitVersion=$(KUBERNETES) \
+	$(KUBE_STAMP).gitMajor=$(word 1,$(subst ., ,$(KUBERNETES:v%=%))) \
+	$(KUBE_STAMP).gitMinor=$(word 2,$(subst ., ,$(KUBERNETES:v%=%)))
+
+# Packages that have tests; go test would name the others one by one.
+WITH_TESTS := go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}'
+
+# How long each fuzz target runs, and which benchmarks do.
+FUZZTIME ?= 20s
+BENCH ?= .
+
+##@ See it
+
+.PHONY: demo
+demo: deps build ## start a Kubernetes in network namespaces and watch Baliza serve it (KEEP=1 leaves it running)
+	$(BIN)/lab demo
+
+##@ Test it
+
+.PHONY: test
+test: deps build lint verify-generated test-unit test-e2e ## everything below, as it must pass before a change is merged
+	@echo "test: ok: lint, generated files, unit tests and lab scenarios passed"
+
+.PHONY: test-unit
+test-unit: deps ## vet, unit tests with the race detector, fuzz seeds
+	@echo "test-unit: vet"
+	@go vet ./...
+	@echo "test-unit: tests of the main module"
+	@go test -race $$($(WITH_TESTS) ./...)
+	@echo "test-unit: tests of the lab that need no privilege"
+	@cd e2e && go test -race -short ./lab
+
+.PHONY: test-e2e
+test-e2e: deps build ## the scenarios, on a real Kubernetes in network namespaces
+	@echo "test-e2e: the lab and the scenarios"
+	@cd e2e && LAB_BIN=$(BIN) go test -race -count=1 -timeout 30m -p 1 ./lab/... ./scenarios/...
+
+.PHONY: lint
+lint: deps bin/golangci-lint bin/helm bin/kube ## golangci-lint on both modules, the Helm chart, the shell scripts
+	@echo "lint: main module"
+	@$(BIN)/golangci-lint run ./...
+	@echo "lint: e2e module"
+	@cd e2e && $(BIN)/golangci-lint run -c ../.golangci.yml ./...
+	@echo "lint: Helm chart"
+	@hack/verify-chart.sh
+	@echo "lint: shell scripts"
+	@for script in hack/*.sh .ci/run; do bash -n "$$script"; done
+
+.PHONY: verify-generated
+verify-generated: deps bin/helm ## fail if generated files, install.yaml or go.mod files are out of date
+	@echo "verify-generated: deep copies, client, CRDs, install.yaml, go.mod files"
+	@hack/verify-generated.sh
+
+.PHONY: fuzz
+fuzz: deps ## run every fuzz target for FUZZTIME (20s) each
+	@hack/fuzz.sh $(FUZZTIME)
+
+.PHONY: bench
+bench: deps ## run the Go benchmarks (BENCH selects by name)
+	@go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+##@ Build it
+
+.PHONY: build
+build: deps bin/kube programs ## the controller, the speaker and the lab, into bin/
+
+.PHONY: generate
+generate: deps bin/helm ## regenerate deep copies, client, CRDs and install.yaml
+	@hack/generate.sh
+
+.PHONY: clean
+clean: ## remove what was built (Go's own caches stay)
+	rm -rf bin artifacts
+
+.PHONY: help
+help: ## list the targets
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
+
+# What the targets above stand on.
+
+.PHONY: deps
+deps:
+	@hack/deps.sh
+
+# Go itself knows whether these are up to date.
+.PHONY: programs
+programs:
+	@CGO_ENABLED=0 $(GO_BUILD) . ./controller ./speaker -- -o $(BIN)/ -ldflags "$$(hack/ldflags.sh)"
+	@CGO_ENABLED=0 $(GO_BUILD) e2e ./cmd/lab -- -o $(BIN)/
+
+# Kubernetes and etcd, some thousand packages: minutes when nothing is cached,
+# so make decides whether it is up to date.
+bin/kube: $(wildcard e2e/kube/*.go) e2e/go.mod e2e/go.sum
+	@$(GO_BUILD) e2e ./kube -- -o $(BIN)/ -ldflags "$(KUBE_LDFLAGS)"
+	@touch $@
+
+.PHONY: tools
+tools: bin/golangci-lint bin/helm
+
+bin/golangci-lint: $(TOOLS_MOD)
+	@$(GO_BUILD) tools github.com/golangci/golangci-lint/v2/cmd/golangci-lint -- -o $(BIN)/
+	@touch $@
+
+bin/helm: $(TOOLS_MOD)
+	@$(GO_BUILD) tools helm.sh/helm/v4/cmd/helm -- -o $(BIN)/
+	@touch $@

@@ -1,0 +1,69 @@
+package kube
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"github.com/baliza-lb/baliza/api/v1beta1"
+)
+
+// speakerStripper is the transform at ingest: it copies what a speaker needs
+// of each kind, so that updates of anything else are no change to it.
+func speakerStripper(service func(*corev1.Service) *corev1.Service) func(any) (any, error) {
+	return func(object any) (any, error) {
+		switch o := object.(type) {
+		case *corev1.Service:
+			slim := service(o)
+			// What the controller says about a Service is not news to us.
+			slim.Status.Conditions, slim.Finalizers = nil, nil
+			slim.Spec.Ports, slim.Spec.Selector, slim.Generation = nil, nil, 0
+			return slim, nil
+		case *discoveryv1.EndpointSlice:
+			return stripSlice(o), nil
+		case *corev1.Node:
+			return stripNode(o), nil
+		case *v1beta1.Speaker:
+			slim := &v1beta1.Speaker{ObjectMeta: identity(o.ObjectMeta)}
+			slim.Status.MemberAddress = o.Status.MemberAddress
+			return slim, nil
+		case *v1beta1.IPAddressPool:
+			slim := &v1beta1.IPAddressPool{ObjectMeta: identity(o.ObjectMeta), Spec: o.Spec}
+			slim.Labels = o.Labels
+			return slim, nil
+		case *v1beta1.L2Advertisement:
+			slim := &v1beta1.L2Advertisement{ObjectMeta: identity(o.ObjectMeta), Spec: o.Spec}
+			slim.Labels = o.Labels
+			return slim, nil
+		}
+		return object, nil
+	}
+}
+
+// stripSlice keeps where endpoints are and whether they can be used; not
+// their addresses, which are kube-proxy's business.
+func stripSlice(o *discoveryv1.EndpointSlice) *discoveryv1.EndpointSlice {
+	slim := &discoveryv1.EndpointSlice{ObjectMeta: identity(o.ObjectMeta), AddressType: o.AddressType}
+	slim.Generation = 0 // counts changes that are no news to us
+	if name := o.Labels[discoveryv1.LabelServiceName]; name != "" {
+		slim.Labels = map[string]string{discoveryv1.LabelServiceName: name}
+	}
+	slim.Endpoints = make([]discoveryv1.Endpoint, len(o.Endpoints))
+	for i := range o.Endpoints {
+		slim.Endpoints[i] = discoveryv1.Endpoint{Conditions: o.Endpoints[i].Conditions, NodeName: o.Endpoints[i].NodeName}
+	}
+	return slim
+}
+
+func stripNode(o *corev1.Node) *corev1.Node {
+	slim := &corev1.Node{ObjectMeta: identity(o.ObjectMeta)}
+	slim.Labels = o.Labels
+	for _, taint := range o.Spec.Taints {
+		slim.Spec.Taints = append(slim.Spec.Taints, corev1.Taint{Key: taint.Key, Effect: taint.Effect})
+	}
+	for _, condition := range o.Status.Conditions {
+		if condition.Type == corev1.NodeNetworkUnavailable {
+			slim.Status.Conditions = append(slim.Status.Conditions, corev1.NodeCondition{Type: condition.Type, Status: condition.Status})
+		}
+	}
+	return slim
+}

@@ -1,0 +1,25 @@
+// Package ipam keeps the books on addresses: which Service holds which, what
+// is free, and what a Service that asks can be given. It decides; others write
+// the decision down.
+//
+// Three rules stand above all others. What the cluster shows is adopted before
+// anything new is given. An address that a Service has stays with it until the
+// Service's owner asks for something else, whatever becomes of the pool. And
+// an address that a Service leaves stays taken until the caller confirms, with
+// [IPAM.Settled] or [IPAM.Release], that the cluster no longer shows it: a
+// crash between two writes therefore never shows one address twice.
+//
+// A pool's free addresses are kept as disjoint intervals, one tree for each
+// family, so that giving and taking back cost the logarithm of the number of
+// fragments, whatever the size of the pool and however full it is.
+//
+// A request is judged by a chain of small rules (rules.go), each of which says
+// why a pool does not do; the refusal names each pool and the rule. Rules on
+// quotas and reservations go into that chain; cool-down and the order of
+// reuse go into [space], which is the only place that picks a free address.
+// The time is an argument of [IPAM.Assign] for their sake.
+//
+// The package is pure: it has no clock, no goroutine, no logger and no client.
+// Only controller/reconcile and commands that explain may import it. An [IPAM]
+// is not safe for concurrent use: it belongs to one goroutine.
+package ipam

@@ -1,0 +1,363 @@
+package ipam
+
+import (
+	"cmp"
+	"iter"
+	"net/netip"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/baliza-lb/baliza/config"
+)
+
+// IPAM is the books. Use [New].
+type IPAM struct {
+	snapshot *config.Snapshot
+	// order in which pools are tried.
+	order    []*pool
+	pools    map[string]*pool
+	holdings map[string]*holding
+	taken    map[netip.Addr]*tenancy
+	// outside are the taken addresses that no pool covers, by the pool that
+	// they came from.
+	outside map[string]map[netip.Addr]bool
+	// shared are the addresses that Services with a sharing key hold.
+	shared     map[string]map[netip.Addr]bool
+	generation uint64
+	// scratch is the request in hand: kept here to spare an allocation.
+	scratch ask
+}
+
+// holding is what one Service has.
+type holding struct {
+	key string
+	// pool that the addresses came from.
+	pool string
+	// addresses by family; an invalid one is none.
+	addresses [families]netip.Addr
+	// leaving addresses are given up, but the cluster may still show them.
+	leaving []netip.Addr
+	// sharing is nil for a Service that does not share.
+	sharing *sharing
+	// changed says that sharing changed since the last Assign: of two that
+	// may no longer share, the one that changed leaves.
+	changed bool
+}
+
+// tenancy is one taken address and who has it.
+type tenancy struct {
+	// first holder, and the others where the address is shared.
+	first  *holding
+	others []*holding
+	// pool that covers the address, or nil.
+	pool *pool
+	// home is the name of the pool that covers the address, or did last.
+	home string
+}
+
+// holders yields all who have the address.
+func (t *tenancy) holders() iter.Seq[*holding] {
+	return func(yield func(*holding) bool) {
+		if !yield(t.first) {
+			return
+		}
+		for _, h := range t.others {
+			if !yield(h) {
+				return
+			}
+		}
+	}
+}
+
+// leave takes a holder off; it tells whether any is left.
+func (t *tenancy) leave(h *holding) bool {
+	if t.first != h {
+		t.others = slices.DeleteFunc(t.others, func(o *holding) bool { return o == h })
+		return true
+	}
+	if len(t.others) == 0 {
+		return false
+	}
+	t.first, t.others = t.others[0], t.others[1:]
+	return true
+}
+
+// family of an address, as an index.
+type family int
+
+const (
+	ipv4 family = iota
+	ipv6
+	families
+)
+
+func familyOf(a netip.Addr) family {
+	if a.Is4() {
+		return ipv4
+	}
+	return ipv6
+}
+
+func familyNamed(name corev1.IPFamily) family {
+	if name == corev1.IPv6Protocol {
+		return ipv6
+	}
+	return ipv4
+}
+
+func (f family) String() string {
+	if f == ipv4 {
+		return string(corev1.IPv4Protocol)
+	}
+	return string(corev1.IPv6Protocol)
+}
+
+// New makes empty books without a pool.
+func New() *IPAM {
+	m := &IPAM{
+		holdings: make(map[string]*holding),
+		taken:    make(map[netip.Addr]*tenancy),
+		shared:   make(map[string]map[netip.Addr]bool),
+	}
+	empty, _ := config.Build(config.Objects{})
+	m.SetSnapshot(empty)
+	return m
+}
+
+// Generation changes whenever something happened that may let a waiting
+// Service in: an address was freed, pools changed, a sharing Service changed.
+func (m *IPAM) Generation() uint64 { return m.generation }
+
+// SetSnapshot puts new pools into use. Nobody's address changes by it; an
+// address that no pool covers any more stays with its holder.
+func (m *IPAM) SetSnapshot(s *config.Snapshot) {
+	m.snapshot = s
+	m.generation++
+	m.pools = make(map[string]*pool, len(s.Pools))
+	m.outside = make(map[string]map[netip.Addr]bool)
+	m.order = nil
+	for _, p := range s.Pools {
+		made := newPool(p)
+		m.pools[p.Name] = made
+		m.order = append(m.order, made)
+	}
+	slices.SortStableFunc(m.order, func(a, b *pool) int { return cmp.Compare(a.Priority, b.Priority) })
+	for a, t := range m.taken {
+		m.place(a, t)
+	}
+}
+
+// place books a taken address into the pool that covers it, or outside.
+func (m *IPAM) place(a netip.Addr, t *tenancy) {
+	t.pool = m.covering(a)
+	if t.pool == nil {
+		if m.outside[t.home] == nil {
+			m.outside[t.home] = make(map[netip.Addr]bool)
+		}
+		m.outside[t.home][a] = true
+		return
+	}
+	f := familyOf(a)
+	t.home = t.pool.Name
+	t.pool.free[f].take(a)
+	t.pool.inside[f]++
+}
+
+func (m *IPAM) dropOutside(a netip.Addr, t *tenancy) {
+	delete(m.outside[t.home], a)
+	if len(m.outside[t.home]) == 0 {
+		delete(m.outside, t.home)
+	}
+}
+
+// covering returns the pool that may give the address, or nil.
+func (m *IPAM) covering(a netip.Addr) *pool {
+	if !a.IsValid() {
+		return nil
+	}
+	if p := m.snapshot.PoolOf(a); p != nil {
+		return m.pools[p.Name]
+	}
+	return nil
+}
+
+// homeOf is the pool that the Service's addresses count as coming from: the
+// remembered one as long as the Service names it, or it covers one of the
+// addresses; else the pool that does; else the remembered one though it is
+// gone.
+func (m *IPAM) homeOf(h *holding, r config.Request) string {
+	if r.Pool != "" && r.Pool == h.pool {
+		return h.pool
+	}
+	home := ""
+	for _, a := range h.addresses {
+		p := m.covering(a)
+		if p == nil {
+			continue
+		}
+		if p.Name == h.pool {
+			return h.pool
+		}
+		if home == "" {
+			home = p.Name
+		}
+	}
+	if home == "" {
+		return h.pool
+	}
+	return home
+}
+
+// claim books an address to a holding.
+func (m *IPAM) claim(h *holding, a netip.Addr, home string) {
+	h.addresses[familyOf(a)] = a
+	if i := slices.Index(h.leaving, a); i >= 0 {
+		h.leaving = slices.Delete(h.leaving, i, i+1)
+	}
+	t := m.taken[a]
+	switch {
+	case t == nil:
+		t = &tenancy{home: home, first: h}
+		m.taken[a] = t
+		m.place(a, t)
+	case t.first != h && !slices.Contains(t.others, h):
+		t.others = append(t.others, h)
+	}
+	if h.sharing != nil {
+		m.indexShared(h, a)
+		m.generation++ // there is something to join now
+	}
+	m.holdings[h.key] = h
+}
+
+// leave gives an address up; it stays booked until it is settled.
+func (m *IPAM) leave(h *holding, f family) {
+	if a := h.addresses[f]; a.IsValid() {
+		h.addresses[f] = netip.Addr{}
+		h.leaving = append(h.leaving, a)
+	}
+}
+
+// vacate takes an address off the books of a holding.
+func (m *IPAM) vacate(h *holding, a netip.Addr) {
+	t := m.taken[a]
+	if t == nil {
+		return
+	}
+	m.generation++
+	m.unindexShared(h, a)
+	if t.leave(h) {
+		return
+	}
+	delete(m.taken, a)
+	if t.pool == nil {
+		m.dropOutside(a, t)
+		return
+	}
+	f := familyOf(a)
+	t.pool.inside[f]--
+	t.pool.free[f].give(a)
+}
+
+// Release takes everything from a Service at once: the cluster shows nothing
+// of it any more.
+func (m *IPAM) Release(key string) {
+	h := m.holdings[key]
+	if h == nil {
+		return
+	}
+	for f := range families {
+		m.leave(h, f)
+	}
+	m.Settled(key, nil)
+}
+
+// Settled says which addresses the cluster shows for a Service now. Those that
+// it has left and that are not shown are free from here on.
+func (m *IPAM) Settled(key string, shown []netip.Addr) {
+	h := m.holdings[key]
+	if h == nil {
+		return
+	}
+	left := h.leaving[:0]
+	for _, a := range h.leaving {
+		if slices.Contains(shown, a) {
+			left = append(left, a)
+			continue
+		}
+		m.vacate(h, a)
+	}
+	h.leaving = left
+	m.forgetEmpty(h)
+}
+
+// forgetEmpty drops a holding of nothing.
+func (m *IPAM) forgetEmpty(h *holding) {
+	if len(h.leaving) == 0 && h.addresses == [families]netip.Addr{} {
+		delete(m.holdings, h.key)
+	}
+}
+
+// Rejection is an address that the cluster shows for a Service but that
+// cannot be adopted.
+type Rejection struct {
+	Address netip.Addr
+	Refusal
+}
+
+// Adopt books what the cluster shows for a Service and returns what cannot be
+// booked: an address that a Service adopted earlier may not share, a second
+// one of the same family, one that no pool covers while givenBy is empty.
+// givenBy is the pool that the Service says its addresses came from.
+func (m *IPAM) Adopt(r config.Request, addresses []netip.Addr, givenBy string) []Rejection {
+	h := m.open(r)
+	if h.pool == "" {
+		h.pool = givenBy
+	}
+	m.setSharing(h, r)
+	var rejected []Rejection
+	for _, a := range addresses {
+		if refusal := m.adoptable(h, a, givenBy); refusal != nil {
+			rejected = append(rejected, Rejection{a, *refusal})
+			continue
+		}
+		m.claim(h, a, givenBy)
+	}
+	h.pool = m.homeOf(h, r)
+	return rejected
+}
+
+// open returns the Service's holding, or a new one that is not booked yet.
+func (m *IPAM) open(r config.Request) *holding {
+	if h := m.holdings[r.Key]; h != nil {
+		return h
+	}
+	return &holding{key: r.Key}
+}
+
+// Holding returns what a Service has: its addresses and the pool.
+func (m *IPAM) Holding(key string) Assignment {
+	h := m.holdings[key]
+	if h == nil {
+		return Assignment{}
+	}
+	return h.assignment([]corev1.IPFamily{corev1.IPv4Protocol, corev1.IPv6Protocol})
+}
+
+// Known tells whether anything is booked for a Service, be it only an address
+// that it is leaving.
+func (m *IPAM) Known(key string) bool { return m.holdings[key] != nil }
+
+func (h *holding) assignment(order []corev1.IPFamily) Assignment {
+	var given Assignment
+	for _, name := range order {
+		if a := h.addresses[familyNamed(name)]; a.IsValid() {
+			given.Addresses = append(given.Addresses, a)
+		}
+	}
+	if len(given.Addresses) > 0 {
+		given.Pool = h.pool
+	}
+	return given
+}

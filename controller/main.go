@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/util/uuid"
+
+	"github.com/baliza-lb/baliza/api/kube"
+	"github.com/baliza-lb/baliza/config"
+	"github.com/baliza-lb/baliza/config/daemon"
+	"github.com/baliza-lb/baliza/controller/reconcile"
+)
+
+// flags of the controller, beside the common ones.
+type flags struct {
+	common           daemon.Options
+	namespace        string
+	leaderElect      bool
+	serveClassless   bool
+	membershipSecret string
+	parallelWrites   int
+}
+
+// leaseName is the Lease by which replicas choose their leader.
+const leaseName = "baliza-controller"
+
+func main() {
+	var f flags
+	set := pflag.NewFlagSet("baliza-controller", pflag.ContinueOnError)
+	f.common.AddFlags(set, ":7472")
+	set.StringVar(&f.namespace, "namespace", "", "namespace of the Lease and of the membership Secret")
+	set.BoolVar(&f.leaderElect, "leader-elect", true, "choose one writing replica by a Lease; switch off only where a single replica ever runs")
+	set.BoolVar(&f.serveClassless, "serve-classless", true, "serve Services without a loadBalancerClass; must be the same as the speakers'")
+	set.StringVar(&f.membershipSecret, "membership-secret", "baliza-membership", "Secret with the key of the speakers' membership, made if there is none; empty means not to make one")
+	set.IntVar(&f.parallelWrites, "parallel-writes", 32, "requests to write Services that may be in flight at once, from 1 to 1024")
+	os.Exit(daemon.Main(daemon.Program{
+		Name: "controller", Options: &f.common, Flags: set,
+		Run: func(ctx context.Context, env daemon.Env) error { return run(ctx, env, &f) },
+	}, os.Args[1:]))
+}
+
+// check refuses what cannot work before anything is started.
+func (f *flags) check() error {
+	switch {
+	case f.namespace == "":
+		return errors.New("--namespace is required")
+	case f.parallelWrites < 1 || f.parallelWrites > 1024:
+		return fmt.Errorf("--parallel-writes %d: must be from 1 to 1024", f.parallelWrites)
+	}
+	return nil
+}
+
+func run(ctx context.Context, env daemon.Env, f *flags) error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	clients, err := kube.Connect(f.common.Kubeconfig, "baliza-controller/"+daemon.Version())
+	if err != nil {
+		return err
+	}
+	recorder, err := kube.NewRecorder(ctx, clients, kube.FieldManager)
+	if err != nil {
+		return err
+	}
+	defer recorder.Close()
+
+	var loop atomic.Pointer[reconcile.Reconciler]
+	view, err := kube.NewControllerView(clients, config.ServiceAnnotations(), func(kind kube.Kind, key string) {
+		if r := loop.Load(); r != nil {
+			r.Changed(kind, key)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	election := kube.NewElection(clients, f.namespace, leaseName, identity())
+	leading := election.Leading
+	if !f.leaderElect {
+		leading = func() bool { return true }
+	}
+	loop.Store(reconcile.New(reconcile.Dependencies{
+		Cluster: view, Configuration: view,
+		Writer: kube.NewServices(clients, config.ServiceAnnotations()), StatusWriter: kube.NewConfigStatus(clients),
+		Recorder: recorder, Metrics: reconcile.NewMetrics(env.Metrics), Log: env.Log, Leading: leading, Now: time.Now,
+	}, reconcile.Options{ServeClassless: f.serveClassless, Parallel: f.parallelWrites}))
+
+	env.Health.Ready("caches", func() error {
+		if !view.Synced() {
+			return errors.New("the caches are not filled yet")
+		}
+		return nil
+	})
+	view.Start(ctx)
+	lead := func(ctx context.Context) error {
+		env.Log.Info("leading")
+		if err := ensureSecret(ctx, clients, f, env.Log); err != nil {
+			return err
+		}
+		return loop.Load().Run(ctx)
+	}
+	if !view.WaitSynced(ctx) {
+		return nil
+	}
+	env.Log.Info("caches filled")
+	if !f.leaderElect {
+		return lead(ctx)
+	}
+	return election.Run(ctx, lead)
+}
+
+// ensureSecret makes the Secret that the speakers wait for.
+func ensureSecret(ctx context.Context, clients kube.Clients, f *flags, log *slog.Logger) error {
+	if f.membershipSecret == "" {
+		return nil
+	}
+	made, err := kube.EnsureMembershipSecret(ctx, clients, f.namespace, f.membershipSecret)
+	if err != nil {
+		return err
+	}
+	if made {
+		log.Info("made the membership Secret", "namespace", f.namespace, "name", f.membershipSecret)
+	}
+	return nil
+}
+
+// identity tells this life of this replica from all others.
+func identity() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return host + "_" + string(uuid.NewUUID())
+}

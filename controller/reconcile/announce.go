@@ -1,0 +1,191 @@
+package reconcile
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/baliza-lb/baliza/api/v1beta1"
+	"github.com/baliza-lb/baliza/config"
+)
+
+const (
+	// foldEvery is how often the speakers' reports are looked at.
+	foldEvery = 2 * time.Second
+	// foldGrace is how long an address may be new before nobody announcing
+	// it is worth saying.
+	foldGrace = 10 * time.Second
+	// foldAtOnce is how many Services are written in one tick because of
+	// reports: a failover that moves thousands of addresses does not become
+	// thousands of writes at once.
+	foldAtOnce = 25
+)
+
+// reports is what the speakers say, by address.
+type reports struct {
+	changed bool
+	nextAt  time.Time
+	// speakers is how many report at all; with none nothing is concluded.
+	speakers int
+	owners   map[netip.Addr][]string
+	withheld map[netip.Addr]v1beta1.Reason
+	// behind are Services whose condition is to be brought up to date.
+	behind []string
+}
+
+// whyWithheld orders the reasons that concern every node alike; others mean
+// that no node is eligible.
+func whyWithheld() []v1beta1.Reason {
+	return []v1beta1.Reason{v1beta1.ReasonNoAdvertisement, v1beta1.ReasonNoEndpoint, v1beta1.ReasonNoLocalEndpoint}
+}
+
+// readReports gathers the speakers' reports.
+func (r *Reconciler) readReports() {
+	speakers := r.Configuration.Speakers()
+	p := &r.reports
+	p.speakers = len(speakers)
+	p.owners, p.withheld = make(map[netip.Addr][]string), make(map[netip.Addr]v1beta1.Reason)
+	for _, s := range speakers {
+		for _, held := range s.Status.Held {
+			if a, err := config.ParseAddress(held.Address); err == nil {
+				p.owners[a] = append(p.owners[a], s.Name)
+			}
+		}
+		for _, group := range s.Status.Withheld {
+			for _, text := range group.Addresses {
+				if a, err := config.ParseAddress(text); err == nil {
+					p.withheld[a] = graver(p.withheld[a], group.Reason)
+				}
+			}
+		}
+	}
+	for _, owners := range p.owners {
+		slices.Sort(owners)
+	}
+}
+
+func graver(a, b v1beta1.Reason) v1beta1.Reason {
+	for _, reason := range whyWithheld() {
+		if a == reason || b == reason {
+			return reason
+		}
+	}
+	return v1beta1.ReasonNoOwner
+}
+
+// announcement is the condition to write along with whatever is written now:
+// the one that is there, as long as the addresses are the same. Only
+// foldReports brings it up to date.
+func (r *Reconciler) announcement(rec *record, addresses []netip.Addr) *metav1.Condition {
+	present := conditionOf(rec.object, v1beta1.ConditionAnnounced)
+	if present == nil || len(addresses) == 0 || !shows(rec.object, addresses) {
+		return nil
+	}
+	if rec.want != nil && rec.want.announced != nil {
+		return rec.want.announced
+	}
+	return present
+}
+
+// concluded is what the reports say about a Service; nil while it is too soon
+// to say.
+func (r *Reconciler) concluded(rec *record, addresses []netip.Addr) *metav1.Condition {
+	p := &r.reports
+	var by []string
+	for _, a := range addresses {
+		owners := p.owners[a]
+		if len(owners) == 0 {
+			return r.unannounced(rec, a)
+		}
+		for _, name := range owners {
+			if !slices.Contains(by, name) {
+				by = append(by, name)
+			}
+		}
+	}
+	slices.Sort(by)
+	return r.condition(rec, v1beta1.ConditionAnnounced, true, v1beta1.ReasonAnnounced, "announced by "+strings.Join(by, ", "))
+}
+
+func (r *Reconciler) unannounced(rec *record, a netip.Addr) *metav1.Condition {
+	since := conditionOf(rec.object, v1beta1.ConditionAllocated)
+	if conditionOf(rec.object, v1beta1.ConditionAnnounced) == nil && since != nil && r.Now().Sub(since.LastTransitionTime.Time) < foldGrace {
+		r.reports.changed = true // look again
+		return nil
+	}
+	reason := r.reports.withheld[a]
+	if reason == "" {
+		reason = v1beta1.ReasonNoOwner
+	}
+	return r.condition(rec, v1beta1.ConditionAnnounced, false, reason, fmt.Sprintf("no node announces %s", a))
+}
+
+// foldReports brings the Announced conditions up to date, a few at a time and
+// only while nothing else is to be written.
+func (r *Reconciler) foldReports(now time.Time) {
+	p := &r.reports
+	if p.changed && len(p.behind) == 0 && !now.Before(p.nextAt) {
+		p.changed, p.nextAt = false, now.Add(foldEvery)
+		r.readReports()
+		if p.speakers > 0 {
+			p.behind = r.outdated()
+		}
+	}
+	if len(r.queue) > 0 {
+		return
+	}
+	for n := 0; n < foldAtOnce && len(p.behind) > 0; n++ {
+		key := p.behind[0]
+		p.behind = p.behind[1:]
+		if rec := r.records[key]; rec != nil {
+			r.fold(rec)
+		}
+	}
+}
+
+// outdated returns the Services whose condition differs from the reports, in
+// order.
+func (r *Reconciler) outdated() []string {
+	var keys []string
+	for key, rec := range r.records {
+		addresses := r.settledAddresses(rec)
+		if len(addresses) == 0 {
+			continue
+		}
+		now := r.concluded(rec, addresses)
+		if now != nil && !sameCondition(conditionOf(rec.object, v1beta1.ConditionAnnounced), now) {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// settledAddresses are a Service's addresses, once they are written.
+func (r *Reconciler) settledAddresses(rec *record) []netip.Addr {
+	if rec.want != nil || rec.yielded != "" || !r.served(rec.object) {
+		return nil
+	}
+	addresses := shown(rec.object)
+	if !shows(rec.object, addresses) || rec.object.Annotations[v1beta1.AnnotationAllocatedPool] == "" {
+		return nil
+	}
+	return addresses
+}
+
+// fold queues a write that differs from what is there in one condition.
+func (r *Reconciler) fold(rec *record) {
+	addresses := r.settledAddresses(rec)
+	if len(addresses) == 0 {
+		return
+	}
+	r.propose(rec, &desired{
+		addresses: addresses, pool: rec.object.Annotations[v1beta1.AnnotationAllocatedPool],
+		allocated: conditionOf(rec.object, v1beta1.ConditionAllocated),
+		announced: r.concluded(rec, addresses),
+	})
+}

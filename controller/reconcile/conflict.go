@@ -1,0 +1,115 @@
+package reconcile
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+const (
+	// truce is how long takeovers are remembered.
+	truce = 10 * time.Minute
+	// mostTakeovers within a truce, be they of different values.
+	mostTakeovers = 4
+)
+
+// takeovers are the foreign values of a Service's ingress that were replaced,
+// within one truce.
+type takeovers struct {
+	since  time.Time
+	values []string
+}
+
+// allow tells whether one more value may be replaced, and notes it. A value
+// that comes again is somebody's decision and not an accident.
+func (t *takeovers) allow(value string, now time.Time) bool {
+	if now.Sub(t.since) > truce {
+		*t = takeovers{since: now}
+	}
+	if slices.Contains(t.values, value) || len(t.values) >= mostTakeovers {
+		return false
+	}
+	t.values = append(t.values, value)
+	return true
+}
+
+// providers are parts of the field manager names of other load-balancer
+// providers: what they own is theirs, and is never taken over.
+func providers() []string {
+	return []string{"metallb", "kube-vip", "cilium", "purelb", "openelb", "cloud-controller", "service-lb", "klipper", "loxilb", "porter"}
+}
+
+func isProvider(managers []string) bool {
+	for _, manager := range managers {
+		for _, part := range providers() {
+			if strings.Contains(strings.ToLower(manager), part) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// conflicted reacts to fields that other managers own: it takes them over, or
+// yields. An empty status is never yielded to, only taken over more slowly.
+func (r *Reconciler) conflicted(rec *record, managers []string) {
+	if rec.want == nil {
+		return
+	}
+	value := foreignValue(rec.object)
+	if rec.takeovers == nil {
+		rec.takeovers = &takeovers{}
+	}
+	if r.showsOnlyOurs(rec) { // the other had the same value, before us or with us
+		rec.force = true
+		r.enqueue(rec)
+		return
+	}
+	if value == "" || !isProvider(managers) {
+		switch allowed := rec.takeovers.allow(value, r.Now()); {
+		case allowed:
+			rec.force = true
+			r.Log.Warn("taking over the status of a Service", "service", rec.key, "from", managers, "value", value)
+			r.enqueue(rec)
+			return
+		case value == "":
+			rec.force = true
+			rec.retryAt = r.Now().Add(retryMost)
+			r.retries[rec.key] = rec
+			return
+		}
+	}
+	who := "another manager"
+	if len(managers) > 0 {
+		who = strings.Join(managers, ", ")
+	}
+	rec.yielded = fmt.Sprintf("%s writes this Service's load-balancer status (%s): it is left alone until that is empty", who, value)
+	rec.force = false
+	r.Log.Warn("another provider writes a Service", "service", rec.key, "managers", managers, "value", value)
+	r.books.Release(rec.key)
+	r.decide(rec)
+}
+
+// showsOnlyOurs tells whether everything that the Service shows is booked for
+// it, be it that it is leaving it.
+func (r *Reconciler) showsOnlyOurs(rec *record) bool {
+	ingress := rec.object.Status.LoadBalancer.Ingress
+	addresses := shown(rec.object)
+	if len(addresses) == 0 || len(addresses) != len(ingress) || rec.force {
+		return false
+	}
+	return !slices.ContainsFunc(addresses, func(a netip.Addr) bool { return !slices.Contains(r.books.Holders(a), rec.key) })
+}
+
+// foreignValue is what a Service's ingress says, in one line.
+func foreignValue(svc *corev1.Service) string {
+	parts := make([]string, 0, len(svc.Status.LoadBalancer.Ingress))
+	for _, entry := range svc.Status.LoadBalancer.Ingress {
+		parts = append(parts, entry.IP+entry.Hostname)
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,224 @@
+package reconcile
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/baliza-lb/baliza/api/v1beta1"
+	"github.com/baliza-lb/baliza/config"
+	"github.com/baliza-lb/baliza/controller/ipam"
+)
+
+// served tells whether the Service is to have what it asks for.
+func (r *Reconciler) served(svc *corev1.Service) bool {
+	return svc.DeletionTimestamp == nil && config.Wanted(svc, r.options.ServeClassless)
+}
+
+// adopt books what a Service shows. Of a Service that is not served only what
+// we gave it is booked, until it has been taken back.
+func (r *Reconciler) adopt(rec *record) {
+	svc := rec.object
+	addresses := shown(svc)
+	served := r.served(svc)
+	if len(addresses) == 0 || !served && svc.Annotations[v1beta1.AnnotationAllocatedPool] == "" {
+		return
+	}
+	if c := conditionOf(svc, v1beta1.ConditionAllocated); c != nil && c.Reason == string(v1beta1.ReasonWriteConflict) {
+		rec.yielded = c.Message
+		return
+	}
+	givenBy, _ := config.Annotation(svc, v1beta1.AnnotationAllocatedPool)
+	request, _ := config.ParseService(svc)
+	for _, rejected := range r.books.Adopt(request, addresses, givenBy) {
+		r.Log.Warn("a shown address cannot stay", "service", rec.key, "address", rejected.Address,
+			"reason", rejected.Reason, "message", rejected.Message)
+	}
+}
+
+// decide finds out what should be said about a Service, and queues the write
+// if that is not what is observed.
+func (r *Reconciler) decide(rec *record) {
+	if !r.served(rec.object) {
+		r.retire(rec)
+		return
+	}
+	if rec.yielded != "" && len(rec.object.Status.LoadBalancer.Ingress) == 0 {
+		rec.yielded = ""
+	}
+	if rec.yielded != "" {
+		delete(r.pending, rec.key)
+		r.setReason(rec, v1beta1.ReasonWriteConflict)
+		r.propose(rec, &desired{allocated: r.condition(rec, v1beta1.ConditionAllocated, false, v1beta1.ReasonWriteConflict, rec.yielded)})
+		return
+	}
+	given, refusal, warnings := r.ask(rec)
+	reason, message := verdict(given, refusal, warnings)
+	allocated := refusal == nil || refusal.Reason == v1beta1.ReasonPartlyAllocated
+	if refusal == nil {
+		delete(r.pending, rec.key)
+	} else {
+		r.pending[rec.key] = rec
+	}
+	r.setReason(rec, reason)
+	r.propose(rec, &desired{
+		addresses: given.Addresses, pool: given.Pool,
+		allocated: r.condition(rec, v1beta1.ConditionAllocated, allocated, reason, message),
+		announced: r.announcement(rec, given.Addresses),
+	})
+}
+
+// ask puts the Service's request to the books. What it shows is booked first
+// if nothing is booked: another replica may have written it.
+func (r *Reconciler) ask(rec *record) (ipam.Assignment, *ipam.Refusal, []config.Problem) {
+	if !r.books.Known(rec.key) {
+		r.adopt(rec)
+	}
+	request, problems := config.ParseService(rec.object)
+	for _, p := range problems {
+		if p.Reason == v1beta1.ReasonInvalidRequest {
+			return r.books.Keep(request), ipam.Malformed(p), nil
+		}
+	}
+	given, refusal := r.books.Assign(request, r.Cluster.NamespaceLabels(request.Namespace), r.Now())
+	return given, refusal, problems
+}
+
+// verdict puts the outcome into a reason and a sentence.
+func verdict(given ipam.Assignment, refusal *ipam.Refusal, warnings []config.Problem) (v1beta1.Reason, string) {
+	has := ""
+	if len(given.Addresses) > 0 {
+		has = join(given.Addresses) + " from pool " + given.Pool
+	}
+	var reason v1beta1.Reason
+	var message string
+	switch {
+	case refusal == nil:
+		reason, message = v1beta1.ReasonAllocated, has
+	case has == "":
+		reason, message = refusal.Reason, refusal.Message
+	case refusal.Reason == v1beta1.ReasonPartlyAllocated:
+		reason, message = refusal.Reason, has+"; the other family is not available: "+refusal.Message
+	default:
+		reason, message = refusal.Reason, "keeps "+has+"; what it asks for is not available: "+refusal.Message
+	}
+	for _, w := range warnings {
+		message += "; " + string(w.Reason) + ": " + w.Message
+	}
+	return reason, message
+}
+
+func join(addresses []netip.Addr) string {
+	texts := make([]string, 0, len(addresses))
+	for _, a := range addresses {
+		texts = append(texts, a.String())
+	}
+	return strings.Join(texts, ", ")
+}
+
+// condition makes one of our conditions; it keeps the time of the last
+// transition while the status stays.
+func (r *Reconciler) condition(rec *record, kind string, status bool, reason v1beta1.Reason, message string) *metav1.Condition {
+	c := &metav1.Condition{
+		Type: kind, Status: metav1.ConditionFalse, Reason: string(reason), Message: message,
+		ObservedGeneration: rec.object.Generation, LastTransitionTime: metav1.NewTime(r.Now()),
+	}
+	if status {
+		c.Status = metav1.ConditionTrue
+	}
+	if before := conditionOf(rec.object, kind); before != nil && before.Status == c.Status {
+		c.LastTransitionTime = before.LastTransitionTime
+	}
+	return c
+}
+
+// retire takes everything back from a Service that is not served, if it has
+// something of ours. A Service that we have nothing to do with is not touched.
+func (r *Reconciler) retire(rec *record) {
+	delete(r.pending, rec.key)
+	r.setReason(rec, "")
+	rec.yielded = ""
+	if rec.unsure || r.inFlight[rec.key] || r.ours(rec) {
+		r.propose(rec, &desired{clean: true})
+		return
+	}
+	rec.want = nil
+	r.books.Release(rec.key)
+}
+
+// ours tells whether a Service that is not served still carries something of
+// ours. The finalizer alone is not a sign of us.
+func (r *Reconciler) ours(rec *record) bool {
+	if marked(rec.object) {
+		return true
+	}
+	if !r.books.Known(rec.key) {
+		return false
+	}
+	mine := r.books.Holding(rec.key).Addresses
+	return slices.Contains(rec.object.Finalizers, v1beta1.Finalizer) ||
+		slices.ContainsFunc(shown(rec.object), func(a netip.Addr) bool { return slices.Contains(mine, a) })
+}
+
+// fulfilled tells whether the observed Service is as it should be.
+func (r *Reconciler) fulfilled(rec *record, d *desired) bool {
+	svc := rec.object
+	if d.clean {
+		return !r.ours(rec)
+	}
+	if !sameMetadata(svc, d.pool) ||
+		!sameCondition(conditionOf(svc, v1beta1.ConditionAllocated), d.allocated) ||
+		!sameCondition(conditionOf(svc, v1beta1.ConditionAnnounced), d.announced) {
+		return false
+	}
+	if len(d.addresses) > 0 {
+		return shows(svc, d.addresses)
+	}
+	return rec.yielded != "" || !r.mustVanish(rec)
+}
+
+// mustVanish tells whether a Service that is to have nothing shows an address
+// that is booked: for another, or for itself until it is gone. Anything else
+// that it shows is left until there is something to put in its place.
+func (r *Reconciler) mustVanish(rec *record) bool {
+	return slices.ContainsFunc(shown(rec.object), func(a netip.Addr) bool { return len(r.books.Holders(a)) > 0 })
+}
+
+// propose sets what is wanted of a Service and queues the write it takes.
+func (r *Reconciler) propose(rec *record, d *desired) {
+	if rec.unsure || r.inFlight[rec.key] {
+		rec.want = d
+		r.enqueue(rec)
+		return
+	}
+	if r.fulfilled(rec, d) {
+		rec.want, rec.attempts, rec.force = nil, 0, false
+		if d.clean {
+			r.books.Release(rec.key)
+			return
+		}
+		r.books.Settled(rec.key, shown(rec.object))
+		return
+	}
+	rec.want = d
+	r.enqueue(rec)
+}
+
+// tell records one event about a Service whose condition changed.
+func (r *Reconciler) tell(before, after *corev1.Service, d *desired) {
+	if d.clean {
+		if had := shown(before); len(had) > 0 && after.DeletionTimestamp == nil {
+			r.Recorder.ServiceEvent(after, false, v1beta1.ReasonReleased, "Release", fmt.Sprintf("%s was taken back", join(had)))
+		}
+		return
+	}
+	if d.allocated == nil || sameCondition(conditionOf(before, v1beta1.ConditionAllocated), d.allocated) {
+		return
+	}
+	warning := d.allocated.Status != metav1.ConditionTrue
+	r.Recorder.ServiceEvent(after, warning, v1beta1.Reason(d.allocated.Reason), "Allocate", d.allocated.Message)
+}

@@ -1,0 +1,38 @@
+// Package reconcile is the controller's loop: it sees the cluster through
+// caches, asks controller/ipam who gets which address, and writes the answer
+// to the Services, with conditions and events, and to the status of pools and
+// advertisements.
+//
+// # How one pass goes
+//
+// Changes arrive as keys. A pass, tens of milliseconds after the first of
+// them, takes in what changed: first the pools, then each Service, the oldest
+// first. Services new to the loop have what they show adopted before anything
+// is given. Each Service then has a [desired] state; where that differs from
+// what is observed, a write is queued. When something was freed, whoever waits
+// is asked again, the oldest first.
+//
+// # Writes
+//
+// One write says everything about a Service (see [kube.ServiceWrite]), so a
+// crash never leaves half of a decision behind. Up to Options.Parallel writes are
+// in flight, never two for one Service. Each is bound to the version of the
+// object that the decision was made on. A result comes back into the loop and
+// takes the place of the observed object until the cache is at least as new.
+// An address that a Service leaves is free only when a write without it has
+// been confirmed. Nothing is written that is so already.
+//
+// # Others who write the same status
+//
+// The first write never takes a field from another manager. When that fails,
+// and nothing points to another provider, the loop takes the field over once:
+// that repairs what a restored backup or a stray edit left. When somebody
+// changes it again, the loop yields: the Service carries reason WriteConflict,
+// loses its booking, and is left alone until its status is empty.
+//
+// # Concurrency
+//
+// One goroutine, that of [Reconciler.Run], owns all state. [Reconciler.Changed] may
+// be called from anywhere at any time; workers get values and return values.
+// Only package main may import this package.
+package reconcile

@@ -1,0 +1,67 @@
+package reconcile
+
+import (
+	"sync"
+
+	"github.com/baliza-lb/baliza/api/kube"
+)
+
+// inbox collects what changed until the loop takes it. It is closed, and
+// drops everything, until the loop runs. It is safe for concurrent use.
+type inbox struct {
+	mu     sync.Mutex
+	opened bool
+	news   news
+	wake   chan struct{}
+}
+
+// news is what changed since the last pass.
+type news struct {
+	services, namespaces map[string]bool
+	config, speakers     bool
+}
+
+func newInbox() *inbox { return &inbox{wake: make(chan struct{}, 1)} }
+
+func (b *inbox) open() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.opened = true
+}
+
+func (b *inbox) add(kind kube.Kind, key string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.opened {
+		return
+	}
+	switch kind {
+	case kube.KindService:
+		mark(&b.news.services, key)
+	case kube.KindNamespace:
+		mark(&b.news.namespaces, key)
+	case kube.KindConfig:
+		b.news.config = true
+	case kube.KindSpeaker:
+		b.news.speakers = true
+	}
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+func mark(set *map[string]bool, key string) {
+	if *set == nil {
+		*set = make(map[string]bool)
+	}
+	(*set)[key] = true
+}
+
+func (b *inbox) take() news {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	taken := b.news
+	b.news = news{}
+	return taken
+}

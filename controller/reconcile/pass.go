@@ -1,0 +1,185 @@
+package reconcile
+
+import (
+	"context"
+	"reflect"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/baliza-lb/baliza/config"
+)
+
+// pass takes in what changed and queues the writes that follow from it.
+func (r *Reconciler) pass(ctx context.Context, n news) {
+	started := r.Now()
+	everyone := n.config && r.configure()
+	var fresh, changed []*record
+	for key := range n.services {
+		rec, isNew := r.refresh(key)
+		switch {
+		case rec == nil:
+		case isNew:
+			fresh = append(fresh, rec)
+		default:
+			changed = append(changed, rec)
+		}
+	}
+	for key, rec := range r.pending {
+		namespace, _, _ := strings.Cut(key, "/")
+		if n.namespaces[namespace] && !n.services[key] {
+			changed = append(changed, rec)
+		}
+	}
+	r.takeIn(fresh, changed)
+	if everyone {
+		r.decideAll()
+	}
+	r.wakePending()
+	if n.speakers {
+		r.reports.changed = true
+	}
+	r.statuses.changed = true
+	r.dispatch(ctx)
+	if everyone {
+		r.writeStatuses(ctx)
+	}
+	r.Metrics.duration.Observe(r.Now().Sub(started).Seconds())
+}
+
+// tick does what has come due.
+func (r *Reconciler) tick(ctx context.Context) {
+	now := r.Now()
+	r.retryDue(now)
+	if now.After(r.fullAt) {
+		r.fullAt = now.Add(fullEvery)
+		r.decideAll()
+	}
+	r.foldReports(now)
+	r.dispatch(ctx)
+	r.writeStatuses(ctx)
+}
+
+// configure reads the operator's objects; it tells whether they mean
+// something new.
+func (r *Reconciler) configure() bool {
+	objects := config.Objects{Pools: r.Configuration.Pools(), L2Advertisements: r.Configuration.L2Advertisements()}
+	sortByName(objects.Pools)
+	sortByName(objects.L2Advertisements)
+	defer func() { r.objects = objects }()
+	if samePlan(r.objects.Pools, objects.Pools) && samePlan(r.objects.L2Advertisements, objects.L2Advertisements) {
+		return false
+	}
+	r.snapshot, r.problems = config.Build(objects)
+	r.books.SetSnapshot(r.snapshot)
+	return true
+}
+
+func sortByName[T metav1.Object](objects []T) {
+	slices.SortFunc(objects, func(a, b T) int { return strings.Compare(a.GetName(), b.GetName()) })
+}
+
+// samePlan compares lists of objects in everything but status and version.
+func samePlan[T metav1.Object](a, b []T) bool {
+	return slices.EqualFunc(a, b, func(x, y T) bool {
+		return x.GetUID() == y.GetUID() && x.GetName() == y.GetName() &&
+			reflect.DeepEqual(x.GetLabels(), y.GetLabels()) && reflect.DeepEqual(specOf(x), specOf(y))
+	})
+}
+
+func specOf(object any) any {
+	return reflect.ValueOf(object).Elem().FieldByName("Spec").Interface()
+}
+
+// refresh takes a Service's state from the cache into its record. The record
+// is nil when there is nothing to decide.
+func (r *Reconciler) refresh(key string) (rec *record, isNew bool) {
+	namespace, name, _ := strings.Cut(key, "/")
+	svc := r.Cluster.Service(namespace, name)
+	rec = r.records[key]
+	switch {
+	case svc == nil:
+		r.forget(key)
+		return nil, false
+	case rec == nil:
+		return r.admit(svc), true
+	case rec.object.UID != svc.UID && !older(svc, rec.object):
+		r.forget(key) // deleted and made again: nothing is inherited
+		return r.admit(svc), true
+	case older(svc, rec.object):
+		return nil, false
+	}
+	rec.object = svc
+	return rec, false
+}
+
+// admit makes the record of a Service.
+func (r *Reconciler) admit(svc *corev1.Service) *record {
+	rec := &record{key: config.ServiceKey(svc), object: svc}
+	r.records[rec.key] = rec
+	return rec
+}
+
+// forget drops a Service that is gone, and frees what it had.
+func (r *Reconciler) forget(key string) {
+	rec := r.records[key]
+	if rec == nil {
+		return
+	}
+	r.setReason(rec, "")
+	delete(r.pending, key)
+	delete(r.retries, key)
+	delete(r.records, key)
+	r.books.Release(key)
+}
+
+// takeIn adopts what Services new to the loop show, and decides for them and
+// for those that changed: the oldest first throughout.
+func (r *Reconciler) takeIn(fresh, changed []*record) {
+	slices.SortFunc(fresh, byAge)
+	for _, rec := range fresh {
+		r.adopt(rec)
+	}
+	all := slices.Concat(fresh, changed)
+	slices.SortFunc(all, byAge)
+	for _, rec := range changed {
+		if r.served(rec.object) {
+			request, _ := config.ParseService(rec.object)
+			r.books.Note(request)
+		}
+	}
+	for _, rec := range all {
+		r.decide(rec)
+	}
+}
+
+func (r *Reconciler) decideAll() {
+	all := make([]*record, 0, len(r.records))
+	for _, rec := range r.records {
+		all = append(all, rec)
+	}
+	slices.SortFunc(all, byAge)
+	for _, rec := range all {
+		r.decide(rec)
+	}
+}
+
+// wakePending asks those again who wait for an address, when something
+// happened that may let them in.
+func (r *Reconciler) wakePending() {
+	generation := r.books.Generation()
+	if generation == r.woken {
+		return
+	}
+	r.woken = generation
+	waiting := make([]*record, 0, len(r.pending))
+	for _, rec := range r.pending {
+		waiting = append(waiting, rec)
+	}
+	slices.SortFunc(waiting, byAge)
+	for _, rec := range waiting {
+		r.decide(rec)
+	}
+}

@@ -1,0 +1,132 @@
+package reconcile
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+
+	"github.com/baliza-lb/baliza/api/kube"
+	"github.com/baliza-lb/baliza/api/v1beta1"
+	"github.com/baliza-lb/baliza/config"
+)
+
+// record is what the loop knows of one Service.
+type record struct {
+	key string
+	// object as last observed: from the cache, or from our last write.
+	object *corev1.Service
+	// want is what is to be written; nil when all is as it should be.
+	want *desired
+	// reason for the metric, empty for a Service that is not served.
+	reason v1beta1.Reason
+	queued bool
+	// unsure says that a write may have arrived though it failed: the object
+	// must be read before anything is concluded from it.
+	unsure   bool
+	attempts int
+	retryAt  time.Time
+	// force is set for one write after a conflict.
+	force     bool
+	takeovers *takeovers
+	// yielded is the message of the condition while another provider writes
+	// this Service's status.
+	yielded string
+}
+
+// desired is what should be said about a Service.
+type desired struct {
+	addresses []netip.Addr
+	pool      string
+	allocated *metav1.Condition
+	announced *metav1.Condition
+	// clean takes everything back.
+	clean bool
+}
+
+func (d *desired) conditions() []metav1.Condition {
+	var all []metav1.Condition
+	for _, c := range []*metav1.Condition{d.allocated, d.announced} {
+		if c != nil {
+			all = append(all, *c)
+		}
+	}
+	return all
+}
+
+// write is the request that makes the Service so.
+func (d *desired) write(rec *record) kube.ServiceWrite {
+	return kube.ServiceWrite{
+		Namespace: rec.object.Namespace, Name: rec.object.Name, ResourceVersion: rec.object.ResourceVersion,
+		Addresses: d.addresses, Pool: d.pool, Conditions: d.conditions(),
+		Force: rec.force, Clean: d.clean || rec.force && len(d.addresses) == 0 && rec.yielded == "",
+	}
+}
+
+// byAge orders records: the oldest Service first, then by key.
+func byAge(a, b *record) int {
+	return cmp.Or(a.object.CreationTimestamp.Compare(b.object.CreationTimestamp.Time), cmp.Compare(a.key, b.key))
+}
+
+// older tells whether a is an earlier state of the object than b, as far as
+// their versions can be compared.
+func older(a, b *corev1.Service) bool {
+	order, err := resourceversion.CompareResourceVersion(a.ResourceVersion, b.ResourceVersion)
+	return err == nil && order < 0
+}
+
+// shown returns the addresses in a Service's status, without what is none.
+func shown(svc *corev1.Service) []netip.Addr {
+	var addresses []netip.Addr
+	for _, entry := range svc.Status.LoadBalancer.Ingress {
+		if a, err := config.ParseAddress(entry.IP); err == nil {
+			addresses = append(addresses, a)
+		}
+	}
+	return addresses
+}
+
+// shows tells whether the status has exactly these addresses, as we write them.
+func shows(svc *corev1.Service, addresses []netip.Addr) bool {
+	return slices.EqualFunc(svc.Status.LoadBalancer.Ingress, addresses, func(entry corev1.LoadBalancerIngress, a netip.Addr) bool {
+		vip := entry.IPMode != nil && *entry.IPMode == corev1.LoadBalancerIPModeVIP
+		return entry.IP == a.String() && vip && entry.Hostname == "" && len(entry.Ports) == 0
+	})
+}
+
+// conditionOf returns the Service's condition of a type, or nil.
+func conditionOf(svc *corev1.Service, kind string) *metav1.Condition {
+	for i := range svc.Status.Conditions {
+		if svc.Status.Conditions[i].Type == kind {
+			return &svc.Status.Conditions[i]
+		}
+	}
+	return nil
+}
+
+// sameCondition compares what conditions say, not since when.
+func sameCondition(a, b *metav1.Condition) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.Status == b.Status && a.Reason == b.Reason && a.Message == b.Message && a.ObservedGeneration == b.ObservedGeneration
+}
+
+// marked tells whether the Service carries something that only we write.
+func marked(svc *corev1.Service) bool {
+	return svc.Annotations[v1beta1.AnnotationAllocatedPool] != "" ||
+		conditionOf(svc, v1beta1.ConditionAllocated) != nil || conditionOf(svc, v1beta1.ConditionAnnounced) != nil
+}
+
+// sameMetadata tells whether the finalizer and the annotation are right.
+// Without the annotation, the finalizer is not known to be ours.
+func sameMetadata(svc *corev1.Service, pool string) bool {
+	if svc.Annotations[v1beta1.AnnotationAllocatedPool] != pool {
+		return false
+	}
+	return pool == "" || slices.Contains(svc.Finalizers, v1beta1.Finalizer)
+}

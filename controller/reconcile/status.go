@@ -1,0 +1,212 @@
+package reconcile
+
+import (
+	"context"
+	"reflect"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/baliza-lb/baliza/api/v1beta1"
+	"github.com/baliza-lb/baliza/config"
+)
+
+// statusEvery is how often the status of one object is written at most.
+const statusEvery = time.Second
+
+// mostOutside is how many addresses status.outsideSpec names.
+const mostOutside = 100
+
+// statuses is the state of writing the operator's objects' status.
+type statuses struct {
+	// changed says that counters or problems may have changed.
+	changed bool
+	nextAt  time.Time
+	// written is what was last written, by the object's identity.
+	written, before map[types.UID]any
+	// busy receives, from the goroutine that writes, what failed.
+	busy chan []types.UID
+	// pools that have figures in the metrics.
+	pools map[string]bool
+}
+
+// statusWrite is one write to come.
+type statusWrite struct {
+	uid    types.UID
+	status any
+	do     func(context.Context) error
+}
+
+// last is what was last written for an object, or nil.
+func (s *statuses) last(uid types.UID) any {
+	if status, found := s.written[uid]; found {
+		return status
+	}
+	return s.before[uid]
+}
+
+// wait lets the writing goroutine end.
+func (s *statuses) wait() {
+	if s.busy != nil {
+		<-s.busy
+	}
+}
+
+// writeStatuses writes what differs, one batch at a time, beside the loop.
+func (r *Reconciler) writeStatuses(ctx context.Context) {
+	s := &r.statuses
+	if s.busy != nil {
+		select {
+		case failed := <-s.busy:
+			s.busy = nil
+			for _, uid := range failed {
+				delete(s.written, uid)
+				s.changed = true
+			}
+		default:
+			return
+		}
+	}
+	now := r.Now()
+	if !s.changed || now.Before(s.nextAt) || ctx.Err() != nil {
+		return
+	}
+	s.changed, s.nextAt = false, now.Add(statusEvery)
+	writes := r.statusWrites()
+	if len(writes) == 0 {
+		return
+	}
+	s.busy = make(chan []types.UID, 1)
+	go func(busy chan<- []types.UID) {
+		var failed []types.UID
+		for _, w := range writes {
+			bounded, cancel := context.WithTimeout(ctx, writeTimeout)
+			if !r.Leading() || w.do(bounded) != nil {
+				failed = append(failed, w.uid)
+			}
+			cancel()
+		}
+		busy <- failed
+	}(s.busy)
+}
+
+// statusWrites compares what should be said about each object with what is.
+func (r *Reconciler) statusWrites() []statusWrite {
+	s := &r.statuses
+	s.before, s.written = s.written, make(map[types.UID]any, len(s.written))
+	defer func() { s.before = nil }()
+	var writes []statusWrite
+	add := func(uid types.UID, observed, status any, do func(context.Context) error) {
+		last, known := s.before[uid]
+		if !known {
+			last = observed
+		}
+		s.written[uid] = status
+		if !reflect.DeepEqual(last, status) {
+			writes = append(writes, statusWrite{uid, status, do})
+		}
+	}
+	pools := make(map[string]bool)
+	for _, object := range r.objects.Pools {
+		pools[object.Name] = true
+		status := r.poolStatus(object)
+		add(object.UID, object.Status, status, func(ctx context.Context) error {
+			return r.StatusWriter.ApplyPool(ctx, object.Name, status)
+		})
+	}
+	for _, object := range r.objects.L2Advertisements {
+		status := v1beta1.L2AdvertisementStatus{Conditions: []metav1.Condition{
+			r.ready(config.KindL2Advertisement, object.ObjectMeta, object.Status.Conditions, v1beta1.ReasonValid),
+		}}
+		add(object.UID, object.Status, status, func(ctx context.Context) error {
+			return r.StatusWriter.ApplyL2Advertisement(ctx, object.Name, status)
+		})
+	}
+	for name := range s.pools {
+		if !pools[name] {
+			r.Metrics.forgetPool(name)
+		}
+	}
+	s.pools = pools
+	return writes
+}
+
+func (r *Reconciler) poolStatus(object *v1beta1.IPAddressPool) v1beta1.IPAddressPoolStatus {
+	c := r.books.Counters(object.Name)
+	r.Metrics.pool(object.Name, c)
+	fine := v1beta1.ReasonValid
+	if len(c.OutsideSpec) > 0 {
+		fine = v1beta1.ReasonInUseOutsideSpec
+	}
+	return v1beta1.IPAddressPoolStatus{
+		AssignedIPv4: c.AssignedIPv4, AssignedIPv6: c.AssignedIPv6,
+		AvailableIPv4: c.AvailableIPv4.String(), AvailableIPv6: c.AvailableIPv6.String(),
+		OutsideSpec: clip(c.OutsideSpec),
+		Conditions:  []metav1.Condition{r.ready(config.KindPool, object.ObjectMeta, object.Status.Conditions, fine)},
+	}
+}
+
+// lineLimit is the schema's limit for one entry of status.outsideSpec.
+const lineLimit = 400
+
+func clip(lines []string) []string {
+	lines = lines[:min(len(lines), mostOutside)]
+	for i, line := range lines {
+		if len(line) > lineLimit {
+			lines[i] = line[:lineLimit-3] + "..."
+		}
+	}
+	return lines
+}
+
+// messageLimit is the API's limit for a condition's message.
+const messageLimit = 32768
+
+// ready is the Ready condition of an object: True with the reason fine unless
+// there are problems.
+func (r *Reconciler) ready(kind string, meta metav1.ObjectMeta, before []metav1.Condition, fine v1beta1.Reason) metav1.Condition {
+	c := metav1.Condition{
+		Type: v1beta1.ConditionReady, Status: metav1.ConditionTrue, Reason: string(fine), Message: sentence(fine),
+		ObservedGeneration: meta.Generation, LastTransitionTime: metav1.NewTime(r.Now()).Rfc3339Copy(),
+	}
+	var messages []string
+	for _, p := range r.problems {
+		if p.Kind != kind || p.Name != meta.Name {
+			continue
+		}
+		if len(messages) == 0 {
+			c.Status, c.Reason = metav1.ConditionFalse, string(p.Reason)
+		}
+		messages = append(messages, p.Field+": "+p.Message)
+	}
+	if len(messages) > 0 {
+		c.Message = strings.Join(messages, "; ")
+		c.Message = c.Message[:min(len(c.Message), messageLimit)]
+	}
+	for _, old := range r.lastConditions(meta.UID, before) {
+		if old.Type == c.Type && old.Status == c.Status {
+			c.LastTransitionTime = old.LastTransitionTime
+		}
+	}
+	return c
+}
+
+// lastConditions are those last written, or observed if nothing was.
+func (r *Reconciler) lastConditions(uid types.UID, observed []metav1.Condition) []metav1.Condition {
+	switch status := r.statuses.last(uid).(type) {
+	case v1beta1.IPAddressPoolStatus:
+		return status.Conditions
+	case v1beta1.L2AdvertisementStatus:
+		return status.Conditions
+	}
+	return observed
+}
+
+func sentence(reason v1beta1.Reason) string {
+	if reason == v1beta1.ReasonInUseOutsideSpec {
+		return "Services hold addresses that the spec no longer covers: see status.outsideSpec"
+	}
+	return "the spec is used as it stands"
+}

@@ -1,0 +1,46 @@
+package baliza_test
+
+import (
+	"os"
+	"regexp"
+	"slices"
+	"testing"
+)
+
+// matches returns what the pattern's group finds in a file, without doubles.
+func matches(t *testing.T, file, pattern string) []string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	for _, match := range regexp.MustCompile(pattern).FindAllStringSubmatch(string(text), -1) {
+		found = append(found, match[1])
+	}
+	if len(found) == 0 {
+		t.Fatalf("%s has nothing like %s", file, pattern)
+	}
+	slices.Sort(found)
+	return slices.Compact(found)
+}
+
+func TestEveryReasonIsDocumented(t *testing.T) {
+	documented := matches(t, "docs/concepts.md", "\\| `([A-Z][A-Za-z]+)` \\|")
+	for _, reason := range matches(t, "api/v1beta1/names.go", `Reason = "(\w+)"`) {
+		if !slices.Contains(documented, reason) {
+			t.Errorf("reason %s is not in a table of docs/concepts.md", reason)
+		}
+	}
+}
+
+func TestDocumentedCommandsExist(t *testing.T) {
+	targets := matches(t, "Makefile", `(?m)^([a-z][a-z0-9-]*):`)
+	for _, file := range []string{"README.md", "CONTRIBUTING.md"} {
+		for _, target := range matches(t, file, "(?m)(?:`|^    )(?:KEEP=1 )?make ([a-z][a-z0-9-]*)") {
+			if !slices.Contains(targets, target) {
+				t.Errorf("%s: make %s does not exist", file, target)
+			}
+		}
+	}
+}

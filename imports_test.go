@@ -1,0 +1,383 @@
+package baliza_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// This file keeps the import rules of the repository: which folder may know
+// what. A rule that breaks prints why it exists. Rules are about the code that
+// ships; tests may import more.
+
+const module = "github.com/baliza-lb/baliza"
+
+// goPackage is the part of "go list -json" that the rules look at.
+type goPackage struct {
+	ImportPath string   `json:"ImportPath"`
+	Dir        string   `json:"Dir"`
+	GoFiles    []string `json:"GoFiles"`
+	Imports    []string `json:"Imports"` // direct
+	Deps       []string `json:"Deps"`    // direct and indirect
+}
+
+// folder of the package inside the module, "." for the root.
+func (p goPackage) folder() string {
+	if p.ImportPath == module {
+		return "."
+	}
+	return strings.TrimPrefix(p.ImportPath, module+"/")
+}
+
+// importRule forbids some imports to some folders.
+type importRule struct {
+	in       func(folder string) bool
+	forbids  func(importPath string) bool
+	indirect bool // look at indirect imports too
+	reason   string
+}
+
+// pureFolders compute and do nothing else.
+var pureFolders = []string{"config", "controller/ipam", "speaker/plan"}
+
+// outsideWorld are the standard packages through which a package would touch it.
+var outsideWorld = []string{
+	"log", "log/slog", "net", "net/http", "net/rpc", "net/smtp", "os", "os/exec", "os/signal", "os/user", "plugin", "syscall", "unsafe",
+}
+
+// siblings are the speaker's ways to the network.
+var siblings = []string{"speaker/l2", "speaker/bgp", "speaker/members", "speaker/link"}
+
+// siblingRules keep them apart.
+func siblingRules() []importRule {
+	var rules []importRule
+	for _, folder := range siblings {
+		strangers := []string{"api", "config", "speaker/plan"}
+		for _, other := range siblings {
+			if other != folder {
+				strangers = append(strangers, other)
+			}
+		}
+		rules = append(rules, importRule{
+			in: under(folder), forbids: own(strangers...), indirect: true,
+			reason: folder + " takes plain values and returns plain values: it knows no sibling and no API type",
+		})
+	}
+	return rules
+}
+
+var importRules = []importRule{
+	{
+		in: isPure, forbids: within("k8s.io/client-go"), indirect: true,
+		reason: "config, controller/ipam and speaker/plan are pure: they get objects and return decisions, " +
+			"so that every decision can be tested without a cluster",
+	},
+	{
+		in: isPure, forbids: oneOf(outsideWorld...),
+		reason: "config, controller/ipam and speaker/plan are pure: no sockets, no files, no processes, no logging; " +
+			"what they have to say they return",
+	},
+	{
+		in: isPure, forbids: ownBut("api/v1beta1", pureFolders...), indirect: true,
+		reason: "config, controller/ipam and speaker/plan are pure, and so is what they stand on: api/v1beta1 and each other",
+	},
+	{
+		in: outside("speaker/l2"), forbids: within("github.com/mdlayher"),
+		reason: "only speaker/l2 speaks ARP and NDP",
+	},
+	{
+		in: outside("speaker/members"), forbids: within("github.com/hashicorp/memberlist"),
+		reason: "only speaker/members knows how speakers find each other",
+	},
+	{
+		in: outside("speaker/link"), forbids: within("github.com/vishvananda/netlink"),
+		reason: "only speaker/link talks to the kernel about interfaces; the others are told by it",
+	},
+	{
+		in: outside("speaker/bgp"), forbids: within("github.com/osrg/gobgp"),
+		reason: "speaker/bgp hides the BGP implementation and its limits",
+	},
+	{
+		in:      under(siblings...),
+		forbids: within("k8s.io", "sigs.k8s.io"), indirect: true,
+		reason: "speaker/{l2,bgp,members,link} do not know Kubernetes: they go on working while it is away",
+	},
+	{
+		in: under("controller"), forbids: own("speaker"), indirect: true,
+		reason: "controller and speaker never import each other: they meet in the API alone",
+	},
+	{
+		in: under("speaker"), forbids: own("controller"), indirect: true,
+		reason: "controller and speaker never import each other: they meet in the API alone",
+	},
+	{
+		in: outside("api"), forbids: within("k8s.io/client-go"),
+		reason: "api/kube is the one place that talks to the API server; everyone else declares an interface of what it needs",
+	},
+	{
+		in:      outside("api"),
+		forbids: own("api/client/clientset", "api/client/informers", "api/client/listers"),
+		reason:  "api/kube is the one place that talks to the API server; everyone else declares an interface of what it needs",
+	},
+	{
+		in: under("api/v1beta1"), forbids: own("."), indirect: true,
+		reason: "api/v1beta1 is data that everyone may import, so it imports nothing of Baliza",
+	},
+}
+
+func isPure(folder string) bool {
+	return under(pureFolders...)(folder) && folder != "config/daemon"
+}
+
+// under says whether a folder is one of those given, or inside one.
+func under(folders ...string) func(string) bool {
+	return within(folders...)
+}
+
+func outside(folders ...string) func(string) bool {
+	in := under(folders...)
+	return func(folder string) bool { return !in(folder) }
+}
+
+// within says whether a path is one of those given, or below one.
+func within(roots ...string) func(string) bool {
+	return func(path string) bool {
+		return slices.ContainsFunc(roots, func(root string) bool {
+			return path == root || strings.HasPrefix(path, root+"/")
+		})
+	}
+}
+
+func oneOf(paths ...string) func(string) bool {
+	return func(path string) bool { return slices.Contains(paths, path) }
+}
+
+// own says whether an import path is in one of the module's folders; "." is
+// the whole module.
+func own(folders ...string) func(string) bool {
+	var roots []string
+	for _, folder := range folders {
+		roots = append(roots, strings.TrimSuffix(module+"/"+folder, "/."))
+	}
+	return within(roots...)
+}
+
+// ownBut says whether an import path is in the module but neither the allowed
+// package nor pure.
+func ownBut(allowed string, pure ...string) func(string) bool {
+	all, daemon := own("."), own("config/daemon")
+	permitted := own(append([]string{allowed}, pure...)...)
+	return func(path string) bool { return all(path) && (!permitted(path) || daemon(path)) }
+}
+
+// brokenImportRules lists what the packages import against the rules.
+func brokenImportRules(packages []goPackage) []string {
+	var broken []string
+	for _, p := range packages {
+		for _, rule := range slices.Concat(importRules, siblingRules()) {
+			if !rule.in(p.folder()) {
+				continue
+			}
+			imports := p.Imports
+			if rule.indirect {
+				imports = p.Deps
+			}
+			for _, path := range imports {
+				if rule.forbids(path) {
+					broken = append(broken, fmt.Sprintf("%s imports %s, directly or through another: %s", p.folder(), path, rule.reason))
+				}
+			}
+		}
+	}
+	return broken
+}
+
+// clockFunctions are those of package time that read the clock or wait for it.
+var clockFunctions = []string{"After", "AfterFunc", "NewTicker", "NewTimer", "Now", "Since", "Sleep", "Tick", "Until"}
+
+// impurities lists the go statements and the uses of the clock in a source file.
+func impurities(name string, source []byte) ([]string, error) {
+	files := token.NewFileSet()
+	file, err := parser.ParseFile(files, name, source, parser.SkipObjectResolution)
+	if err != nil {
+		return nil, err
+	}
+	clock := ""
+	for _, spec := range file.Imports {
+		if path, _ := strconv.Unquote(spec.Path.Value); path == "time" {
+			clock = "time"
+			if spec.Name != nil {
+				clock = spec.Name.Name
+			}
+		}
+	}
+	var found []string
+	report := func(node ast.Node, what, reason string) {
+		found = append(found, fmt.Sprintf("%s: %s: %s", files.Position(node.Pos()), what, reason))
+	}
+	ast.Inspect(file, func(node ast.Node) bool {
+		switch node := node.(type) {
+		case *ast.GoStmt:
+			report(node, "go statement", "pure packages start no goroutines: one call, one answer")
+		case *ast.SelectorExpr:
+			if x, ok := node.X.(*ast.Ident); ok && clock != "" && x.Name == clock && slices.Contains(clockFunctions, node.Sel.Name) {
+				report(node, "time."+node.Sel.Name, "in pure packages time comes in as an argument, so that tests can choose it")
+			}
+		}
+		return true
+	})
+	if clock == "." {
+		report(file, `import . "time"`, "the clock must be seen where it is used")
+	}
+	return found, nil
+}
+
+// listPackages asks the go command for the module's packages.
+func listPackages(t *testing.T) []goPackage {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Dir,GoFiles,Imports,Deps", "./...")
+	var stderr bytes.Buffer
+	command.Stderr = &stderr
+	output, err := command.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, &stderr)
+	}
+	var packages []goPackage
+	for decoder := json.NewDecoder(bytes.NewReader(output)); ; {
+		var p goPackage
+		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
+			return packages
+		} else if err != nil {
+			t.Fatalf("go list: %v", err)
+		}
+		packages = append(packages, p)
+	}
+}
+
+func TestImportsFollowTheRules(t *testing.T) {
+	packages := listPackages(t)
+	for _, broken := range brokenImportRules(packages) {
+		t.Error(broken)
+	}
+	pure := 0
+	for _, p := range packages {
+		if !isPure(p.folder()) {
+			continue
+		}
+		pure++
+		for _, name := range p.GoFiles {
+			source, err := os.ReadFile(filepath.Join(p.Dir, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			found, err := impurities(filepath.Join(p.folder(), name), source)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, impurity := range found {
+				t.Error(impurity)
+			}
+		}
+	}
+	if pure < len(pureFolders) {
+		t.Errorf("found %d pure packages, want at least those of %v: was one renamed?", pure, pureFolders)
+	}
+}
+
+func TestImportRulesComplain(t *testing.T) {
+	const baliza = module + "/"
+	tests := map[string]struct {
+		folder   string
+		imports  []string // direct
+		indirect []string
+		want     string // part of the complaint; empty means none
+	}{
+		"config may read API types":                 {folder: "config", imports: []string{"net/netip", "k8s.io/api/core/v1", baliza + "api/v1beta1"}},
+		"config may not use client-go":              {folder: "config", indirect: []string{"k8s.io/client-go/rest"}, want: "without a cluster"},
+		"config may not log":                        {folder: "config", imports: []string{"log/slog"}, want: "no logging"},
+		"config may not open sockets":               {folder: "config", imports: []string{"net"}, want: "no sockets"},
+		"config/daemon is not pure":                 {folder: "config/daemon", imports: []string{"net/http", "log/slog", "os"}},
+		"config may not use config/daemon":          {folder: "config", imports: []string{baliza + "config/daemon"}, want: "what they stand on"},
+		"ipam may use config":                       {folder: "controller/ipam", imports: []string{baliza + "config"}},
+		"ipam may not reach api/kube":               {folder: "controller/ipam", indirect: []string{baliza + "api/kube"}, want: "what they stand on"},
+		"ipam may not use the speaker's plan":       {folder: "controller/ipam", imports: []string{baliza + "speaker/plan"}, want: "never import each other"},
+		"plan may not use the filesystem":           {folder: "speaker/plan", imports: []string{"os"}, want: "no files"},
+		"a package inside a pure one is pure":       {folder: "speaker/plan/rank", imports: []string{"net/http"}, want: "no sockets"},
+		"l2 may use mdlayher":                       {folder: "speaker/l2", imports: []string{"github.com/mdlayher/arp", "net"}},
+		"link may not use mdlayher":                 {folder: "speaker/link", imports: []string{"github.com/mdlayher/ndp"}, want: "only speaker/l2"},
+		"main may not use memberlist":               {folder: "speaker", imports: []string{"github.com/hashicorp/memberlist"}, want: "only speaker/members"},
+		"l2 may not use netlink":                    {folder: "speaker/l2", imports: []string{"github.com/vishvananda/netlink"}, want: "only speaker/link"},
+		"main may not use gobgp":                    {folder: "speaker", imports: []string{"github.com/osrg/gobgp/v4/pkg/server"}, want: "speaker/bgp hides"},
+		"l2 may not know link":                      {folder: "speaker/l2", imports: []string{baliza + "speaker/link"}, want: "knows no sibling"},
+		"bgp may not know l2":                       {folder: "speaker/bgp", imports: []string{baliza + "speaker/l2"}, want: "knows no sibling"},
+		"link may not know members":                 {folder: "speaker/link", imports: []string{baliza + "speaker/members"}, want: "knows no sibling"},
+		"members may not know API types":            {folder: "speaker/members", imports: []string{baliza + "api/v1beta1"}, want: "no API type"},
+		"members may not know Kubernetes":           {folder: "speaker/members", indirect: []string{"k8s.io/apimachinery/pkg/types"}, want: "do not know Kubernetes"},
+		"speaker may use its own packages":          {folder: "speaker", imports: []string{baliza + "speaker/l2", baliza + "api/kube", baliza + "config/daemon"}},
+		"speaker may reach client-go by api/kube":   {folder: "speaker", indirect: []string{baliza + "api/kube", "k8s.io/client-go/rest"}},
+		"speaker may not import client-go itself":   {folder: "speaker", imports: []string{"k8s.io/client-go/rest"}, want: "the one place"},
+		"speaker may not import the controller":     {folder: "speaker", imports: []string{baliza + "controller/ipam"}, want: "never import each other"},
+		"controller may not import the speaker":     {folder: "controller/reconcile", indirect: []string{baliza + "speaker/plan"}, want: "never import each other"},
+		"reconcile may not use the clientset":       {folder: "controller/reconcile", imports: []string{baliza + "api/client/clientset/versioned"}, want: "the one place"},
+		"api/kube may use client-go":                {folder: "api/kube", imports: []string{"k8s.io/client-go/rest", baliza + "api/client/clientset/versioned"}},
+		"api/v1beta1 may not import Baliza":         {folder: "api/v1beta1", imports: []string{baliza + "config"}, want: "imports nothing of Baliza"},
+		"api/v1beta1 may import apimachinery":       {folder: "api/v1beta1", imports: []string{"k8s.io/apimachinery/pkg/apis/meta/v1"}},
+		"a name that only begins alike is not ours": {folder: "config", imports: []string{module + "-tools/kube", "network"}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			got := brokenImportRules([]goPackage{{
+				ImportPath: module + "/" + test.folder,
+				Imports:    test.imports,
+				Deps:       append(test.imports, test.indirect...),
+			}})
+			complained := slices.ContainsFunc(got, func(broken string) bool { return strings.Contains(broken, test.want) })
+			if test.want == "" && len(got) > 0 || test.want != "" && !complained {
+				t.Errorf("complaints %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+func TestImpuritiesAreFound(t *testing.T) {
+	tests := map[string]struct {
+		source string
+		want   []string
+	}{
+		"time as a value is pure":     {source: `import "time"; func f(now time.Time) time.Duration { return now.Sub(now) + time.Second }`},
+		"reading the clock":           {source: `import "time"; func f() time.Time { return time.Now() }`, want: []string{"time.Now"}},
+		"the clock as a value":        {source: `import "time"; var now = time.Now`, want: []string{"time.Now"}},
+		"the clock by another name":   {source: `import clock "time"; func f() { clock.Sleep(1) }`, want: []string{"time.Sleep"}},
+		"the clock without a name":    {source: `import . "time"; func f() { Sleep(1) }`, want: []string{`import . "time"`}},
+		"waiting and measuring":       {source: `import "time"; func f(t time.Time) { <-time.After(time.Since(t)) }`, want: []string{"time.After", "time.Since"}},
+		"a goroutine":                 {source: `func f() { go f() }`, want: []string{"go statement"}},
+		"a goroutine in a closure":    {source: `var g = func() { go func() {}() }`, want: []string{"go statement"}},
+		"another package called time": {source: `import "example.org/time"; func f() { time.Now() }`},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			got, err := impurities("file.go", []byte("package p; "+test.source))
+			if err != nil {
+				t.Fatal(err)
+			}
+			missing := slices.ContainsFunc(test.want, func(want string) bool {
+				return !slices.ContainsFunc(got, func(impurity string) bool { return strings.Contains(impurity, ": "+want+": ") })
+			})
+			if len(got) != len(test.want) || missing {
+				t.Errorf("found %q, want %q", got, test.want)
+			}
+		})
+	}
+}

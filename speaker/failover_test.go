@@ -1,0 +1,123 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const (
+	vip4 = "198.18.0.10"
+	vip6 = "2001:db8::10"
+)
+
+// L10: the client is told of the new owner without asking.
+func TestLinkOfTheOwnerIsCut(t *testing.T) {
+	l := newLAN(t, 3, vip4, vip6)
+	for _, address := range []string{vip4, vip6} {
+		owner := l.settle(address)
+		l.ip("link set v" + owner + " nomaster") // the frames go nowhere; nobody sees a lost carrier
+		next, took := l.await(address, false, butNot(owner))
+		t.Logf("%s: from %s to %s in %s", address, owner, next, took.Round(time.Millisecond))
+		if took > 3*time.Second {
+			t.Errorf("took %s", took)
+		}
+		l.ip("link set v" + owner + " master br0")
+		l.settle(address)
+	}
+}
+
+// L12: after a partition there is one owner, and the client is told.
+func TestAPartitionHealsToOneOwner(t *testing.T) {
+	l := newLAN(t, 3, vip4)
+	owner := l.settle(vip4)
+	l.ip("link set v" + owner + " nomaster")
+	l.await(vip4, false, butNot(owner))
+	time.Sleep(2 * time.Second) // the one that is alone still believes it owns the address
+	l.ip("link set v" + owner + " master br0")
+	begin := time.Now()
+	back, _ := l.await(vip4, false, func(now string) bool { return now == owner })
+	t.Logf("%s owns it again after %s", back, time.Since(begin).Round(time.Millisecond))
+	l.settle(vip4)
+}
+
+func TestSpeakerIsKilled(t *testing.T) {
+	l := newLAN(t, 3, vip4)
+	owner := l.settle(vip4)
+	l.kill(owner)
+	next, took := l.await(vip4, true, butNot(owner))
+	t.Logf("from %s to %s in %s", owner, next, took.Round(time.Millisecond))
+}
+
+// L11: at a planned departure somebody answers at every moment.
+func TestSpeakerDeparts(t *testing.T) {
+	l := newLAN(t, 3, vip4)
+	owner := l.settle(vip4)
+	leaving := l.nodes[owner].cmd
+	if err := leaving.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	gone := make(chan error, 1)
+	go func() { gone <- leaving.Wait() }()
+	next, took := l.await(vip4, false, butNot(owner))
+	t.Logf("from %s to %s in %s", owner, next, took.Round(time.Millisecond))
+	for left := false; !left; {
+		select {
+		case err := <-gone:
+			if err != nil {
+				t.Errorf("departure: %v", err)
+			}
+			left = true
+		default:
+			if out := l.run("arping -c 1 -w 1 -I br0 " + vip4); !strings.Contains(out, "02:00:00") {
+				t.Errorf("nobody answered: %s", out)
+			}
+		}
+	}
+	l.settle(vip4)
+}
+
+// A node that starts takes nothing before it is ready, and nobody gives up
+// what it cannot take.
+func TestANodeJoinsWithoutAGap(t *testing.T) {
+	l := newLAN(t, 2, vip4)
+	l.settle(vip4)
+	l.start(3)
+	for begin := time.Now(); time.Since(begin) < 2*time.Second; {
+		if out := l.run("arping -c 1 -w 1 -I br0 " + vip4); !strings.Contains(out, "02:00:00") {
+			t.Fatalf("nobody answered: %s", out)
+		}
+	}
+	l.settle(vip4)
+}
+
+// L08: two thousand addresses are taken over, and the client knows the last.
+func TestManyAddressesMove(t *testing.T) {
+	var addresses []string
+	for i := range 2000 {
+		addresses = append(addresses, fmt.Sprintf("198.18.%d.%d", 1+i/250, 1+i%250))
+	}
+	l := newLAN(t, 2, addresses...)
+	l.settle(addresses[0])
+	// The client knows all of them as the first node's.
+	victim := l.owner(addresses[0])
+	for _, address := range addresses {
+		l.ask(address)
+	}
+	before := count(l, victim)
+	l.ip("link set v" + victim + " nomaster")
+	begin := time.Now()
+	for count(l, victim) > 0 {
+		if time.Since(begin) > 15*time.Second {
+			t.Fatalf("%d of %d still point to %s", count(l, victim), before, victim)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Logf("%d addresses moved; the client knew the last after %s", before, time.Since(begin).Round(time.Millisecond))
+}
+
+func count(l *lan, name string) int {
+	return strings.Count(l.run("ip -4 neigh show dev br0"), l.nodes[name].mac) - 1 // itself
+}

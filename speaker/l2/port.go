@@ -1,0 +1,164 @@
+package l2
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/mdlayher/ndp"
+	"github.com/mdlayher/packet"
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+)
+
+// maxFrame is the longest frame that is read, in bytes. ARP has 42; a
+// solicitation has 86, or some more with options we do not know.
+const maxFrame = 1514
+
+// port is what is open on one interface. It is opened, changed and closed by
+// the goroutine that applies; its sockets are read by goroutines of their own
+// and written by the announcer.
+type port struct {
+	on     atomic.Pointer[Interface]
+	table  *atomic.Pointer[table]
+	stats  *counters
+	arp    atomic.Pointer[packet.Conn] // nil while no IPv4 address is desired
+	nd     atomic.Pointer[packet.Conn] // nil while no IPv6 address is desired
+	groups groups
+	broken atomic.Bool // a reader gave up
+	wait   sync.WaitGroup
+}
+
+func newPort(on Interface, t *atomic.Pointer[table], stats *counters) *port {
+	p := &port{table: t, stats: stats}
+	p.on.Store(&on)
+	p.groups = groups{on: p.device(), joined: map[netip.Addr]*ndp.Conn{}}
+	return p
+}
+
+func (p *port) device() *net.Interface {
+	on := p.on.Load()
+	return &net.Interface{Index: on.Index, Name: on.Name, HardwareAddr: on.MAC, Flags: net.FlagUp | net.FlagBroadcast | net.FlagMulticast}
+}
+
+type answerer func(frame []byte, on *Interface, t *table) ([]byte, verdict)
+
+// want opens the sockets that the families need, and closes the others.
+func (p *port) want(v4, v6 bool) error {
+	return errors.Join(
+		p.wantSocket(&p.arp, v4, etherTypeARP, filterARP, answerARP, &p.stats.arp),
+		p.wantSocket(&p.nd, v6, etherTypeIPv6, filterNDP, answerNDP, &p.stats.ndp),
+	)
+}
+
+func (p *port) wantSocket(at *atomic.Pointer[packet.Conn], wanted bool, protocol int,
+	filter func() ([]bpf.RawInstruction, error), answer answerer, stats *familyCounters,
+) error {
+	conn := at.Load()
+	switch {
+	case wanted && conn == nil:
+		program, err := filter()
+		if err != nil {
+			return err
+		}
+		conn, err = packet.Listen(p.device(), packet.Raw, protocol, &packet.Config{Filter: program})
+		if err != nil {
+			return fmt.Errorf("interface %s: open packet socket: %w", p.on.Load().Name, explain(err))
+		}
+		raw, err := conn.SyscallConn()
+		if err != nil {
+			_ = conn.Close()
+			return fmt.Errorf("interface %s: %w", p.on.Load().Name, err)
+		}
+		at.Store(conn)
+		p.wait.Go(func() { p.serve(raw, conn, answer, stats) })
+	case !wanted && conn != nil:
+		at.Store(nil)
+		return conn.Close()
+	}
+	return nil
+}
+
+// serve answers frames until the socket is closed.
+func (p *port) serve(raw syscall.RawConn, conn *packet.Conn, answer answerer, stats *familyCounters) {
+	buffer := make([]byte, maxFrame)
+	var n int
+	var readErr error
+	read := func(fd uintptr) bool {
+		n, readErr = unix.Read(int(fd), buffer)
+		return readErr != unix.EAGAIN
+	}
+	for {
+		if err := raw.Read(read); err != nil {
+			return // closed
+		}
+		if readErr != nil {
+			// The interface went down for a moment, or the kernel could not
+			// keep up: the socket lives. Anything else is final.
+			if errors.Is(readErr, unix.ENETDOWN) || errors.Is(readErr, unix.ENOBUFS) || errors.Is(readErr, unix.EINTR) {
+				continue
+			}
+			p.broken.Store(true)
+			return
+		}
+		reply, v := answer(buffer[:n], p.on.Load(), p.table.Load())
+		if v != answered {
+			stats.ignored.Add(1)
+			continue
+		}
+		if _, err := conn.WriteTo(reply, &packet.Addr{HardwareAddr: reply[:6]}); err != nil {
+			stats.failed.Add(1)
+			continue
+		}
+		stats.answered.Add(1)
+	}
+}
+
+// announce sends the frames that tell the neighbours of an address. A later
+// announcement is a reminder and needs one frame only.
+func (p *port) announce(address netip.Addr, reminder bool) {
+	frames, conn, stats := announceARP, p.arp.Load(), &p.stats.arp
+	if address.Is6() {
+		frames, conn, stats = announceNDP, p.nd.Load(), &p.stats.ndp
+	}
+	if conn == nil {
+		return
+	}
+	all, err := frames(p.on.Load(), address)
+	if err != nil {
+		stats.failed.Add(1)
+		return
+	}
+	if reminder {
+		all = all[:1]
+	}
+	for _, frame := range all {
+		if _, err := conn.WriteTo(frame, &packet.Addr{HardwareAddr: frame[:6]}); err != nil {
+			stats.failed.Add(1)
+			return
+		}
+	}
+	stats.announced.Add(1)
+}
+
+func (p *port) close() {
+	for _, at := range []*atomic.Pointer[packet.Conn]{&p.arp, &p.nd} {
+		if conn := at.Swap(nil); conn != nil {
+			_ = conn.Close()
+		}
+	}
+	p.groups.close()
+	p.wait.Wait()
+}
+
+// explain adds to a refusal what is missing.
+func explain(err error) error {
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
+		return fmt.Errorf("the process lacks the capability NET_RAW (securityContext.capabilities.add): %w", err)
+	}
+	return err
+}

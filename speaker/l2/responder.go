@@ -1,0 +1,243 @@
+package l2
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// Desired is what a Responder is to answer for.
+type Desired struct {
+	// Interfaces that exist and are up, at least those that Addresses name.
+	Interfaces []Interface
+	// Addresses and the names of the interfaces on which each is held.
+	Addresses map[netip.Addr][]string
+}
+
+// Problem is an interface on which something cannot be held.
+type Problem struct {
+	Interface string
+	Err       error
+}
+
+func (p Problem) Error() string { return p.Err.Error() }
+
+// Responder answers and announces. Apply, Reannounce and Close are for one
+// goroutine; Held and Stats are for any.
+type Responder struct {
+	table     atomic.Pointer[table]
+	ports     atomic.Pointer[map[int]*port]
+	held      atomic.Pointer[map[netip.Addr][]string]
+	stats     counters
+	announcer *announcer
+	stop      context.CancelFunc
+	wait      sync.WaitGroup
+}
+
+// New makes a Responder that holds nothing yet and has no socket open.
+func New() *Responder {
+	r := &Responder{}
+	r.table.Store(&table{})
+	r.ports.Store(&map[int]*port{})
+	r.held.Store(&map[netip.Addr][]string{})
+	r.announcer = newAnnouncer(r.send)
+	ctx, stop := context.WithCancel(context.Background())
+	r.stop = stop
+	r.wait.Go(func() { r.announcer.run(ctx) })
+	return r
+}
+
+// Check opens and closes what answering on the interface will need, and says
+// what is in the way: "the process lacks the capability NET_RAW".
+func Check(on Interface) error {
+	var t atomic.Pointer[table]
+	t.Store(&table{})
+	p := newPort(on, &t, &counters{})
+	defer p.close()
+	if err := p.want(true, false); err != nil {
+		return err // once, not once for each family
+	}
+	return p.want(true, true)
+}
+
+// Apply makes desired the truth: what is new is answered for and announced,
+// what is gone is not any more. It returns what could not be done; the rest
+// is. Calling it again with the same value tries only that again.
+func (r *Responder) Apply(desired Desired) []Problem {
+	old := *r.ports.Load()
+	wanted := gather(desired)
+	ports := make(map[int]*port, len(wanted))
+	var closing []*port
+	var problems []Problem
+	next := &table{held: make(map[netip.Addr][]int, len(desired.Addresses))}
+	var fresh []int // interfaces whose neighbours must be told everything
+
+	for _, w := range wanted {
+		p := old[w.on.Index]
+		if p != nil && (p.broken.Load() || p.on.Load().Epoch != w.on.Epoch || !slices.Equal(p.on.Load().MAC, w.on.MAC)) {
+			closing = append(closing, p)
+			p = nil
+		}
+		if p == nil {
+			p = newPort(w.on, &r.table, &r.stats)
+			fresh = append(fresh, w.on.Index)
+		}
+		p.on.Store(&w.on)
+		ports[w.on.Index] = p
+		held, found := p.prepare(w)
+		problems = append(problems, found...)
+		for _, address := range held {
+			next.held[address] = append(next.held[address], w.on.Index)
+		}
+	}
+	for index, p := range old {
+		if ports[index] == nil {
+			closing = append(closing, p)
+		}
+	}
+	r.swap(next, ports, fresh)
+	for _, w := range wanted {
+		ports[w.on.Index].groups.keep(w.v6)
+	}
+	for _, p := range closing {
+		p.close()
+	}
+	return problems
+}
+
+// swap puts the new table to use and has the difference announced.
+func (r *Responder) swap(next *table, ports map[int]*port, fresh []int) {
+	before := r.table.Load()
+	r.ports.Store(&ports)
+	r.table.Store(next)
+	var start, end []key
+	names := make(map[netip.Addr][]string, len(next.held))
+	for address, indexes := range next.held {
+		for _, index := range indexes {
+			if !before.holds(address, index) || slices.Contains(fresh, index) {
+				start = append(start, key{address, index})
+			}
+			names[address] = append(names[address], ports[index].on.Load().Name)
+		}
+		slices.Sort(names[address])
+	}
+	for address, indexes := range before.held {
+		for _, index := range indexes {
+			if !next.holds(address, index) {
+				end = append(end, key{address, index})
+			}
+		}
+	}
+	r.held.Store(&names)
+	r.announcer.change(start, end)
+}
+
+// Reannounce tells the neighbours of every held address again, as after a
+// partition in which another node may have held them too.
+func (r *Responder) Reannounce() {
+	var all []key
+	for address, indexes := range r.table.Load().held {
+		for _, index := range indexes {
+			all = append(all, key{address, index})
+		}
+	}
+	r.announcer.change(all, nil)
+}
+
+// Quiet ends all announcements while answering goes on: what another node is
+// about to take over must not be called back.
+func (r *Responder) Quiet() {
+	r.stop()
+	r.wait.Wait()
+}
+
+// Held is what is answered for now, with the interfaces by name.
+func (r *Responder) Held() map[netip.Addr][]string { return maps.Clone(*r.held.Load()) }
+
+// Stats counts what was answered and announced since New.
+func (r *Responder) Stats() Stats { return Stats{ARP: r.stats.arp.read(), NDP: r.stats.ndp.read()} }
+
+// Close stops answering and closes every socket.
+func (r *Responder) Close() {
+	r.stop()
+	r.wait.Wait()
+	r.table.Store(&table{})
+	for _, p := range *r.ports.Load() {
+		p.close()
+	}
+	r.ports.Store(&map[int]*port{})
+	r.held.Store(&map[netip.Addr][]string{})
+}
+
+// send is the announcer's: what is not held any more is not announced.
+func (r *Responder) send(a announcement) {
+	p := (*r.ports.Load())[a.index]
+	if p == nil || !r.table.Load().holds(a.address, a.index) {
+		return
+	}
+	p.announce(a.address, a.reminder)
+}
+
+// want is what is desired of one interface.
+type want struct {
+	on     Interface
+	v4, v6 []netip.Addr
+}
+
+// gather turns addresses with interfaces into interfaces with addresses, in
+// the order of their index; an interface without addresses is left out.
+func gather(desired Desired) []want {
+	byName := make(map[string]*want, len(desired.Interfaces))
+	for _, on := range desired.Interfaces {
+		byName[on.Name] = &want{on: on}
+	}
+	for address, names := range desired.Addresses {
+		for _, name := range names {
+			w := byName[name]
+			switch {
+			case w == nil:
+			case address.Is4():
+				w.v4 = append(w.v4, address)
+			default:
+				w.v6 = append(w.v6, address)
+			}
+		}
+	}
+	var all []want
+	for _, w := range byName {
+		if len(w.v4)+len(w.v6) > 0 {
+			all = append(all, *w)
+		}
+	}
+	slices.SortFunc(all, func(a, b want) int { return cmp.Compare(a.on.Index, b.on.Index) })
+	return all
+}
+
+// prepare opens the sockets and joins the groups of what is wanted, and
+// returns the addresses that can be answered for.
+func (p *port) prepare(w want) (held []netip.Addr, problems []Problem) {
+	if err := p.want(len(w.v4) > 0, len(w.v6) > 0); err != nil {
+		problems = append(problems, Problem{w.on.Name, err})
+	}
+	if p.arp.Load() != nil {
+		held = append(held, w.v4...)
+	}
+	if p.nd.Load() == nil {
+		return held, problems
+	}
+	failed, err := p.groups.join(w.v6)
+	if err != nil {
+		problems = append(problems, Problem{w.on.Name, fmt.Errorf("%d addresses: %w", len(failed), err)})
+	}
+	for _, address := range w.v6 {
+		if !slices.Contains(failed, address) {
+			held = append(held, address)
+		}
+	}
+	return held, problems
+}

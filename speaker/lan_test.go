@@ -1,0 +1,356 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/baliza-lb/baliza/api/kube"
+	"github.com/baliza-lb/baliza/api/v1beta1"
+	"github.com/baliza-lb/baliza/speaker/l2"
+	"github.com/baliza-lb/baliza/speaker/link"
+	"github.com/baliza-lb/baliza/speaker/members"
+)
+
+// The tests of this file run speakers as processes, each in a network
+// namespace of its own, on one bridge. Only the API server is not real: a
+// speaker reads its cluster from a file. The lab has the rest.
+
+const (
+	inside  = "BALIZA_TEST_NETNS"   // this process is the LAN
+	asNode  = "BALIZA_TEST_NODE"    // this process is the speaker of that node
+	ofWorld = "BALIZA_TEST_CLUSTER" // the directory with what speakers share
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asNode) != "" {
+		if err := beNode(os.Getenv(asNode), os.Getenv(ofWorld)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	if os.Getenv(inside) != "" {
+		os.Exit(m.Run())
+	}
+	cmd := inNamespace(os.Args[1:]...)
+	cmd.Env = append(os.Environ(), inside+"=yes")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	if err := cmd.Start(); err != nil {
+		_ = os.Setenv(inside, "no: "+err.Error())
+		os.Exit(m.Run())
+	}
+	if cmd.Wait() != nil {
+		os.Exit(1)
+	}
+}
+
+func inNamespace(args ...string) *exec.Cmd {
+	cmd := exec.Command("/proc/self/exe", args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	if os.Geteuid() != 0 {
+		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
+	}
+	return cmd
+}
+
+// paper is a cluster that stands in a file.
+type paper struct {
+	Nodes     []string
+	Addresses []string
+	changes   chan struct{}
+	taken     bool
+}
+
+func (p *paper) Synced() bool             { return true }
+func (p *paper) Changes() <-chan struct{} { return p.changes }
+
+func (p *paper) Take() kube.SpeakerChanges {
+	changes := kube.SpeakerChanges{Nodes: true, Config: true, Speakers: true, Services: map[string]struct{}{}}
+	if p.taken {
+		return kube.SpeakerChanges{}
+	}
+	p.taken = true
+	for _, a := range p.Addresses {
+		changes.Services["default/"+a] = struct{}{}
+	}
+	return changes
+}
+
+func (p *paper) Service(key string) (*corev1.Service, []*discoveryv1.EndpointSlice) {
+	name := strings.TrimPrefix(key, "default/")
+	service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}}
+	service.Spec.Type = corev1.ServiceTypeLoadBalancer
+	service.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: name}}
+	var slices []*discoveryv1.EndpointSlice
+	for _, family := range []discoveryv1.AddressType{discoveryv1.AddressTypeIPv4, discoveryv1.AddressTypeIPv6} {
+		slices = append(slices, &discoveryv1.EndpointSlice{AddressType: family, Endpoints: []discoveryv1.Endpoint{{}}})
+	}
+	return service, slices
+}
+
+type paperObjects struct{ *paper }
+
+func (p paperObjects) Nodes() []*corev1.Node { return nil }
+
+func (p paperObjects) Pools() []*v1beta1.IPAddressPool {
+	return []*v1beta1.IPAddressPool{{
+		ObjectMeta: metav1.ObjectMeta{Name: "lan"},
+		Spec:       v1beta1.IPAddressPoolSpec{Addresses: []v1beta1.AddressRange{"198.18.0.0/15", "2001:db8::/64"}},
+	}}
+}
+
+func (p paperObjects) L2Advertisements() []*v1beta1.L2Advertisement {
+	return []*v1beta1.L2Advertisement{{ObjectMeta: metav1.ObjectMeta{Name: "all"}}}
+}
+
+func (p paperObjects) Speakers() []*v1beta1.Speaker {
+	var all []*v1beta1.Speaker
+	for i, name := range p.paper.Nodes {
+		s := &v1beta1.Speaker{ObjectMeta: metav1.ObjectMeta{Name: name}}
+		s.Status.MemberAddress = netip.AddrPortFrom(nodeAddress(i+1), 7946).String()
+		all = append(all, s)
+	}
+	return all
+}
+
+func nodeAddress(n int) netip.Addr { return netip.AddrFrom4([4]byte{198, 18, 255, byte(n)}) }
+
+// mute is a reporter that writes nowhere.
+type mute struct{}
+
+func (mute) Report(v1beta1.SpeakerStatus, types.UID) {}
+func (mute) Lost()                                   {}
+
+// beNode is the speaker of a node, once the LAN has put eth0 into its
+// namespace and says so on standard input.
+func beNode(name, directory string) error {
+	_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
+	text, err := os.ReadFile(filepath.Join(directory, "cluster.json"))
+	if err != nil {
+		return err
+	}
+	p := &paper{changes: make(chan struct{}, 1)}
+	if err := json.Unmarshal(text, p); err != nil {
+		return err
+	}
+	number, _ := strconv.Atoi(strings.TrimPrefix(name, "n"))
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil)).With("node", name)
+	links, err := link.New(log)
+	if err != nil {
+		return err
+	}
+	group, err := members.Start(members.Config{
+		Name: name, Listen: netip.AddrPortFrom(nodeAddress(number), 7946), KeyFile: filepath.Join(directory, "key"),
+		Settings: members.Default(), Logger: log,
+	})
+	if err != nil {
+		return err
+	}
+	s := newSpeaker(parts{
+		log: log, node: name, serveClassless: true, cluster: paperObjects{p}, members: group, links: links,
+		responder: l2.New(), reports: mute{},
+	})
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	background, end := context.WithCancel(context.Background())
+	defer end()
+	go links.Run(background)
+	s.run(ctx)
+	return s.depart(800 * time.Millisecond)
+}
+
+// lan is a bridge with nodes on it; the test is the client, on the bridge.
+type lan struct {
+	t         *testing.T
+	directory string
+	nodes     map[string]*node
+}
+
+type node struct {
+	cmd   *exec.Cmd
+	stdin io.WriteCloser
+	mac   string
+}
+
+func newLAN(t *testing.T, nodes int, addresses ...string) *lan {
+	t.Helper()
+	if why := os.Getenv(inside); why != "yes" {
+		t.Skipf("no network namespace of our own: %s", why)
+	}
+	l := &lan{t: t, directory: t.TempDir(), nodes: map[string]*node{}}
+	key := make([]byte, 32)
+	_, _ = rand.Read(key)
+	l.write("key", []byte(base64.StdEncoding.EncodeToString(key)))
+	p := paper{Addresses: addresses}
+	for i := range nodes {
+		p.Nodes = append(p.Nodes, fmt.Sprintf("n%d", i+1))
+	}
+	text, err := json.Marshal(&p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.write("cluster.json", text)
+	l.ip("link add br0 address 02:00:00:00:00:fe type bridge") // or it would follow its ports'
+	t.Cleanup(func() { l.ip("link del br0") })
+	l.ip("link set br0 up")
+	l.ip("link set lo up")
+	l.ip("addr add 198.18.255.254/15 dev br0")
+	l.ip("addr add 2001:db8::254/64 dev br0 nodad")
+	for i := range nodes {
+		l.start(i + 1)
+	}
+	return l
+}
+
+func (l *lan) write(name string, text []byte) {
+	l.t.Helper()
+	if err := os.WriteFile(filepath.Join(l.directory, name), text, 0o600); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+func (l *lan) ip(args string) {
+	l.t.Helper()
+	l.run("ip " + args)
+}
+
+func (l *lan) run(command string) string {
+	l.t.Helper()
+	words := strings.Fields(command)
+	out, err := exec.Command(words[0], words[1:]...).CombinedOutput()
+	if err != nil {
+		l.t.Fatalf("%s: %v: %s", command, err, out)
+	}
+	return string(out)
+}
+
+// start plugs a node in and starts its speaker.
+func (l *lan) start(number int) {
+	l.t.Helper()
+	name := fmt.Sprintf("n%d", number)
+	n := &node{cmd: inNamespace(), mac: fmt.Sprintf("02:00:00:00:00:%02x", number)}
+	n.cmd.Env = append(os.Environ(), asNode+"="+name, ofWorld+"="+l.directory)
+	n.cmd.Stderr = l.t.Output()
+	stdin, err := n.cmd.StdinPipe()
+	if err == nil {
+		err = n.cmd.Start()
+	}
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	n.stdin = stdin
+	pid := strconv.Itoa(n.cmd.Process.Pid)
+	enter := "nsenter --target " + pid + " --net ip "
+	l.ip(fmt.Sprintf("link add v%s type veth peer name eth0 address %s netns %s", name, n.mac, pid))
+	l.ip("link set v" + name + " master br0 up")
+	l.run(enter + "link set lo up")
+	l.run(enter + "link set eth0 up")
+	l.run(enter + fmt.Sprintf("addr add %s/15 dev eth0", nodeAddress(number)))
+	l.nodes[name] = n
+	l.t.Cleanup(func() { l.kill(name) })
+	_, _ = io.WriteString(stdin, "go\n")
+}
+
+func (l *lan) kill(name string) {
+	n := l.nodes[name]
+	if n == nil {
+		return
+	}
+	delete(l.nodes, name)
+	_ = n.cmd.Process.Kill()
+	_ = n.cmd.Wait()
+	_ = exec.Command("ip", "link", "del", "v"+name).Run()
+}
+
+// owner returns the node that the client's neighbour table points to, or "".
+func (l *lan) owner(address string) string {
+	out := l.run("ip neigh show " + address)
+	for name, n := range l.nodes {
+		if strings.Contains(out, n.mac) {
+			return name
+		}
+	}
+	return ""
+}
+
+// ask makes the client resolve an address afresh.
+func (l *lan) ask(address string) {
+	_ = exec.Command("ip", "neigh", "del", address, "dev", "br0").Run()
+	if c, err := net.Dial("udp", net.JoinHostPort(address, "9")); err == nil {
+		_, _ = c.Write([]byte("?"))
+		_ = c.Close()
+	}
+}
+
+// await waits for an owner, asking again and again if active is set.
+func (l *lan) await(address string, active bool, want func(string) bool) (string, time.Duration) {
+	l.t.Helper()
+	begin := time.Now()
+	for i := 0; ; i++ {
+		if active && i%20 == 0 {
+			l.ask(address)
+		}
+		if owner := l.owner(address); want(owner) {
+			return owner, time.Since(begin)
+		}
+		if time.Since(begin) > 15*time.Second {
+			l.t.Fatalf("%s: nobody suitable in 15 s; the client sees %q; its neighbours: %s", address, l.owner(address), l.run("ip neigh"))
+		}
+		time.Sleep(3 * time.Millisecond)
+	}
+}
+
+// settle waits until exactly one node answers for an address, and goes on being
+// the one, and returns it.
+func (l *lan) settle(address string) string {
+	l.t.Helper()
+	l.await(address, true, somebody)
+	time.Sleep(2500 * time.Millisecond) // all announcements but the reminders are over
+	witness := "ndisc6 -m -r 1 -w 300 " + address + " br0"
+	if !strings.Contains(address, ":") {
+		witness = "arping -b -c 1 -w 0.5 -I br0 " + address
+	}
+	out := strings.ToLower(l.run(witness))
+	var answers []string
+	for name, n := range l.nodes {
+		if strings.Contains(out, n.mac) {
+			answers = append(answers, name)
+		}
+	}
+	if len(answers) != 1 {
+		l.t.Fatalf("%v answer for %s: %s", answers, address, out)
+	}
+	l.ask(address)
+	l.await(address, false, func(owner string) bool { return owner == answers[0] })
+	return answers[0]
+}
+
+func somebody(owner string) bool { return owner != "" }
+
+func butNot(name string) func(string) bool {
+	return func(owner string) bool { return owner != "" && owner != name }
+}

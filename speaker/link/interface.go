@@ -1,0 +1,126 @@
+package link
+
+import (
+	"cmp"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// Interface is one network interface of the node.
+type Interface struct {
+	Name  string
+	Index int
+	MAC   net.HardwareAddr
+	// Kind as "ip -details link" prints it: "veth", "bridge", "vlan"; "device"
+	// for hardware.
+	Kind string
+	// Master is the index of the bridge, bond or VRF that the interface
+	// belongs to, or 0.
+	Master int
+	// Up says that the interface is administratively up and has carrier.
+	Up bool
+	// Addrs are the addresses with their prefix lengths, sorted.
+	Addrs []netip.Prefix
+	// LinkLocal is an fe80::/10 address whose duplicate detection is over, or
+	// the zero Addr.
+	LinkLocal netip.Addr
+
+	// Usable says that ARP and NDP can be spoken on the interface, so that an
+	// advertisement may name it.
+	Usable bool
+	// Suitable says that it is also used when no advertisement names one.
+	Suitable bool
+	// Why, in words, the interface is not usable or not suitable.
+	Why string
+
+	// Epoch grows each time the interface becomes usable, or changes its MAC
+	// or its index: sockets must be opened again and neighbours be told.
+	Epoch uint64
+}
+
+// Snapshot is all interfaces of the node, by name.
+type Snapshot struct {
+	Interfaces []Interface
+}
+
+// Interface returns the interface of that name.
+func (s *Snapshot) Interface(name string) (Interface, bool) {
+	i, found := slices.BinarySearchFunc(s.Interfaces, name, func(i Interface, name string) int { return cmp.Compare(i.Name, name) })
+	if !found {
+		return Interface{}, false
+	}
+	return s.Interfaces[i], true
+}
+
+func (i *Interface) equal(o *Interface) bool {
+	return i.Name == o.Name && i.Index == o.Index && slices.Equal(i.MAC, o.MAC) && i.Kind == o.Kind && i.Master == o.Master &&
+		i.Up == o.Up && slices.Equal(i.Addrs, o.Addrs) && i.LinkLocal == o.LinkLocal && i.Usable == o.Usable &&
+		i.Suitable == o.Suitable && i.Why == o.Why && i.Epoch == o.Epoch
+}
+
+// traits are what judge needs beyond the Interface itself.
+type traits struct {
+	ethernet, broadcast, loopback, pointToPoint, noARP bool
+	// masterKind is the Kind of the master, or empty.
+	masterKind string
+}
+
+// containerBridges are names, or beginnings of names, that container software
+// gives to the node's side of its own networks: nobody on the LAN is there.
+var containerBridges = []string{
+	"antrea-", "cali", "cbr", "cilium", "cni", "docker", "flannel", "kube-", "lxcbr", "lxdbr", "nodelocaldns", "ovn", "podman", "virbr", "weave",
+}
+
+// judge decides whether an interface is usable and suitable.
+//
+// Usable is what the protocols need: Ethernet with ARP, up, and not a port of
+// something else, since a port's frames go to its master.
+//
+// Suitable is the guess for those who name no interface: usable, and with an
+// address on a subnet that has room for neighbours. That is what tells a LAN
+// from the veth of a pod, which has no address or one without a subnet, and
+// from tunnels and dummies. What container software calls its own bridge is
+// left out by name; whoever wants it can name it in an advertisement.
+func judge(i *Interface, t traits) {
+	switch {
+	case t.loopback:
+		i.Why = "is a loopback interface"
+	case !t.ethernet || len(i.MAC) != 6:
+		i.Why = "is not Ethernet"
+	case !t.broadcast || t.pointToPoint || t.noARP:
+		i.Why = "does not speak ARP"
+	case i.Master != 0 && t.masterKind != "vrf":
+		i.Why = "is a port of another interface"
+	case !i.Up:
+		i.Why = "is down or has no carrier"
+	default:
+		i.Usable = true
+	}
+	if !i.Usable {
+		return
+	}
+	switch {
+	case slices.ContainsFunc(containerBridges, func(prefix string) bool { return strings.HasPrefix(i.Name, prefix) }):
+		i.Why = "belongs to a container network"
+	case !slices.ContainsFunc(i.Addrs, i.facesNeighbours):
+		i.Why = "has no address on a subnet"
+	default:
+		i.Suitable = true
+	}
+}
+
+// facesNeighbours tells whether an address means that others are on the link.
+// An address without a subnet counts on hardware, where a DHCPv6 lease (/128)
+// or a hosting network (/32) is a real one; on a veth it is a pod's.
+func (i *Interface) facesNeighbours(p netip.Prefix) bool {
+	if !p.Addr().IsGlobalUnicast() {
+		return false
+	}
+	switch i.Kind {
+	case "device", "bond", "team", "vlan":
+		return true
+	}
+	return p.Addr().BitLen()-p.Bits() >= 2
+}

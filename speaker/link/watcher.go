@@ -1,0 +1,300 @@
+package link
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// settle is how long the watcher gathers events that belong together
+	// before it publishes: an interface that comes up sends several.
+	settle = time.Millisecond
+	// retry is the pause before events are subscribed to again after the
+	// kernel dropped some.
+	retry = 20 * time.Millisecond
+	// receiveBuffer of each netlink socket, in bytes: some thousand events.
+	receiveBuffer = 1 << 20
+)
+
+// Watcher keeps the Snapshot current.
+type Watcher struct {
+	logger  *slog.Logger
+	latest  atomic.Pointer[Snapshot]
+	changes chan struct{}
+
+	// owned by the goroutine of Run
+	links  map[int]netlink.Link
+	addrs  map[int]map[netip.Prefix]bool // true: usable as a source
+	epochs map[string]epoch
+	next   uint64
+}
+
+// epoch is what an Interface's Epoch was last given for.
+type epoch struct {
+	number uint64
+	index  int
+	mac    string
+	usable bool
+}
+
+// New lists the interfaces once, so that Snapshot is never empty for want of
+// time. Run must be called to follow them.
+func New(logger *slog.Logger) (*Watcher, error) {
+	w := &Watcher{logger: logger, changes: make(chan struct{}, 1), epochs: map[string]epoch{}}
+	if err := w.list(); err != nil {
+		return nil, err
+	}
+	w.publish()
+	return w, nil
+}
+
+// Snapshot is the latest state. It must not be changed.
+func (w *Watcher) Snapshot() *Snapshot { return w.latest.Load() }
+
+// Changes receives after each change of the Snapshot; several changes may
+// come as one.
+func (w *Watcher) Changes() <-chan struct{} { return w.changes }
+
+// Run follows the kernel's events until ctx ends. It must be called from the
+// network namespace to be watched, once.
+func (w *Watcher) Run(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := w.follow(ctx); err != nil && ctx.Err() == nil {
+			w.logger.Warn("interface events interrupted, listing all interfaces again", "error", err)
+			pause(ctx, retry)
+		}
+	}
+}
+
+// follow subscribes, lists, and applies events until one of them is lost.
+func (w *Watcher) follow(ctx context.Context) error {
+	done := make(chan struct{})
+	defer close(done)
+	links, addrs := make(chan netlink.LinkUpdate, 256), make(chan netlink.AddrUpdate, 256)
+	failed := make(chan error, 1)
+	onError := func(err error) {
+		select {
+		case failed <- err:
+		default:
+		}
+	}
+	// The subscription's goroutine ends by itself only when its channel is
+	// read: let go of what it still wants to send.
+	defer func() { go drain(links); go drain(addrs) }()
+	linkOptions := netlink.LinkSubscribeOptions{ErrorCallback: onError, ReceiveBufferSize: receiveBuffer}
+	if err := netlink.LinkSubscribeWithOptions(links, done, linkOptions); err != nil {
+		close(links)
+		close(addrs)
+		return fmt.Errorf("subscribe to interface events: %w", err)
+	}
+	addrOptions := netlink.AddrSubscribeOptions{ErrorCallback: onError, ReceiveBufferSize: receiveBuffer}
+	if err := netlink.AddrSubscribeWithOptions(addrs, done, addrOptions); err != nil {
+		close(addrs)
+		return fmt.Errorf("subscribe to address events: %w", err)
+	}
+	if err := w.list(); err != nil {
+		return err
+	}
+	w.publish()
+	return w.apply(ctx, links, addrs, failed)
+}
+
+func (w *Watcher) apply(ctx context.Context, links <-chan netlink.LinkUpdate, addrs <-chan netlink.AddrUpdate, failed <-chan error) error {
+	var publish <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-failed:
+			return err
+		case update, ok := <-links:
+			if !ok {
+				return errors.New("interface events ended")
+			}
+			w.applyLink(update)
+		case update, ok := <-addrs:
+			if !ok {
+				return errors.New("address events ended")
+			}
+			w.applyAddr(update)
+		case <-publish:
+			publish = nil
+			w.publish()
+			continue
+		}
+		if publish == nil {
+			publish = time.After(settle)
+		}
+	}
+}
+
+func (w *Watcher) applyLink(update netlink.LinkUpdate) {
+	index := update.Attrs().Index
+	if update.Header.Type != unix.RTM_DELLINK {
+		w.links[index] = update.Link
+		w.noteEpoch(update.Link)
+		return
+	}
+	// A bridge also reports a port that left it this way, in its own family;
+	// only the end of the interface itself has none.
+	if update.Family == unix.AF_UNSPEC {
+		delete(w.links, index)
+		delete(w.addrs, index)
+	}
+}
+
+// noteEpoch sees to it that a flap which is over before it is published is
+// still noticed.
+func (w *Watcher) noteEpoch(l netlink.Link) {
+	attributes := l.Attrs()
+	if known, ok := w.epochs[attributes.Name]; ok && !up(attributes) {
+		known.usable = false
+		w.epochs[attributes.Name] = known
+	}
+}
+
+func (w *Watcher) applyAddr(update netlink.AddrUpdate) {
+	prefix, ok := toPrefix(update.LinkAddress)
+	if !ok {
+		return
+	}
+	of := w.addrs[update.LinkIndex]
+	if !update.NewAddr {
+		delete(of, prefix)
+		return
+	}
+	if of == nil {
+		of = map[netip.Prefix]bool{}
+		w.addrs[update.LinkIndex] = of
+	}
+	of[prefix] = update.Flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) == 0
+}
+
+// list replaces the whole state by what the kernel has now.
+func (w *Watcher) list() error {
+	links, err := again(netlink.LinkList)
+	if err != nil {
+		return fmt.Errorf("list interfaces: %w", err)
+	}
+	addrs, err := again(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_ALL) })
+	if err != nil {
+		return fmt.Errorf("list addresses: %w", err)
+	}
+	w.links, w.addrs = make(map[int]netlink.Link, len(links)), map[int]map[netip.Prefix]bool{}
+	for _, l := range links {
+		w.links[l.Attrs().Index] = l
+		w.noteEpoch(l)
+	}
+	for _, a := range addrs {
+		w.applyAddr(netlink.AddrUpdate{LinkAddress: *a.IPNet, LinkIndex: a.LinkIndex, Flags: a.Flags, NewAddr: true})
+	}
+	return nil
+}
+
+// again repeats a listing that was interrupted by a change.
+func again[T any](list func() ([]T, error)) ([]T, error) {
+	const attempts = 5
+	var items []T
+	var err error
+	for range attempts {
+		if items, err = list(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	if errors.Is(err, netlink.ErrDumpInterrupted) {
+		err = nil // what was listed is usable, and the events mend the rest
+	}
+	return items, err
+}
+
+// publish makes a Snapshot of the state and tells the reader if it differs.
+func (w *Watcher) publish() {
+	s := &Snapshot{Interfaces: make([]Interface, 0, len(w.links))}
+	for index, l := range w.links {
+		s.Interfaces = append(s.Interfaces, w.build(index, l))
+	}
+	slices.SortFunc(s.Interfaces, func(a, b Interface) int { return cmp.Compare(a.Name, b.Name) })
+	maps.DeleteFunc(w.epochs, func(name string, _ epoch) bool { _, found := s.Interface(name); return !found })
+	if old := w.latest.Load(); old != nil && slices.EqualFunc(old.Interfaces, s.Interfaces, func(a, b Interface) bool { return a.equal(&b) }) {
+		return
+	}
+	w.latest.Store(s)
+	select {
+	case w.changes <- struct{}{}:
+	default:
+	}
+}
+
+func (w *Watcher) build(index int, l netlink.Link) Interface {
+	attributes := l.Attrs()
+	i := Interface{
+		Name: attributes.Name, Index: index, MAC: slices.Clone(attributes.HardwareAddr), Kind: l.Type(),
+		Master: attributes.MasterIndex, Up: up(attributes),
+	}
+	i.Addrs = slices.SortedFunc(maps.Keys(w.addrs[index]), netip.Prefix.Compare)
+	for _, p := range i.Addrs {
+		if a := p.Addr(); a.Is6() && a.IsLinkLocalUnicast() && w.addrs[index][p] {
+			i.LinkLocal = a
+			break
+		}
+	}
+	t := traits{
+		ethernet: attributes.EncapType == "ether", broadcast: attributes.RawFlags&unix.IFF_BROADCAST != 0,
+		loopback: attributes.RawFlags&unix.IFF_LOOPBACK != 0, pointToPoint: attributes.RawFlags&unix.IFF_POINTOPOINT != 0,
+		noARP: attributes.RawFlags&unix.IFF_NOARP != 0,
+	}
+	if master := w.links[i.Master]; i.Master != 0 && master != nil {
+		t.masterKind = master.Type()
+	}
+	judge(&i, t)
+	i.Epoch = w.epochOf(&i)
+	return i
+}
+
+func (w *Watcher) epochOf(i *Interface) uint64 {
+	now := epoch{number: w.epochs[i.Name].number, index: i.Index, mac: i.MAC.String(), usable: i.Usable}
+	if before, known := w.epochs[i.Name]; !known || before.index != now.index || before.mac != now.mac || now.usable && !before.usable {
+		w.next++
+		now.number = w.next
+	}
+	w.epochs[i.Name] = now
+	return now.number
+}
+
+// up tells whether the interface is up and has carrier.
+func up(a *netlink.LinkAttrs) bool {
+	return a.RawFlags&unix.IFF_UP != 0 && a.RawFlags&unix.IFF_LOWER_UP != 0 && a.RawFlags&unix.IFF_DORMANT == 0
+}
+
+func toPrefix(n net.IPNet) (netip.Prefix, bool) {
+	address, ok := netip.AddrFromSlice(n.IP)
+	if !ok {
+		return netip.Prefix{}, false
+	}
+	bits, _ := n.Mask.Size()
+	return netip.PrefixFrom(address.Unmap(), bits), true
+}
+
+func drain[T any](ch <-chan T) {
+	for range ch {
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/baliza-lb/baliza/api/kube"
+	"github.com/baliza-lb/baliza/config"
+	"github.com/baliza-lb/baliza/config/daemon"
+	"github.com/baliza-lb/baliza/speaker/l2"
+	"github.com/baliza-lb/baliza/speaker/link"
+	"github.com/baliza-lb/baliza/speaker/members"
+)
+
+// flags of the speaker, beside the common ones.
+type flags struct {
+	common          daemon.Options
+	nodeName        string
+	memberAddress   string
+	memberPort      uint16
+	keyFile         string
+	serveClassless  bool
+	departureWindow time.Duration
+}
+
+func main() {
+	var f flags
+	set := pflag.NewFlagSet("baliza-speaker", pflag.ContinueOnError)
+	f.common.AddFlags(set, ":7473")
+	set.StringVar(&f.nodeName, "node-name", "", "name of the Kubernetes node that this speaker runs on")
+	set.StringVar(&f.memberAddress, "member-address", "", "address of this node at which the other speakers reach it")
+	set.Uint16Var(&f.memberPort, "member-port", 7946, "port for the other speakers, UDP and TCP, the same on every node")
+	set.StringVar(&f.keyFile, "membership-key-file", "",
+		"file with the membership keys: 32 bytes in base64, one on each line, the first encrypts")
+	set.BoolVar(&f.serveClassless, "serve-classless", true, "serve Services without a loadBalancerClass; must be the same as the controller's")
+	set.DurationVar(&f.departureWindow, "departure-window", 800*time.Millisecond,
+		"how long to go on answering after a stop signal, while others take over")
+	os.Exit(daemon.Main(daemon.Program{
+		Name: "speaker", Options: &f.common, Flags: set,
+		Run: func(ctx context.Context, env daemon.Env) error { return run(ctx, env, &f) },
+	}, os.Args[1:]))
+}
+
+// check refuses what cannot work before anything is started.
+func (f *flags) check() (netip.AddrPort, error) {
+	if f.nodeName == "" {
+		return netip.AddrPort{}, errors.New("--node-name is required")
+	}
+	if f.keyFile == "" {
+		return netip.AddrPort{}, errors.New("--membership-key-file is required")
+	}
+	address, err := netip.ParseAddr(f.memberAddress)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("--member-address %q is not an IP address", f.memberAddress)
+	}
+	return netip.AddrPortFrom(address, f.memberPort), nil
+}
+
+func run(ctx context.Context, env daemon.Env, f *flags) error {
+	listen, err := f.check()
+	if err != nil {
+		return err
+	}
+	clients, err := kube.Connect(f.common.Kubeconfig, "baliza-speaker/"+daemon.Version())
+	if err != nil {
+		return err
+	}
+	links, err := link.New(env.Log)
+	if err != nil {
+		return err
+	}
+	if err := checkSockets(links.Snapshot()); err != nil {
+		return err
+	}
+	view, err := kube.NewSpeakerView(clients, config.ServiceAnnotations())
+	if err != nil {
+		return err
+	}
+	group, err := members.Start(members.Config{
+		Name: f.nodeName, Listen: listen, KeyFile: f.keyFile, Settings: members.Default(), Logger: env.Log,
+	})
+	if err != nil {
+		return err
+	}
+	reports := kube.NewSpeakerWriter(clients, f.nodeName, env.Log)
+	s := newSpeaker(parts{
+		log: env.Log, node: f.nodeName, version: daemon.Version(), serveClassless: f.serveClassless,
+		cluster: view, members: group, links: links, responder: l2.New(), reports: reports,
+	})
+	if err := s.metrics.register(env.Metrics); err != nil {
+		return err
+	}
+	s.addChecks(env.Health)
+
+	background, stop := context.WithCancel(context.Background())
+	var wait sync.WaitGroup
+	view.Start(background)
+	wait.Go(func() { links.Run(background) })
+	wait.Go(func() { reports.Run(background) })
+	s.run(ctx)
+	err = s.depart(f.departureWindow)
+	stop()
+	wait.Wait()
+	return err
+}
+
+// checkSockets finds out early, and in clear words, if ARP and NDP cannot be
+// spoken for want of a privilege.
+func checkSockets(interfaces *link.Snapshot) error {
+	for _, i := range interfaces.Interfaces {
+		if i.Suitable {
+			return l2.Check(toL2(i))
+		}
+	}
+	return nil
+}
+
+// depart tells the others, and goes on answering while they take over.
+func (s *speaker) depart(window time.Duration) error {
+	others := len(s.members.Alive()) > 1
+	s.log.Info("departing", "held", len(s.responder.Held()), "others", others)
+	s.responder.Quiet()
+	if err := s.members.Leave(window); err != nil {
+		s.log.Warn("the others may take it for a failure", "error", err)
+	}
+	if others {
+		time.Sleep(window)
+	}
+	s.responder.Close()
+	return s.members.Close()
+}

@@ -1,0 +1,114 @@
+package members
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+)
+
+// keySize of AES-256, in bytes.
+const keySize = 32
+
+// readKeys reads the keys of a file: one in base64 on each line, 32 bytes
+// each. The first encrypts what is sent; each of them decrypts what comes.
+// To rotate: append the new key everywhere, then put it first, then drop the
+// old one.
+func readKeys(path string) ([][]byte, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("membership key file: %w", err)
+	}
+	keys, err := parseKeys(string(text))
+	if err != nil {
+		return nil, fmt.Errorf("membership key file %s: %w", path, err)
+	}
+	return keys, nil
+}
+
+func parseKeys(text string) ([][]byte, error) {
+	var keys [][]byte
+	number := 0
+	for line := range strings.Lines(text) {
+		number++
+		line = strings.TrimSpace(line)
+		if line == "" {
+			continue
+		}
+		key, err := base64.StdEncoding.DecodeString(line)
+		if err != nil {
+			// The line itself is a secret: it is not shown.
+			return nil, fmt.Errorf("line %d is not base64", number)
+		}
+		if len(key) != keySize {
+			return nil, fmt.Errorf("line %d has %d bytes, want %d (head -c %d /dev/urandom | base64)", number, len(key), keySize, keySize)
+		}
+		keys = append(keys, key)
+	}
+	if len(keys) == 0 {
+		return nil, errors.New("contains no key")
+	}
+	return keys, nil
+}
+
+// useKeys makes a ring contain exactly the keys, the first one in charge.
+func useKeys(ring *memberlist.Keyring, keys [][]byte) error {
+	for _, key := range keys {
+		if err := ring.AddKey(key); err != nil {
+			return fmt.Errorf("membership key: %w", err)
+		}
+	}
+	if err := ring.UseKey(keys[0]); err != nil {
+		return fmt.Errorf("membership key: %w", err)
+	}
+	for _, old := range slices.Clone(ring.GetKeys()) {
+		if !slices.ContainsFunc(keys, func(k []byte) bool { return bytes.Equal(k, old) }) {
+			if err := ring.RemoveKey(old); err != nil {
+				return fmt.Errorf("membership key: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// keyPeriod is how often the key file is looked at. A mounted Secret is not
+// worth a file watch: kubelet updates it once a minute.
+const keyPeriod = 2 * time.Second
+
+// watchKeys takes over the keys of the file when it changes. A file that
+// cannot be read or understood changes nothing, and is reported once.
+func watchKeys(ctx context.Context, path string, keys [][]byte, ring *memberlist.Keyring, logger *slog.Logger) {
+	ticker := time.NewTicker(keyPeriod)
+	defer ticker.Stop()
+	var complaint string
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		now, err := readKeys(path)
+		if err == nil && !reflect.DeepEqual(now, keys) {
+			if err = useKeys(ring, now); err == nil {
+				keys = now
+				logger.Info("membership keys changed", "keys", len(keys))
+			}
+		}
+		switch {
+		case err == nil:
+			complaint = ""
+		case err.Error() != complaint:
+			complaint = err.Error()
+			logger.Warn("membership keys stay as they were", "error", err)
+		}
+	}
+}

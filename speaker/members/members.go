@@ -1,0 +1,149 @@
+package members
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+)
+
+// Config of a Members.
+type Config struct {
+	// Name of the Kubernetes node. No two speakers may share it.
+	Name string
+	// Listen is the address and port to listen on, UDP and TCP, and the one
+	// that the others are told. Port 0 takes a free one.
+	Listen netip.AddrPort
+	// KeyFile holds the keys: base64, 32 bytes, one on each line, the first
+	// for encryption. It is read again when it changes.
+	KeyFile string
+	// Settings, normally Default().
+	Settings Settings
+	Logger   *slog.Logger
+}
+
+// Members is this speaker's membership in the set of all.
+type Members struct {
+	name     string
+	settings Settings
+	logger   *slog.Logger
+	list     *memberlist.Memberlist
+	roster   *roster
+	seeker   *seeker
+	delegate *delegate
+	address  netip.AddrPort
+	stop     context.CancelFunc
+	wait     sync.WaitGroup
+	once     sync.Once
+}
+
+// Start listens and is alone, until Seek has found others.
+func Start(config Config) (*Members, error) {
+	keys, err := readKeys(config.KeyFile)
+	if err != nil {
+		return nil, err
+	}
+	ring, err := memberlist.NewKeyring(nil, keys[0])
+	if err == nil {
+		err = useKeys(ring, keys)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("membership: %w", err)
+	}
+	m := &Members{name: config.Name, settings: config.Settings, logger: config.Logger, roster: newRoster(), delegate: &delegate{}}
+	settings := config.Settings.config()
+	settings.Name = config.Name
+	settings.BindAddr, settings.BindPort = config.Listen.Addr().String(), int(config.Listen.Port())
+	settings.AdvertiseAddr, settings.AdvertisePort = settings.BindAddr, settings.BindPort
+	settings.Keyring = ring
+	settings.Events, settings.Delegate, settings.Alive = m.roster, m.delegate, m.delegate
+	settings.Logger = log.New(logWriter{config.Logger}, "", 0)
+	if m.list, err = memberlist.Create(settings); err != nil {
+		return nil, explain(config.Listen, err)
+	}
+	m.address = endpoint(m.list.LocalNode())
+	m.seeker = newSeeker(m)
+	ctx, stop := context.WithCancel(context.Background())
+	m.stop = stop
+	m.wait.Go(func() { m.seeker.run(ctx) })
+	m.wait.Go(func() { watchKeys(ctx, config.KeyFile, keys, ring, config.Logger) })
+	return m, nil
+}
+
+// explain says in words why listening failed.
+func explain(listen netip.AddrPort, err error) error {
+	switch text := err.Error(); {
+	case strings.Contains(text, "address already in use"):
+		return fmt.Errorf("membership: %s is taken by another process (choose another --member-port on every node): %w", listen, err)
+	case strings.Contains(text, "cannot assign requested address"):
+		return fmt.Errorf("membership: %s is not an address of this node (see --member-address): %w", listen, err)
+	}
+	return fmt.Errorf("membership on %s: %w", listen, err)
+}
+
+// Address is where the others reach this speaker.
+func (m *Members) Address() netip.AddrPort { return m.address }
+
+// Alive returns the names of the living, sorted, this speaker's own among them
+// until it leaves. It must not be changed.
+func (m *Members) Alive() []string { return *m.roster.alive.Load() }
+
+// Ready returns the names of those of the living that have said that they are
+// ready to take addresses, sorted. It must not be changed.
+func (m *Members) Ready() []string { return *m.roster.ready.Load() }
+
+// SetReady says to all that this speaker is ready from now on.
+func (m *Members) SetReady() {
+	if m.delegate.ready.Swap(true) {
+		return
+	}
+	m.roster.setReady(m.name)
+	m.wait.Go(func() {
+		if err := m.list.UpdateNode(m.settings.StreamTimeout); err != nil {
+			// The next full exchange with each of the others tells them.
+			m.logger.Warn("the others may hear late that this speaker is ready", "error", err)
+		}
+	})
+}
+
+// Changes receives after each change of Alive or Ready; several may come as one.
+func (m *Members) Changes() <-chan struct{} { return m.roster.changes }
+
+// Seek names all the speakers that there should be. Those that are not alive
+// are called until they are, and also those that were alive before and are
+// named no more, for some time.
+func (m *Members) Seek(peers map[string]netip.AddrPort) { m.seeker.want(peers) }
+
+// Nudge calls the lost at once: something has happened to the network.
+func (m *Members) Nudge() { m.seeker.nudge() }
+
+// Leave tells the others that this speaker goes, and waits up to timeout until
+// that is sent. The speaker goes on listening until Close.
+func (m *Members) Leave(timeout time.Duration) error {
+	m.seeker.quiet()
+	if err := m.list.Leave(timeout); err != nil {
+		return fmt.Errorf("leave the membership: %w", err)
+	}
+	return nil
+}
+
+// Close stops listening. Without Leave before, the others take it for a death.
+func (m *Members) Close() error {
+	var err error
+	m.once.Do(func() {
+		m.stop()
+		err = m.list.Shutdown()
+		m.wait.Wait()
+	})
+	if err != nil {
+		return errors.Join(errors.New("close the membership"), err)
+	}
+	return nil
+}

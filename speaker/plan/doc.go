@@ -1,0 +1,19 @@
+// Package plan decides, for each address, which node answers for it, and for
+// the node it runs on: on which interfaces, or why not.
+//
+// The package is pure: it has no clock, no goroutine, no socket, no logger and
+// no client. Every speaker computes the same plan from the same View, so that
+// nobody needs to be asked: that is the election. Only the speaker's main
+// package imports it.
+//
+// # Who owns an address
+//
+// One node owns an address, whatever number of Services share it. A node can
+// own an address for a Service if its speaker is alive, nothing excludes the
+// node from load balancing, an advertisement that selects the address's pool
+// and the Service selects the node, and the Service's endpoints can be reached
+// through it. Of the nodes that can own the address for the most of its
+// Services, the present owner stays; if it is not among them, or unknown, the
+// highest random weight decides: a hash of node and address. When a node goes,
+// only its addresses move, and they spread over all that are left.
+package plan

@@ -1,0 +1,260 @@
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/baliza-lb/baliza/api/v1beta1"
+	"github.com/baliza-lb/baliza/config"
+)
+
+// Decision is what becomes of one address on the node that the plan is for.
+type Decision struct {
+	Address netip.Addr
+	// Services that have the address, by key.
+	Services []string
+	// Owner is the node that answers for the address, or empty.
+	Owner string
+	// Announce says that this node does, on Interfaces.
+	Announce   bool
+	Interfaces []string
+	// Missing are interfaces that an advertisement names and that this node
+	// lacks, or cannot use. They are given for the owner only.
+	Missing []string
+	// Reason why the node announces the address or does not, and a message
+	// for the operator that says the same for every address of that kind.
+	Reason  v1beta1.Reason
+	Message string
+	// Unserved are those of Services that the owner cannot serve, though it
+	// can serve the most of them.
+	Unserved []string
+}
+
+// Plan is one Decision for each address, in address order.
+type Plan struct {
+	Decisions []Decision
+}
+
+// Make makes the plan that follows from a view.
+func Make(view View) Plan {
+	p := newPlanner(&view)
+	byAddress := map[netip.Addr][]*Service{}
+	for i := range view.Services {
+		for _, address := range view.Services[i].Addresses {
+			if !slices.Contains(byAddress[address], &view.Services[i]) {
+				byAddress[address] = append(byAddress[address], &view.Services[i])
+			}
+		}
+	}
+	plan := Plan{Decisions: make([]Decision, 0, len(byAddress))}
+	for address, services := range byAddress {
+		slices.SortFunc(services, func(a, b *Service) int { return cmp.Compare(a.Key, b.Key) })
+		plan.Decisions = append(plan.Decisions, p.decide(address, services))
+	}
+	slices.SortFunc(plan.Decisions, func(a, b Decision) int { return a.Address.Compare(b.Address) })
+	return plan
+}
+
+// candidate is a node whose speaker is alive.
+type candidate struct {
+	Node
+	name string
+	seed uint64
+}
+
+type planner struct {
+	view       *View
+	candidates []candidate
+	self       candidate
+	// selected remembers which candidates an advertisement selects.
+	selected map[*config.L2Advertisement]map[string]bool
+}
+
+func newPlanner(view *View) *planner {
+	p := &planner{view: view, selected: map[*config.L2Advertisement]map[string]bool{}}
+	p.self = candidate{Node: view.Nodes[view.Self], name: view.Self, seed: seed(view.Self)}
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(view.Alive))) {
+		p.candidates = append(p.candidates, candidate{Node: view.Nodes[name], name: name, seed: seed(name)})
+	}
+	for _, a := range view.Config.L2Advertisements {
+		nodes := make(map[string]bool, len(p.candidates)+1)
+		for _, c := range append(slices.Clone(p.candidates), p.self) {
+			nodes[c.name] = a.SelectsNode(c.Labels)
+		}
+		p.selected[a] = nodes
+	}
+	return p
+}
+
+// claim is a Service on an address, with the advertisements that select both.
+type claim struct {
+	service        *Service
+	endpoints      *Endpoints
+	advertisements []*config.L2Advertisement
+}
+
+func (p *planner) decide(address netip.Addr, services []*Service) Decision {
+	d := Decision{Address: address}
+	claims := make([]claim, 0, len(services))
+	for _, s := range services {
+		d.Services = append(d.Services, s.Key)
+		claims = append(claims, claim{s, s.of(address), p.advertisements(address, s)})
+	}
+	owner, ownerServes := p.elect(address, claims)
+	if owner != nil {
+		d.Owner = owner.name
+		for i := range claims {
+			if claims[i].endpoints.Any && p.refuse(*owner, &claims[i]) != nil {
+				d.Unserved = append(d.Unserved, claims[i].service.Key)
+			}
+		}
+	}
+	if d.Owner == p.view.Self && ownerServes > 0 {
+		p.announce(&d, claims)
+		return d
+	}
+	d.Reason, d.Message = p.explain(&d, claims)
+	return d
+}
+
+// advertisements returns those that select a Service and its pool. An address
+// that no pool accounts for is not announced: nobody meant it to be.
+func (p *planner) advertisements(address netip.Addr, s *Service) []*config.L2Advertisement {
+	name := s.Pool
+	pool := p.view.Config.Pool(name)
+	if name == "" {
+		if pool = p.view.Config.PoolOf(address); pool == nil {
+			return nil
+		}
+		name = pool.Name
+	}
+	var found []*config.L2Advertisement
+	for _, a := range p.view.Config.L2Advertisements {
+		var selects bool
+		if pool != nil {
+			selects = a.SelectsPool(name, pool.Labels)
+		} else {
+			selects = a.SelectsPool(name, nil)
+		}
+		if selects && a.SelectsService(s.Labels) {
+			found = append(found, a)
+		}
+	}
+	return found
+}
+
+// elect returns the owner and for how many of the claims it is one.
+func (p *planner) elect(address netip.Addr, claims []claim) (*candidate, int) {
+	var best *candidate
+	var most int
+	var highest uint64
+	for i := range p.candidates {
+		c := &p.candidates[i]
+		serves := 0
+		for j := range claims {
+			if p.refuse(*c, &claims[j]) == nil {
+				serves++
+			}
+		}
+		if serves == 0 || serves < most {
+			continue
+		}
+		w := weight(c.seed, address)
+		stays := p.view.Owners[address] == c.name
+		if stays {
+			w = ^uint64(0)
+		}
+		if serves > most || w > highest {
+			best, most, highest = c, serves, w
+		}
+	}
+	return best, most
+}
+
+// wanted returns the interfaces that the claims of the owner name, and whether
+// one of them is content with all suitable ones.
+func (p *planner) wanted(claims []claim) (wanted map[string]bool, all bool) {
+	wanted = map[string]bool{}
+	for i := range claims {
+		if p.refuse(p.self, &claims[i]) != nil {
+			continue
+		}
+		for _, a := range claims[i].advertisements {
+			if !p.selected[a][p.view.Self] {
+				continue
+			}
+			all = all || len(a.Interfaces) == 0
+			for _, name := range a.Interfaces {
+				wanted[name] = true
+			}
+		}
+	}
+	return wanted, all
+}
+
+// announce fills in where the owner announces.
+func (p *planner) announce(d *Decision, claims []claim) {
+	wanted, all := p.wanted(claims)
+	for _, i := range p.view.Interfaces {
+		if i.Usable && (wanted[i.Name] || all && i.Suitable) {
+			d.Interfaces = append(d.Interfaces, i.Name)
+		}
+		if i.Usable {
+			delete(wanted, i.Name)
+		}
+	}
+	slices.Sort(d.Interfaces)
+	d.Missing = slices.Sorted(maps.Keys(wanted))
+	d.Announce = len(d.Interfaces) > 0
+	describe(d)
+}
+
+// describe puts into words what the owner announces and what it cannot.
+func describe(d *Decision) {
+	missing := "interface " + strings.Join(d.Missing, ", ") + " does not exist here or is not usable"
+	switch {
+	case d.Announce:
+		d.Reason, d.Message = v1beta1.ReasonAnnounced, "announced by this node"
+		if len(d.Missing) > 0 {
+			d.Message += "; " + missing
+		}
+		if len(d.Unserved) > 0 {
+			d.Message += "; no node serves all Services of the address, and this one not " + strings.Join(d.Unserved, ", ")
+		}
+	case len(d.Missing) > 0:
+		d.Reason, d.Message = v1beta1.ReasonInterfaceMissing, missing
+	default:
+		d.Reason, d.Message = v1beta1.ReasonInterfaceMissing, "this node has no interface to announce on: none is Ethernet, up, and on a subnet"
+	}
+}
+
+// explain says why this node does not announce an address that it does not
+// own: what is in this node's way comes before who owns it instead.
+func (p *planner) explain(d *Decision, claims []claim) (v1beta1.Reason, string) {
+	var first *refusal
+	for i := range claims {
+		r := p.refuse(p.self, &claims[i])
+		if r == nil {
+			first = nil
+			break
+		}
+		// Of several Services, the one that came furthest explains the address.
+		if first == nil || r.stage > first.stage {
+			first = r
+		}
+	}
+	if first != nil {
+		if d.Owner != "" {
+			return first.reason, fmt.Sprintf("%s; node %s owns the address", first.message, d.Owner)
+		}
+		return first.reason, first.message
+	}
+	if d.Owner != "" {
+		return v1beta1.ReasonNotOwner, "node " + d.Owner + " owns the address"
+	}
+	return v1beta1.ReasonNoOwner, "no node with a living speaker can announce the address"
+}

@@ -1,0 +1,229 @@
+package plan_test
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"pgregory.net/rapid"
+
+	"github.com/baliza-lb/baliza/api/v1beta1"
+	"github.com/baliza-lb/baliza/config"
+	"github.com/baliza-lb/baliza/speaker/plan"
+)
+
+func everything() *config.Snapshot {
+	snapshot, _ := config.Build(config.Objects{
+		Pools: []*v1beta1.IPAddressPool{{
+			ObjectMeta: metav1.ObjectMeta{Name: "lan"},
+			Spec:       v1beta1.IPAddressPoolSpec{Addresses: []v1beta1.AddressRange{"198.18.0.0/15", "2001:db8::/64"}},
+		}},
+		L2Advertisements: []*v1beta1.L2Advertisement{
+			{ObjectMeta: metav1.ObjectMeta{Name: "all"}},
+		},
+	})
+	return snapshot
+}
+
+// drawView makes any view: some nodes alive, excluded or unknown, Services that
+// share addresses, with endpoints here and there.
+func drawView(t *rapid.T) plan.View {
+	names := []string{"n1", "n2", "n3", "n4", "n5", "n6"}
+	v := plan.View{Config: everything(), Nodes: map[string]plan.Node{}, Owners: map[netip.Addr]string{}}
+	v.Interfaces = []plan.Interface{{Name: "eth0", Usable: true, Suitable: true}}
+	for _, name := range names {
+		if rapid.Bool().Draw(t, "known") {
+			excluded := rapid.SampledFrom([]string{"", "", "", "excluded"}).Draw(t, "excluded")
+			v.Nodes[name] = plan.Node{Excluded: excluded}
+		}
+	}
+	v.Alive = rapid.SliceOfNDistinct(rapid.SampledFrom(names), 1, len(names), rapid.ID).Draw(t, "alive")
+	addresses := []netip.Addr{
+		netip.MustParseAddr("198.18.0.1"), netip.MustParseAddr("198.18.0.2"), netip.MustParseAddr("2001:db8::1"),
+	}
+	endpoints := func() plan.Endpoints {
+		e := plan.Endpoints{Nodes: map[string]bool{}, Unknown: rapid.Bool().Draw(t, "unknown")}
+		for _, name := range rapid.SliceOfDistinct(rapid.SampledFrom(names), rapid.ID).Draw(t, "endpoints") {
+			e.Nodes[name] = true
+		}
+		e.Any = e.Unknown || len(e.Nodes) > 0
+		return e
+	}
+	for i := range rapid.IntRange(1, 5).Draw(t, "services") {
+		v.Services = append(v.Services, plan.Service{
+			Key: fmt.Sprintf("default/s%d", i), Local: rapid.Bool().Draw(t, "local"), IPv4: endpoints(), IPv6: endpoints(),
+			Addresses: rapid.SliceOfNDistinct(rapid.SampledFrom(addresses), 1, 2, rapid.ID).Draw(t, "addresses"),
+		})
+	}
+	for _, a := range addresses {
+		if rapid.Bool().Draw(t, "owned") {
+			v.Owners[a] = rapid.SampledFrom(names).Draw(t, "owner")
+		}
+	}
+	return v
+}
+
+// L01: of all nodes that share a view exactly one announces each address that
+// any of them could announce, and all name the same owner.
+func TestExactlyOneAnnouncesIfAnyCan(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		v := drawView(t)
+		owners, announcers := map[netip.Addr]string{}, map[netip.Addr]int{}
+		for _, self := range v.Alive {
+			v.Self = self
+			for _, d := range plan.Make(v).Decisions {
+				if before, ok := owners[d.Address]; ok && before != d.Owner {
+					t.Fatalf("%s: one says %q owns it, another %q", d.Address, before, d.Owner)
+				}
+				owners[d.Address] = d.Owner
+				if d.Announce {
+					announcers[d.Address]++
+				}
+				if d.Reason == "" || d.Message == "" || d.Announce != (d.Reason == v1beta1.ReasonAnnounced) {
+					t.Fatalf("%s explains nothing: %+v", self, d)
+				}
+			}
+		}
+		for address, owner := range owners {
+			want := 0
+			if owner != "" {
+				want = 1
+			}
+			if announcers[address] != want {
+				t.Fatalf("%s is announced by %d nodes, want %d (owner %q)", address, announcers[address], want, owner)
+			}
+			if could := anyCould(v, address); could != (owner != "") {
+				t.Fatalf("%s: could be announced: %v, owner %q", address, could, owner)
+			}
+		}
+	})
+}
+
+// anyCould decides again, in other words, whether some living node could own
+// the address.
+func anyCould(v plan.View, address netip.Addr) bool {
+	for _, name := range v.Alive {
+		for _, s := range v.Services {
+			e := s.IPv4
+			if address.Is6() {
+				e = s.IPv6
+			}
+			here := !s.Local || e.Nodes[name] || len(e.Nodes) == 0
+			if v.Nodes[name].Excluded == "" && slices.Contains(s.Addresses, address) && e.Any && here {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// The order of what comes in does not matter.
+func TestThePlanDoesNotDependOnOrder(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		v := drawView(t)
+		v.Self = v.Alive[0]
+		before := fmt.Sprint(plan.Make(v))
+		v.Services = rapid.Permutation(v.Services).Draw(t, "services")
+		v.Alive = rapid.Permutation(v.Alive).Draw(t, "alive")
+		if after := fmt.Sprint(plan.Make(v)); after != before {
+			t.Fatalf("%s\n%s", before, after)
+		}
+	})
+}
+
+// Only the addresses of the node that went move.
+func TestANodeThatGoesTakesOnlyItsAddresses(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		v := drawView(t)
+		for i := range v.Services {
+			v.Services[i].Local = false // a Local Service may lose its best node
+		}
+		before := ownersOf(v)
+		gone := rapid.SampledFrom(v.Alive).Draw(t, "gone")
+		v.Alive = slices.DeleteFunc(slices.Clone(v.Alive), func(n string) bool { return n == gone })
+		for address, owner := range ownersOf(v) {
+			if before[address] != gone && before[address] != owner {
+				t.Fatalf("%s moved from %s to %s, though %s went", address, before[address], owner, gone)
+			}
+		}
+	})
+}
+
+// L14: who returns takes nothing back where the owners are known.
+func TestAPresentOwnerStays(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		v := drawView(t)
+		for i := range v.Services {
+			v.Services[i].Local = false
+		}
+		v.Owners = ownersOf(v)
+		v.Alive = append(v.Alive, "new-1", "new-2", "new-3")
+		for address, owner := range ownersOf(v) {
+			if before := v.Owners[address]; before != "" && owner != before {
+				t.Fatalf("%s moved from %s to %s", address, before, owner)
+			}
+		}
+	})
+}
+
+func ownersOf(v plan.View) map[netip.Addr]string {
+	owners := map[netip.Addr]string{}
+	for _, d := range plan.Make(v).Decisions {
+		owners[d.Address] = d.Owner
+	}
+	return owners
+}
+
+// crowd makes a view of many single addresses on many nodes.
+func crowd(nodeName string, nodes, addresses int) plan.View {
+	v := plan.View{Config: everything(), Nodes: map[string]plan.Node{}}
+	for i := range nodes {
+		v.Alive = append(v.Alive, fmt.Sprintf(nodeName, i))
+	}
+	v.Self = v.Alive[0]
+	address := netip.MustParseAddr("198.18.0.1")
+	for i := range addresses {
+		e := plan.Endpoints{Any: true, Nodes: map[string]bool{v.Alive[i%nodes]: true}}
+		v.Services = append(v.Services, plan.Service{Key: fmt.Sprintf("default/s%d", i), Addresses: []netip.Addr{address}, IPv4: e})
+		address = address.Next()
+	}
+	v.Interfaces = []plan.Interface{{Name: "eth0", Usable: true, Suitable: true}}
+	return v
+}
+
+// L14: 1,000 addresses on 10 nodes. Rendezvous hashing spreads them like
+// throwing dice: the mean of max/mean over clusters is near 1.15, and one
+// cluster in twenty exceeds 1.25.
+func TestAddressesSpreadEvenly(t *testing.T) {
+	const clusters = 100
+	var ratios []float64
+	for i := range clusters {
+		counts := map[string]int{}
+		for _, owner := range ownersOf(crowd(fmt.Sprintf("cluster%d-node-%%d", i), 10, 1000)) {
+			counts[owner]++
+		}
+		most := 0
+		for _, n := range counts {
+			most = max(most, n)
+		}
+		ratios = append(ratios, float64(most)/100)
+	}
+	slices.Sort(ratios)
+	t.Logf("max/mean over %d clusters: median %.2f, 95th percentile %.2f, worst %.2f", clusters, ratios[50], ratios[95], ratios[99])
+	if ratios[50] > 1.2 || ratios[90] > 1.25 || ratios[99] > 1.4 {
+		t.Error("the spread is worse than chance")
+	}
+}
+
+func BenchmarkMake(b *testing.B) {
+	for _, addresses := range []int{1000, 10000} {
+		b.Run(fmt.Sprintf("%d addresses on 10 nodes", addresses), func(b *testing.B) {
+			v := crowd("node-%d", 10, addresses)
+			for b.Loop() {
+				plan.Make(v)
+			}
+		})
+	}
+}

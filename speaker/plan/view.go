@@ -1,0 +1,172 @@
+package plan
+
+import (
+	"net/netip"
+	"strconv"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/baliza-lb/baliza/api/v1beta1"
+	"github.com/baliza-lb/baliza/config"
+)
+
+// View is everything that a plan follows from. All speakers that share Config,
+// Services, Nodes, Alive and Owners agree on who owns what; Self and
+// Interfaces are each one's own.
+type View struct {
+	// Self is the node that the plan is for.
+	Self string
+	// Config in use.
+	Config *config.Snapshot
+	// Services that are served and have addresses.
+	Services []Service
+	// Nodes by name. A living speaker whose node is missing here counts as a
+	// node without labels: its Node object is gone or has not arrived yet, and
+	// its addresses are better answered for than not.
+	Nodes map[string]Node
+	// Alive are the names of the nodes whose speakers are alive.
+	Alive []string
+	// Owners are the present owners of addresses as far as they are known.
+	// An owner that may stay stays.
+	Owners map[netip.Addr]string
+	// Interfaces of Self.
+	Interfaces []Interface
+}
+
+// Interface of the node that the plan is for.
+type Interface struct {
+	Name string
+	// Usable says that it can be announced on, Suitable that it is also used
+	// when no advertisement names an interface.
+	Usable, Suitable bool
+}
+
+// Node is what matters of a Kubernetes node.
+type Node struct {
+	Labels labels.Set
+	// Excluded says, in words, what takes the node out of load balancing; it
+	// is empty if nothing does.
+	Excluded string
+}
+
+// Service is what matters of a Kubernetes Service.
+type Service struct {
+	// Key is namespace/name.
+	Key    string
+	Labels labels.Set
+	// Pool that the addresses came from, or empty if that is not known.
+	Pool string
+	// Addresses that are assigned.
+	Addresses []netip.Addr
+	// Local is externalTrafficPolicy: Local.
+	Local bool
+	// IPv4 and IPv6 endpoints: an address is served by those of its family.
+	IPv4, IPv6 Endpoints
+}
+
+// Endpoints are the usable endpoints of one family: the ready ones or, if none
+// is ready, those that still serve while they terminate, as kube-proxy has it.
+type Endpoints struct {
+	// Any says that there is a usable endpoint.
+	Any bool
+	// Nodes that have one.
+	Nodes map[string]bool
+	// Unknown says that the node of a usable endpoint is not known.
+	Unknown bool
+}
+
+// taints that take a node out of load balancing, whatever their effect.
+const (
+	taintToBeDeleted  = "ToBeDeletedByClusterAutoscaler"
+	taintOutOfService = corev1.TaintNodeOutOfService
+)
+
+// NodeOf makes a Node of the object. A cordon does not exclude a node, and
+// NotReady does not: whether its speaker lives is known better.
+func NodeOf(object *corev1.Node) Node {
+	node := Node{Labels: object.Labels}
+	if value, ok := object.Labels[v1beta1.LabelExcludeNode]; ok {
+		// What is no boolean counts as true: the label was put there for a
+		// reason, and its presence used to be enough.
+		if excluded, err := strconv.ParseBool(value); err != nil || excluded {
+			node.Excluded = "the node has the label " + v1beta1.LabelExcludeNode
+		}
+	}
+	for _, taint := range object.Spec.Taints {
+		if taint.Key == taintToBeDeleted || taint.Key == taintOutOfService {
+			node.Excluded = "the node has the taint " + taint.Key
+		}
+	}
+	for _, condition := range object.Status.Conditions {
+		if condition.Type == corev1.NodeNetworkUnavailable && condition.Status == corev1.ConditionTrue {
+			node.Excluded = "the node has the condition NetworkUnavailable"
+		}
+	}
+	return node
+}
+
+// ServiceOf makes a Service of the objects. What stands in status and is no
+// address is left out.
+func ServiceOf(object *corev1.Service, slices []*discoveryv1.EndpointSlice) Service {
+	pool, _ := config.Annotation(object, v1beta1.AnnotationAllocatedPool)
+	service := Service{
+		Key: config.ServiceKey(object), Labels: object.Labels, Pool: pool,
+		Local: object.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
+		IPv4:  endpointsOf(slices, discoveryv1.AddressTypeIPv4), IPv6: endpointsOf(slices, discoveryv1.AddressTypeIPv6),
+	}
+	for _, ingress := range object.Status.LoadBalancer.Ingress {
+		if address, err := config.ParseAddress(ingress.IP); err == nil {
+			service.Addresses = append(service.Addresses, address)
+		}
+	}
+	return service
+}
+
+func endpointsOf(slices []*discoveryv1.EndpointSlice, family discoveryv1.AddressType) Endpoints {
+	var ready, terminating Endpoints
+	for _, slice := range slices {
+		if slice.AddressType != family {
+			continue
+		}
+		for i := range slice.Endpoints {
+			endpoint := &slice.Endpoints[i]
+			isReady := endpoint.Conditions.Ready == nil || *endpoint.Conditions.Ready
+			serving := isReady
+			if endpoint.Conditions.Serving != nil {
+				serving = *endpoint.Conditions.Serving
+			}
+			switch {
+			case isReady:
+				ready.add(endpoint.NodeName)
+			case serving && endpoint.Conditions.Terminating != nil && *endpoint.Conditions.Terminating:
+				terminating.add(endpoint.NodeName)
+			}
+		}
+	}
+	if ready.Any {
+		return ready
+	}
+	return terminating
+}
+
+func (e *Endpoints) add(node *string) {
+	e.Any = true
+	if node == nil || *node == "" {
+		e.Unknown = true
+		return
+	}
+	if e.Nodes == nil {
+		e.Nodes = map[string]bool{}
+	}
+	e.Nodes[*node] = true
+}
+
+// of returns the endpoints that serve an address.
+func (s *Service) of(a netip.Addr) *Endpoints {
+	if a.Is4() {
+		return &s.IPv4
+	}
+	return &s.IPv6
+}

@@ -1,0 +1,32 @@
+package plan
+
+import (
+	"encoding/binary"
+	"net/netip"
+)
+
+// weight of a node for an address: the node with the highest one owns it
+// (rendezvous hashing). Every speaker of every version must compute the same.
+func weight(node uint64, address netip.Addr) uint64 {
+	b := address.As16()
+	h := mix(node ^ binary.BigEndian.Uint64(b[:8]))
+	return mix(h ^ binary.BigEndian.Uint64(b[8:]))
+}
+
+// seed of a node: FNV-1a of its name, mixed.
+func seed(node string) uint64 {
+	h := uint64(0xcbf29ce484222325)
+	for i := range len(node) {
+		h = (h ^ uint64(node[i])) * 0x100000001b3
+	}
+	return mix(h)
+}
+
+// mix is the finalizer of SplitMix64: each bit of the input changes half of
+// the output's.
+func mix(h uint64) uint64 {
+	h = (h + 0x9e3779b97f4a7c15)
+	h = (h ^ h>>30) * 0xbf58476d1ce4e5b9
+	h = (h ^ h>>27) * 0x94d049bb133111eb
+	return h ^ h>>31
+}

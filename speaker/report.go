@@ -1,0 +1,210 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/baliza-lb/baliza/api/v1beta1"
+	"github.com/baliza-lb/baliza/config/daemon"
+	"github.com/baliza-lb/baliza/speaker/l2"
+	"github.com/baliza-lb/baliza/speaker/plan"
+)
+
+// Limits of the Speaker object (see api/v1beta1).
+const (
+	maxHeld          = 4096
+	maxServices      = 256
+	maxGroups        = 256
+	maxAddresses     = 1024
+	maxMessage       = 1024
+	maxLoggedChanges = 5
+)
+
+// Reasons of the Speaker's Ready condition.
+const (
+	reasonAnnouncing    v1beta1.Reason = "Announcing"
+	reasonSocketProblem v1beta1.Reason = "SocketProblem"
+)
+
+// readiness is what /readyz asks for; it is read by other goroutines.
+type readiness struct {
+	settled  atomic.Bool
+	problems atomic.Pointer[string]
+}
+
+// condition remembers since when the Ready condition is what it is.
+type condition struct {
+	status metav1.ConditionStatus
+	since  metav1.Time
+}
+
+func (s *speaker) addChecks(health *daemon.Health) {
+	health.Ready("caches", func() error {
+		if !s.cluster.Synced() {
+			return errors.New("the cluster's objects have not been read yet")
+		}
+		return nil
+	})
+	health.Ready("membership", func() error {
+		if !s.ready.settled.Load() {
+			return errors.New("still looking for the other speakers")
+		}
+		return nil
+	})
+	health.Ready("sockets", func() error {
+		if text := s.ready.problems.Load(); text != nil {
+			return errors.New(*text)
+		}
+		return nil
+	})
+}
+
+// introduce makes this speaker known before it has anything to say.
+func (s *speaker) introduce() {
+	s.reports.Report(v1beta1.SpeakerStatus{
+		MemberAddress: s.members.Address().String(), Version: s.version, MembersAlive: int32(len(s.members.Alive())),
+	}, s.nodeUID)
+}
+
+// report hands what this speaker does to the writer.
+func (s *speaker) report(now time.Time, made plan.Plan, held map[netip.Addr][]string, problems []l2.Problem) {
+	status := v1beta1.SpeakerStatus{
+		MemberAddress: s.members.Address().String(), Version: s.version,
+		MembersAlive: int32(len(s.alive)), HeldCount: int32(len(held)),
+		Withheld: withheld(made, held),
+	}
+	for _, d := range made.Decisions {
+		if on := held[d.Address]; len(on) > 0 && len(status.Held) < maxHeld {
+			status.Held = append(status.Held, v1beta1.HeldAddress{
+				Address: d.Address.String(), Services: d.Services[:min(len(d.Services), maxServices)], Interfaces: on,
+			})
+		}
+	}
+	status.Conditions = []metav1.Condition{s.readyCondition(now, made, problems)}
+	s.reports.Report(status, s.nodeUID)
+}
+
+// withheld groups the addresses that are not held by why.
+func withheld(made plan.Plan, held map[netip.Addr][]string) []v1beta1.WithheldAddresses {
+	type why struct {
+		reason  v1beta1.Reason
+		message string
+	}
+	groups := map[why]int{}
+	var all []v1beta1.WithheldAddresses
+	for _, d := range made.Decisions {
+		if len(held[d.Address]) > 0 {
+			continue
+		}
+		w := why{d.Reason, d.Message}
+		if d.Announce {
+			// Planned, but the sockets refuse; the Ready condition has the details.
+			w = why{reasonSocketProblem, "no socket could be opened for the address"}
+		}
+		i, ok := groups[w]
+		if !ok {
+			if len(all) == maxGroups {
+				continue
+			}
+			i = len(all)
+			groups[w] = i
+			all = append(all, v1beta1.WithheldAddresses{Reason: w.reason, Message: clip(w.message)})
+		}
+		all[i].Count++
+		if len(all[i].Addresses) < maxAddresses {
+			all[i].Addresses = append(all[i].Addresses, d.Address.String())
+		}
+	}
+	return all
+}
+
+// readyCondition is False when something that should be held cannot be.
+func (s *speaker) readyCondition(now time.Time, made plan.Plan, problems []l2.Problem) metav1.Condition {
+	ready := metav1.Condition{
+		Type: v1beta1.ConditionReady, Status: metav1.ConditionTrue,
+		Reason: string(reasonAnnouncing), Message: "every address of this node is answered for",
+	}
+	var complaints []string
+	for _, d := range made.Decisions {
+		if d.Owner == s.node && len(d.Missing) > 0 {
+			ready.Reason = string(v1beta1.ReasonInterfaceMissing)
+			complaints = append(complaints, d.Message)
+		}
+	}
+	for _, problem := range problems {
+		ready.Reason = string(reasonSocketProblem)
+		complaints = append(complaints, problem.Error())
+	}
+	if len(complaints) > 0 {
+		slices.Sort(complaints)
+		ready.Status, ready.Message = metav1.ConditionFalse, clip(strings.Join(slices.Compact(complaints), "; "))
+	}
+	if s.condition.status != ready.Status {
+		s.condition = condition{ready.Status, metav1.NewTime(now.Truncate(time.Second))}
+	}
+	ready.LastTransitionTime = s.condition.since
+	return ready
+}
+
+// logChanges tells the operator what this node took and let go.
+func (s *speaker) logChanges(held map[netip.Addr][]string) {
+	taken, released := newKeys(held, s.held), newKeys(s.held, held)
+	s.held = held
+	if len(taken)+len(released) > 0 {
+		s.log.Info("addresses changed", "taken", shorten(taken), "released", shorten(released), "held", len(held))
+	}
+}
+
+// logProblems logs, and exposes to /readyz, what the sockets refuse; once as
+// long as it stays the same.
+func (s *speaker) logProblems(problems []l2.Problem) {
+	if len(problems) == 0 {
+		s.ready.problems.Store(nil)
+		return
+	}
+	var texts []string
+	for _, p := range problems {
+		texts = append(texts, p.Error())
+	}
+	text := strings.Join(texts, "; ")
+	if before := s.ready.problems.Swap(&text); before == nil || *before != text {
+		s.log.Error("addresses cannot be answered for", "error", text)
+	}
+}
+
+// newKeys returns what a has and b lacks, in order.
+func newKeys(a, b map[netip.Addr][]string) []netip.Addr {
+	var keys []netip.Addr
+	for address := range a {
+		if _, ok := b[address]; !ok {
+			keys = append(keys, address)
+		}
+	}
+	slices.SortFunc(keys, netip.Addr.Compare)
+	return keys
+}
+
+func shorten(addresses []netip.Addr) []string {
+	var texts []string
+	for i, a := range addresses {
+		if i == maxLoggedChanges {
+			return append(texts, fmt.Sprintf("and %d more", len(addresses)-i))
+		}
+		texts = append(texts, a.String())
+	}
+	return texts
+}
+
+func clip(message string) string {
+	if len(message) <= maxMessage {
+		return message
+	}
+	return message[:maxMessage-3] + "..."
+}

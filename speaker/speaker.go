@@ -1,0 +1,292 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/baliza-lb/baliza/api/kube"
+	"github.com/baliza-lb/baliza/api/v1beta1"
+	"github.com/baliza-lb/baliza/config"
+	"github.com/baliza-lb/baliza/speaker/l2"
+	"github.com/baliza-lb/baliza/speaker/link"
+	"github.com/baliza-lb/baliza/speaker/members"
+	"github.com/baliza-lb/baliza/speaker/plan"
+)
+
+// Times of the loop.
+const (
+	// gather is how long changes of the cluster are gathered before they are
+	// acted on. Members and interfaces are never kept waiting.
+	gather = 20 * time.Millisecond
+	// fullPass is how often everything is looked at without a cause: what
+	// failed is tried again, and what is held is compared with what should be.
+	fullPass = 10 * time.Second
+)
+
+// parts are what the speaker brings together.
+type parts struct {
+	log            *slog.Logger
+	node           string
+	version        string
+	serveClassless bool
+
+	cluster   cluster
+	members   membership
+	links     interfaces
+	responder *l2.Responder
+	reports   reporter
+}
+
+// cluster is what the loop needs of kube.SpeakerView.
+type cluster interface {
+	Synced() bool
+	Changes() <-chan struct{}
+	Take() kube.SpeakerChanges
+	objects
+}
+
+// objects are the cached ones.
+type objects interface {
+	Service(key string) (*corev1.Service, []*discoveryv1.EndpointSlice)
+	Nodes() []*corev1.Node
+	Pools() []*v1beta1.IPAddressPool
+	L2Advertisements() []*v1beta1.L2Advertisement
+	Speakers() []*v1beta1.Speaker
+}
+
+// membership is what the loop needs of members.Members.
+type membership interface {
+	Alive() []string
+	Ready() []string
+	Changes() <-chan struct{}
+	Seek(peers map[string]netip.AddrPort)
+	Nudge()
+	presence
+}
+
+type presence interface {
+	Address() netip.AddrPort
+	SetReady()
+	Leave(timeout time.Duration) error
+	Close() error
+}
+
+// interfaces is what the loop needs of link.Watcher.
+type interfaces interface {
+	Snapshot() *link.Snapshot
+	Changes() <-chan struct{}
+}
+
+// reporter is what the loop needs of kube.SpeakerWriter.
+type reporter interface {
+	Report(status v1beta1.SpeakerStatus, nodeUID types.UID)
+	Lost()
+}
+
+var _ membership = (*members.Members)(nil)
+
+// speaker is the state, owned by the goroutine of run.
+type speaker struct {
+	parts
+	metrics *metrics
+	ready   readiness
+
+	services map[string]plan.Service
+	flat     []plan.Service // services as a list; nil when it must be made again
+	nodes    map[string]plan.Node
+	nodeUID  types.UID
+	config   *config.Snapshot
+
+	start     start
+	lastMove  time.Time // of the membership
+	alive     []string  // at the last pass
+	usable    []link.Interface
+	held      map[netip.Addr][]string
+	condition condition
+}
+
+func newSpeaker(p parts) *speaker {
+	s := &speaker{parts: p, services: map[string]plan.Service{}, nodes: map[string]plan.Node{}, held: map[netip.Addr][]string{}}
+	s.config, _ = config.Build(config.Objects{})
+	s.metrics = newMetrics(p.responder.Stats, func() int { return len(p.members.Alive()) })
+	return s
+}
+
+// run acts on changes until ctx ends.
+func (s *speaker) run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	ticker := time.NewTicker(fullPass)
+	defer ticker.Stop()
+	gathering := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.cluster.Changes():
+			if !gathering {
+				gathering = true
+				timer.Reset(gather)
+			}
+			continue
+		case <-s.members.Changes():
+			s.lastMove = time.Now()
+		case <-s.links.Changes():
+			if !s.noteLinks(s.links.Snapshot()) {
+				continue // a pod came or went
+			}
+			s.members.Nudge()
+		case <-timer.C:
+			gathering = false
+		case <-ticker.C:
+		}
+		if again := s.pass(time.Now()); again > 0 && !gathering {
+			timer.Reset(again)
+		}
+	}
+}
+
+// pass brings everything up to date. It returns when it wants to be called
+// again though nothing has changed, or zero.
+func (s *speaker) pass(now time.Time) time.Duration {
+	s.read(s.cluster.Take())
+	if again := s.settle(now); again > 0 {
+		return again
+	}
+	alive := s.members.Alive()
+	ready := s.members.Ready()
+	joined := s.noteAlive(alive, ready)
+	snapshot := s.links.Snapshot()
+	made := plan.Make(s.view(ready, snapshot))
+	desired := desire(made, snapshot)
+	problems := s.responder.Apply(desired)
+	if joined {
+		// Who joins may have held our addresses, if we were apart.
+		s.responder.Reannounce()
+	}
+	held := s.responder.Held()
+	s.logChanges(held)
+	s.logProblems(problems)
+	s.report(now, made, held, problems)
+	s.metrics.observe(made, held, desired.Addresses, time.Since(now))
+	return 0
+}
+
+// read takes over what changed in the cluster.
+func (s *speaker) read(changes kube.SpeakerChanges) {
+	for key := range changes.Services {
+		service, slices := s.cluster.Service(key)
+		if service == nil || !config.Wanted(service, s.serveClassless) || len(service.Status.LoadBalancer.Ingress) == 0 {
+			delete(s.services, key)
+		} else {
+			s.services[key] = plan.ServiceOf(service, slices)
+		}
+		s.flat = nil
+	}
+	if changes.Nodes {
+		s.nodes = map[string]plan.Node{}
+		for _, node := range s.cluster.Nodes() {
+			s.nodes[node.Name] = plan.NodeOf(node)
+			if node.Name == s.node {
+				s.nodeUID = node.UID
+			}
+		}
+	}
+	if changes.Config {
+		s.config, _ = config.Build(config.Objects{Pools: s.cluster.Pools(), L2Advertisements: s.cluster.L2Advertisements()})
+	}
+	if changes.Speakers {
+		s.seek()
+	}
+}
+
+// seek tells the membership who there should be.
+func (s *speaker) seek() {
+	own := false
+	for _, object := range s.cluster.Speakers() {
+		own = own || object.Name == s.node
+	}
+	if !own && s.cluster.Synced() {
+		s.reports.Lost()
+	}
+	s.members.Seek(s.peers())
+}
+
+// peers are the other speakers that the cluster knows.
+func (s *speaker) peers() map[string]netip.AddrPort {
+	peers := map[string]netip.AddrPort{}
+	for _, object := range s.cluster.Speakers() {
+		if at, err := netip.ParseAddrPort(object.Status.MemberAddress); err == nil && object.Name != s.node {
+			peers[object.Name] = at
+		}
+	}
+	return peers
+}
+
+// noteAlive logs who came and went, and tells whether somebody came who may
+// have held addresses before: one that is ready the moment it is seen.
+func (s *speaker) noteAlive(alive, ready []string) (joined bool) {
+	for _, name := range alive {
+		if !slices.Contains(s.alive, name) {
+			joined = joined || slices.Contains(ready, name)
+			s.log.Info("speaker is alive", "speaker", name, "alive", len(alive))
+		}
+	}
+	for _, name := range s.alive {
+		if !slices.Contains(alive, name) {
+			s.log.Info("speaker is gone", "speaker", name, "alive", len(alive))
+		}
+	}
+	s.alive = alive
+	return joined
+}
+
+// noteLinks tells whether anything changed about the interfaces that can be
+// announced on.
+func (s *speaker) noteLinks(snapshot *link.Snapshot) bool {
+	usable := slices.DeleteFunc(slices.Clone(snapshot.Interfaces), func(i link.Interface) bool { return !i.Usable })
+	same := slices.EqualFunc(usable, s.usable, func(a, b link.Interface) bool {
+		return a.Name == b.Name && a.Index == b.Index && a.Epoch == b.Epoch && a.Suitable == b.Suitable
+	})
+	s.usable = usable
+	return !same
+}
+
+func (s *speaker) view(ready []string, snapshot *link.Snapshot) plan.View {
+	if s.flat == nil {
+		s.flat = slices.Collect(maps.Values(s.services))
+	}
+	v := plan.View{Self: s.node, Config: s.config, Services: s.flat, Nodes: s.nodes, Alive: ready}
+	for _, i := range snapshot.Interfaces {
+		v.Interfaces = append(v.Interfaces, plan.Interface{Name: i.Name, Usable: i.Usable, Suitable: i.Suitable})
+	}
+	return v
+}
+
+// desire translates a plan for the responder.
+func desire(made plan.Plan, snapshot *link.Snapshot) l2.Desired {
+	desired := l2.Desired{Addresses: map[netip.Addr][]string{}}
+	for _, i := range snapshot.Interfaces {
+		if i.Usable {
+			desired.Interfaces = append(desired.Interfaces, toL2(i))
+		}
+	}
+	for _, d := range made.Decisions {
+		if d.Announce {
+			desired.Addresses[d.Address] = d.Interfaces
+		}
+	}
+	return desired
+}
+
+func toL2(i link.Interface) l2.Interface {
+	return l2.Interface{Name: i.Name, Index: i.Index, MAC: i.MAC, Epoch: i.Epoch}
+}
