@@ -38,7 +38,8 @@ func main() {
 	set.StringVar(&f.namespace, "namespace", "", "namespace of the Lease and of the membership Secret")
 	set.BoolVar(&f.leaderElect, "leader-elect", true, "choose one writing replica by a Lease; switch off only where a single replica ever runs")
 	set.BoolVar(&f.serveClassless, "serve-classless", true, "serve Services without a loadBalancerClass; must be the same as the speakers'")
-	set.StringVar(&f.membershipSecret, "membership-secret", "baliza-membership", "Secret with the key of the speakers' membership, made if there is none; empty means not to make one")
+	set.StringVar(&f.membershipSecret, "membership-secret", "baliza-membership",
+		"Secret with the key of the speakers' membership, made if there is none; empty means not to make one")
 	set.IntVar(&f.parallelWrites, "parallel-writes", 32, "requests to write Services that may be in flight at once, from 1 to 1024")
 	os.Exit(daemon.Main(daemon.Program{
 		Name: "controller", Options: &f.common, Flags: set,

@@ -82,17 +82,15 @@ func (e *Election) Run(ctx context.Context, lead func(context.Context) error) er
 }
 
 func (e *Election) outcome(ctx context.Context, done <-chan error) error {
+	var err error
 	select {
-	case err := <-done:
-		if err != nil || ctx.Err() != nil {
-			return err
-		}
+	case err = <-done:
 	default:
-		if ctx.Err() != nil {
-			return nil
-		}
 	}
-	return ErrLeadershipLost
+	if err == nil && ctx.Err() == nil {
+		return ErrLeadershipLost
+	}
+	return err
 }
 
 // Leading tells whether this replica may write: it holds the Lease and renewed

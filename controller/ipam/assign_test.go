@@ -70,7 +70,8 @@ func TestRequests(t *testing.T) {
 		"A07 a Service that names what it cannot have keeps what it has": {
 			[]*v1beta1.IPAddressPool{poolOf("lan", "192.0.2.0/24")},
 			[]step{
-				{nil, "a", "192.0.2.0 lan"}, {nil, "b", "192.0.2.1 lan"},
+				{nil, "a", "192.0.2.0 lan"},
+				{nil, "b", "192.0.2.1 lan"},
 				{named("192.0.2.1"), "a", "192.0.2.0 lan AddressInUse"},
 				{named("203.0.113.1"), "a", "192.0.2.0 lan AddressOutsidePools"},
 				{both(named("192.0.2.0"), fromPool("gone")), "a", "192.0.2.0 lan PoolUnknown"},
@@ -79,8 +80,10 @@ func TestRequests(t *testing.T) {
 		"A08 a named pool is honoured, an unknown one reported, a switch re-assigns": {
 			[]*v1beta1.IPAddressPool{poolOf("lan", "192.0.2.0/24"), poolOf("dmz", "198.51.100.0/24")},
 			[]step{
-				{fromPool("nowhere"), "a", "PoolUnknown"}, {fromPool("dmz"), "a", "198.51.100.0 dmz"},
-				{fromPool("lan"), "a", "192.0.2.0 lan"}, {fromPool("nowhere"), "a", "192.0.2.0 lan PoolUnknown"},
+				{fromPool("nowhere"), "a", "PoolUnknown"},
+				{fromPool("dmz"), "a", "198.51.100.0 dmz"},
+				{fromPool("lan"), "a", "192.0.2.0 lan"},
+				{fromPool("nowhere"), "a", "192.0.2.0 lan PoolUnknown"},
 			},
 		},
 		"A11 autoAssign off: only when the pool or an address is named": {
@@ -92,8 +95,11 @@ func TestRequests(t *testing.T) {
 				s.AvoidBuggyIPs, s.Excluded = true, []v1beta1.AddressRange{"192.0.3.1/32"}
 			})},
 			[]step{
-				{nil, "a", "192.0.2.254 lan"}, {nil, "b", "192.0.3.2 lan"}, {nil, "c", "PoolExhausted"},
-				{named("192.0.2.255"), "d", "AddressOutsidePools"}, {named("192.0.3.1"), "e", "AddressOutsidePools"},
+				{nil, "a", "192.0.2.254 lan"},
+				{nil, "b", "192.0.3.2 lan"},
+				{nil, "c", "PoolExhausted"},
+				{named("192.0.2.255"), "d", "AddressOutsidePools"},
+				{named("192.0.3.1"), "e", "AddressOutsidePools"},
 			},
 		},
 		"A11 a frozen pool gives nothing new and takes nothing away": {
@@ -125,7 +131,8 @@ func TestRequests(t *testing.T) {
 		"S01 same key and disjoint ports share; TCP and UDP of one number are disjoint": {
 			[]*v1beta1.IPAddressPool{poolOf("lan", "192.0.2.0/24")},
 			[]step{
-				{key("k"), "a", "192.0.2.0 lan"}, {both(key("k"), port(80, corev1.ProtocolUDP)), "b", "192.0.2.0 lan"},
+				{key("k"), "a", "192.0.2.0 lan"},
+				{both(key("k"), port(80, corev1.ProtocolUDP)), "b", "192.0.2.0 lan"},
 				{both(key("k"), port(443, corev1.ProtocolTCP)), "c", "192.0.2.0 lan"},
 				{both(key("k"), port(443, corev1.ProtocolTCP), named("192.0.2.0")), "d", "SharingRefused"},
 				{both(key("other"), port(53, corev1.ProtocolTCP), named("192.0.2.0")), "e", "SharingRefused"},
@@ -145,21 +152,26 @@ func TestRequests(t *testing.T) {
 		"S01 the one that changes so that it may not share any more leaves": {
 			[]*v1beta1.IPAddressPool{poolOf("lan", "192.0.2.0/24")},
 			[]step{
-				{key("k"), "a", "192.0.2.0 lan"}, {both(key("k"), port(81, corev1.ProtocolTCP)), "b", "192.0.2.0 lan"},
-				{key("k"), "b", "192.0.2.1 lan"}, {key("k"), "a", "192.0.2.0 lan"},
+				{key("k"), "a", "192.0.2.0 lan"},
+				{both(key("k"), port(81, corev1.ProtocolTCP)), "b", "192.0.2.0 lan"},
+				{key("k"), "b", "192.0.2.1 lan"},
+				{key("k"), "a", "192.0.2.0 lan"},
 			},
 		},
 		"S02 the key changes in place when the Service is alone on the address": {
 			[]*v1beta1.IPAddressPool{poolOf("lan", "192.0.2.0/24")},
 			[]step{
-				{key("k"), "a", "192.0.2.0 lan"}, {key("l"), "a", "192.0.2.0 lan"},
-				{both(key("l"), port(81, corev1.ProtocolTCP)), "b", "192.0.2.0 lan"}, {nil, "b", "192.0.2.1 lan"},
+				{key("k"), "a", "192.0.2.0 lan"},
+				{key("l"), "a", "192.0.2.0 lan"},
+				{both(key("l"), port(81, corev1.ProtocolTCP)), "b", "192.0.2.0 lan"},
+				{nil, "b", "192.0.2.1 lan"},
 			},
 		},
 		"S04 single stack of either family; dual-stack in the order of ipFamilies": {
 			[]*v1beta1.IPAddressPool{poolOf("lan", "192.0.2.0/24", "2001:db8::/64")},
 			[]step{
-				{v6, "a", "2001:db8:: lan"}, {require, "b", "192.0.2.0 2001:db8::1 lan"},
+				{v6, "a", "2001:db8:: lan"},
+				{require, "b", "192.0.2.0 2001:db8::1 lan"},
 				{dual(corev1.IPFamilyPolicyPreferDualStack, corev1.IPv6Protocol), "c", "2001:db8::2 192.0.2.1 lan"},
 			},
 		},
@@ -170,14 +182,16 @@ func TestRequests(t *testing.T) {
 		"S04 PreferDualStack prefers a pool with both, and takes what there is": {
 			[]*v1beta1.IPAddressPool{poolOf("four", "192.0.2.0/24"), poolOf("both", "198.51.100.0/32", "2001:db8::/128"), poolOf("six", "2001:db8:1::/64")},
 			[]step{
-				{prefer, "a", "198.51.100.0 2001:db8:: both"}, {prefer, "b", "192.0.2.0 four PartlyAllocated"},
+				{prefer, "a", "198.51.100.0 2001:db8:: both"},
+				{prefer, "b", "192.0.2.0 four PartlyAllocated"},
 				{dual(corev1.IPFamilyPolicyPreferDualStack, corev1.IPv6Protocol), "c", "2001:db8:1:: six PartlyAllocated"},
 			},
 		},
 		"S04 a second family that is no longer wanted is left, one that is wanted is added": {
 			[]*v1beta1.IPAddressPool{poolOf("lan", "192.0.2.0/24", "2001:db8::/64")},
 			[]step{
-				{require, "a", "192.0.2.0 2001:db8:: lan"}, {nil, "a", "192.0.2.0 lan"},
+				{require, "a", "192.0.2.0 2001:db8:: lan"},
+				{nil, "a", "192.0.2.0 lan"},
 				{prefer, "a", "192.0.2.0 2001:db8:: lan"},
 			},
 		},
@@ -207,12 +221,12 @@ func TestRequests(t *testing.T) {
 func TestA13TheMessageNamesEachPoolAndWhyNot(t *testing.T) {
 	m := books(t, poolOf("six", "2001:db8::/64"), with(poolOf("named", "192.0.2.9/32"), notAuto), poolOf("lan", "192.0.2.0/32"))
 	assign(t, m, want("a"), "192.0.2.0 lan")
-	refusal := assign(t, m, want("b"), "NoPoolFits")
+	refusal := refused(t, m, want("b"), "NoPoolFits")
 	const expected = "pool six: it has no IPv4 addresses; pool named: it has autoAssign off and is not named; pool lan: every IPv4 address is taken"
 	if refusal.Message != expected {
 		t.Errorf("got  %s\nwant %s", refusal.Message, expected)
 	}
-	if refusal := assign(t, New(), want("c"), "NoPool"); refusal.Message == "" {
+	if refusal := refused(t, New(), want("c"), "NoPool"); refusal.Message == "" {
 		t.Error("no message")
 	}
 }
@@ -220,15 +234,15 @@ func TestA13TheMessageNamesEachPoolAndWhyNot(t *testing.T) {
 func TestA15PoolEditsMoveNobody(t *testing.T) {
 	four := poolOf("lan", "192.0.2.0/28", "2001:db8::/64")
 	for sentence, after := range map[string][]*v1beta1.IPAddressPool{
-		"192.0.2.3 2001:db8::3 lan grown":             {poolOf("lan", "192.0.2.0/24", "2001:db8::/56")},
-		"192.0.2.3 2001:db8::3 high split":            {poolOf("low", "192.0.2.0/31"), poolOf("high", "192.0.2.2-192.0.2.15", "2001:db8::/64")},
-		"192.0.2.3 2001:db8::3 four split by family":  {poolOf("six", "2001:db8::/64"), poolOf("four", "192.0.2.0/28")},
-		"192.0.2.3 2001:db8::3 renamed renamed":       {poolOf("renamed", "192.0.2.0/28", "2001:db8::/64")},
-		"192.0.2.3 2001:db8::3 lan shrunk":            {poolOf("lan", "192.0.2.0/31", "2001:db8::/127")},
-		"192.0.2.3 2001:db8::3 lan deleted":           {},
-		"192.0.2.3 2001:db8::3 lan restricted":        {with(poolOf("lan", "192.0.2.0/28", "2001:db8::/64"), allocation(v1beta1.ServiceAllocation{Namespaces: []string{"other"}}))},
-		"192.0.2.3 2001:db8::3 lan autoAssign is off": {with(poolOf("lan", "192.0.2.0/28", "2001:db8::/64"), notAuto)},
-		"192.0.2.3 2001:db8::3 lan reordered":         {poolOf("new", "198.51.100.0/24"), poolOf("lan", "2001:db8::/64", "192.0.2.0/28")},
+		"192.0.2.3 2001:db8::3 lan grown":                  {poolOf("lan", "192.0.2.0/24", "2001:db8::/56")},
+		"192.0.2.3 2001:db8::3 high split":                 {poolOf("low", "192.0.2.0/31"), poolOf("high", "192.0.2.2-192.0.2.15", "2001:db8::/64")},
+		"192.0.2.3 2001:db8::3 four split by family":       {poolOf("six", "2001:db8::/64"), poolOf("four", "192.0.2.0/28")},
+		"192.0.2.3 2001:db8::3 renamed given another name": {poolOf("renamed", "192.0.2.0/28", "2001:db8::/64")},
+		"192.0.2.3 2001:db8::3 lan shrunk":                 {poolOf("lan", "192.0.2.0/31", "2001:db8::/127")},
+		"192.0.2.3 2001:db8::3 lan deleted":                {},
+		"192.0.2.3 2001:db8::3 lan restricted":             {with(poolOf("lan", "192.0.2.0/28", "2001:db8::/64"), allocation(v1beta1.ServiceAllocation{Namespaces: []string{"other"}}))},
+		"192.0.2.3 2001:db8::3 lan autoAssign is off":      {with(poolOf("lan", "192.0.2.0/28", "2001:db8::/64"), notAuto)},
+		"192.0.2.3 2001:db8::3 lan reordered":              {poolOf("new", "198.51.100.0/24"), poolOf("lan", "2001:db8::/64", "192.0.2.0/28")},
 	} {
 		expected, what, _ := strings.Cut(sentence, " ")
 		rest := strings.SplitN(what, " ", 3)

@@ -96,7 +96,7 @@ func BenchmarkReleaseAndAllocateFull16(b *testing.B) {
 	requests := make([]config.Request, 1<<16)
 	for i := range requests {
 		requests[i] = want(fmt.Sprintf("s%d", i))
-		m.Assign(requests[i], nil, time.Time{})
+		assign(b, m, requests[i], netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}).String()+" lan")
 	}
 	random := rand.New(rand.NewPCG(1, 2))
 	for b.Loop() {

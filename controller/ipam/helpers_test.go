@@ -126,7 +126,13 @@ func got(a Assignment, refusal *Refusal) string {
 }
 
 // assign asks and compares the outcome.
-func assign(t testing.TB, m *IPAM, r config.Request, expected string) *Refusal {
+func assign(t testing.TB, m *IPAM, r config.Request, expected string) {
+	t.Helper()
+	_ = refused(t, m, r, expected)
+}
+
+// refused is assign and returns the refusal.
+func refused(t testing.TB, m *IPAM, r config.Request, expected string) *Refusal {
 	t.Helper()
 	a, refusal := m.Assign(r, labels.Set{"team": r.Namespace}, time.Time{})
 	if outcome := got(a, refusal); outcome != expected {

@@ -23,7 +23,7 @@ func numberOf(a netip.Addr) number {
 func (n number) address(f family) netip.Addr {
 	if f == ipv4 {
 		var b [4]byte
-		binary.BigEndian.PutUint32(b[:], uint32(n.low)) //nolint:gosec // it came from 32 bits
+		binary.BigEndian.PutUint32(b[:], uint32(n.low))
 		return netip.AddrFrom4(b)
 	}
 	var b [16]byte

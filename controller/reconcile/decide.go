@@ -106,10 +106,11 @@ func verdict(given ipam.Assignment, refusal *ipam.Refusal, warnings []config.Pro
 	default:
 		reason, message = refusal.Reason, "keeps "+has+"; what it asks for is not available: "+refusal.Message
 	}
+	parts := []string{message}
 	for _, w := range warnings {
-		message += "; " + string(w.Reason) + ": " + w.Message
+		parts = append(parts, string(w.Reason)+": "+w.Message)
 	}
-	return reason, message
+	return reason, strings.Join(parts, "; ")
 }
 
 func join(addresses []netip.Addr) string {

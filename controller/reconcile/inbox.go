@@ -21,7 +21,9 @@ type news struct {
 	config, speakers     bool
 }
 
-func newInbox() *inbox { return &inbox{wake: make(chan struct{}, 1)} }
+func newNews() news { return news{services: make(map[string]bool), namespaces: make(map[string]bool)} }
+
+func newInbox() *inbox { return &inbox{news: newNews(), wake: make(chan struct{}, 1)} }
 
 func (b *inbox) open() {
 	b.mu.Lock()
@@ -37,9 +39,9 @@ func (b *inbox) add(kind kube.Kind, key string) {
 	}
 	switch kind {
 	case kube.KindService:
-		mark(&b.news.services, key)
+		b.news.services[key] = true
 	case kube.KindNamespace:
-		mark(&b.news.namespaces, key)
+		b.news.namespaces[key] = true
 	case kube.KindConfig:
 		b.news.config = true
 	case kube.KindSpeaker:
@@ -51,17 +53,10 @@ func (b *inbox) add(kind kube.Kind, key string) {
 	}
 }
 
-func mark(set *map[string]bool, key string) {
-	if *set == nil {
-		*set = make(map[string]bool)
-	}
-	(*set)[key] = true
-}
-
 func (b *inbox) take() news {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	taken := b.news
-	b.news = news{}
+	b.news = newNews()
 	return taken
 }

@@ -136,15 +136,15 @@ func (c *cluster) announcedBy(node string, withheld []v1beta1.WithheldAddresses,
 	}
 }
 
-func (c *cluster) expectAnnounced(name, expected string) {
+func (c *cluster) expectAnnounced(expected string) {
 	c.t.Helper()
 	c.eventually(func() string {
 		got := ""
-		if condition := conditionOf(c.live(name), v1beta1.ConditionAnnounced); condition != nil {
+		if condition := conditionOf(c.live("web"), v1beta1.ConditionAnnounced); condition != nil {
 			got = fmt.Sprintf("%s %s: %s", condition.Status, condition.Reason, condition.Message)
 		}
 		if got != expected {
-			return fmt.Sprintf("%s is announced %q, want %q", name, got, expected)
+			return fmt.Sprintf("announced is %q, want %q", got, expected)
 		}
 		return ""
 	})
@@ -158,17 +158,17 @@ func TestSpeakersReportsAreFoldedIntoTheService(t *testing.T) {
 	c.expectShown("web", "192.0.2.10")
 	c.announcedBy("n2", nil)
 	c.announcedBy("n1", nil, "192.0.2.10")
-	c.expectAnnounced("web", "True Announced: announced by n1")
+	c.expectAnnounced("True Announced: announced by n1")
 	c.announcedBy("n1", nil)
 	c.announcedBy("n2", nil, "192.0.2.10")
-	c.expectAnnounced("web", "True Announced: announced by n2")
+	c.expectAnnounced("True Announced: announced by n2")
 	c.announcedBy("n2", []v1beta1.WithheldAddresses{{Reason: v1beta1.ReasonNoEndpoint, Addresses: []string{"192.0.2.10"}}})
-	c.expectAnnounced("web", "False NoEndpoint: no node announces 192.0.2.10")
+	c.expectAnnounced("False NoEndpoint: no node announces 192.0.2.10")
 	c.settle()
 	if n := c.writesOf("web"); n != 4 {
 		t.Errorf("%d writes, want one for each change", n)
 	}
 	c.edit("web", "kubectl", annotate(v1beta1.AnnotationAddresses, "192.0.2.15"))
 	c.expectShown("web", "192.0.2.15")
-	c.expectAnnounced("web", "")
+	c.expectAnnounced("")
 }

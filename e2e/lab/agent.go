@@ -9,10 +9,10 @@ import (
 	"time"
 
 	coordination "k8s.io/api/coordination/v1"
-	v1 "k8s.io/api/core/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
-	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
@@ -73,14 +73,14 @@ func (a *agent) Run(ctx context.Context) error {
 		return err
 	}
 	a.done.Go(func() { a.heartbeat(ctx) })
-	list := cache.NewListWatchFromClient(a.client.CoreV1().RESTClient(), "pods", meta.NamespaceAll,
+	list := cache.NewListWatchFromClient(a.client.CoreV1().RESTClient(), "pods", metav1.NamespaceAll,
 		fields.OneTermEqualSelector("spec.nodeName", a.node.Name))
 	_, informer := cache.NewInformerWithOptions(cache.InformerOptions{
 		ListerWatcher: list,
-		ObjectType:    &v1.Pod{},
+		ObjectType:    &corev1.Pod{},
 		Handler: cache.ResourceEventHandlerFuncs{
-			AddFunc:    func(o any) { a.podChanged(ctx, o.(*v1.Pod)) },
-			UpdateFunc: func(_, o any) { a.podChanged(ctx, o.(*v1.Pod)) },
+			AddFunc:    func(o any) { a.podChanged(ctx, o.(*corev1.Pod)) },
+			UpdateFunc: func(_, o any) { a.podChanged(ctx, o.(*corev1.Pod)) },
 			DeleteFunc: a.podGone,
 		},
 	})
@@ -89,7 +89,7 @@ func (a *agent) Run(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func (a *agent) podChanged(ctx context.Context, pod *v1.Pod) {
+func (a *agent) podChanged(ctx context.Context, pod *corev1.Pod) {
 	a.gate.wait(ctx)
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -111,7 +111,7 @@ func (a *agent) podGone(o any) {
 	if unknown, ok := o.(cache.DeletedFinalStateUnknown); ok {
 		o = unknown.Obj
 	}
-	pod, ok := o.(*v1.Pod)
+	pod, ok := o.(*corev1.Pod)
 	if !ok {
 		return
 	}
@@ -164,9 +164,9 @@ func (a *agent) beat(ctx context.Context) error {
 		return fmt.Errorf("lease: %w", err)
 	}
 	nodes := a.client.CoreV1().Nodes()
-	node, err := nodes.Get(ctx, a.node.Name, meta.GetOptions{})
+	node, err := nodes.Get(ctx, a.node.Name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		node, err = nodes.Create(ctx, nodeObject(a.node), meta.CreateOptions{})
+		node, err = nodes.Create(ctx, nodeObject(a.node), metav1.CreateOptions{})
 	}
 	if err != nil {
 		return fmt.Errorf("node: %w", err)
@@ -175,44 +175,44 @@ func (a *agent) beat(ctx context.Context) error {
 		return nil
 	}
 	node.Status = nodeStatus(a.node, node.Status, time.Now())
-	if _, err := nodes.UpdateStatus(ctx, node, meta.UpdateOptions{}); err != nil {
+	if _, err := nodes.UpdateStatus(ctx, node, metav1.UpdateOptions{}); err != nil {
 		return fmt.Errorf("node status: %w", err)
 	}
 	return nil
 }
 
 func (a *agent) renew(ctx context.Context) error {
-	leases := a.client.CoordinationV1().Leases(v1.NamespaceNodeLease)
-	now := meta.NowMicro()
-	lease, err := leases.Get(ctx, a.node.Name, meta.GetOptions{})
+	leases := a.client.CoordinationV1().Leases(corev1.NamespaceNodeLease)
+	now := metav1.NowMicro()
+	lease, err := leases.Get(ctx, a.node.Name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		_, err = leases.Create(ctx, &coordination.Lease{
-			ObjectMeta: meta.ObjectMeta{Name: a.node.Name},
+			ObjectMeta: metav1.ObjectMeta{Name: a.node.Name},
 			Spec:       coordination.LeaseSpec{HolderIdentity: &a.node.Name, LeaseDurationSeconds: new(int32(leaseSeconds)), RenewTime: &now},
-		}, meta.CreateOptions{})
+		}, metav1.CreateOptions{})
 		return err
 	}
 	if err != nil {
 		return err
 	}
 	lease.Spec.RenewTime = &now
-	_, err = leases.Update(ctx, lease, meta.UpdateOptions{})
+	_, err = leases.Update(ctx, lease, metav1.UpdateOptions{})
 	return err
 }
 
-func nodeObject(n Node) *v1.Node {
-	return &v1.Node{
-		ObjectMeta: meta.ObjectMeta{Name: n.Name, Labels: map[string]string{
-			v1.LabelHostname: n.Name, v1.LabelOSStable: "linux", v1.LabelArchStable: runtime.GOARCH,
+func nodeObject(n Node) *corev1.Node {
+	return &corev1.Node{
+		ObjectMeta: metav1.ObjectMeta{Name: n.Name, Labels: map[string]string{
+			corev1.LabelHostname: n.Name, corev1.LabelOSStable: "linux", corev1.LabelArchStable: runtime.GOARCH,
 		}},
-		Spec: v1.NodeSpec{PodCIDR: n.Pods4.String(), PodCIDRs: []string{n.Pods4.String(), n.Pods6.String()}},
+		Spec: corev1.NodeSpec{PodCIDR: n.Pods4.String(), PodCIDRs: []string{n.Pods4.String(), n.Pods6.String()}},
 	}
 }
 
-func needsStatus(n *v1.Node, now time.Time) bool {
+func needsStatus(n *corev1.Node, now time.Time) bool {
 	for _, c := range n.Status.Conditions {
-		if c.Type == v1.NodeReady {
-			return c.Status != v1.ConditionTrue || now.Sub(c.LastHeartbeatTime.Time) > statusEvery
+		if c.Type == corev1.NodeReady {
+			return c.Status != corev1.ConditionTrue || now.Sub(c.LastHeartbeatTime.Time) > statusEvery
 		}
 	}
 	return true
@@ -220,26 +220,31 @@ func needsStatus(n *v1.Node, now time.Time) bool {
 
 // nodeStatus is the status of a healthy node; times of conditions that did not
 // change are kept.
-func nodeStatus(n Node, old v1.NodeStatus, now time.Time) v1.NodeStatus {
+func nodeStatus(n Node, old corev1.NodeStatus, now time.Time) corev1.NodeStatus {
 	s := old
-	s.Addresses = []v1.NodeAddress{
-		{Type: v1.NodeInternalIP, Address: n.IPv4.String()}, {Type: v1.NodeInternalIP, Address: n.IPv6.String()},
-		{Type: v1.NodeHostName, Address: n.Name},
+	s.Addresses = []corev1.NodeAddress{
+		{Type: corev1.NodeInternalIP, Address: n.IPv4.String()},
+		{Type: corev1.NodeInternalIP, Address: n.IPv6.String()},
+		{Type: corev1.NodeHostName, Address: n.Name},
 	}
-	s.Capacity = v1.ResourceList{
-		v1.ResourceCPU: resource.MustParse("64"), v1.ResourceMemory: resource.MustParse("256Gi"), v1.ResourcePods: resource.MustParse("250"),
+	s.Capacity = corev1.ResourceList{
+		corev1.ResourceCPU: resource.MustParse("64"), corev1.ResourceMemory: resource.MustParse("256Gi"), corev1.ResourcePods: resource.MustParse("250"),
 	}
 	s.Allocatable = s.Capacity
 	s.DaemonEndpoints.KubeletEndpoint.Port = kubeletPort
-	s.NodeInfo = v1.NodeSystemInfo{KubeletVersion: "v1.36.3", OperatingSystem: "linux", Architecture: runtime.GOARCH,
-		ContainerRuntimeVersion: "lab://1", OSImage: "namespaces", MachineID: n.Name, SystemUUID: n.Name, BootID: n.Name}
+	s.NodeInfo = corev1.NodeSystemInfo{
+		KubeletVersion: "v1.36.3", OperatingSystem: "linux", Architecture: runtime.GOARCH,
+		ContainerRuntimeVersion: "lab://1", OSImage: "namespaces", MachineID: n.Name, SystemUUID: n.Name, BootID: n.Name,
+	}
 	s.Conditions = nil
-	for kind, value := range map[v1.NodeConditionType]v1.ConditionStatus{
-		v1.NodeReady: v1.ConditionTrue, v1.NodeMemoryPressure: v1.ConditionFalse,
-		v1.NodeDiskPressure: v1.ConditionFalse, v1.NodePIDPressure: v1.ConditionFalse,
+	for kind, value := range map[corev1.NodeConditionType]corev1.ConditionStatus{
+		corev1.NodeReady: corev1.ConditionTrue, corev1.NodeMemoryPressure: corev1.ConditionFalse,
+		corev1.NodeDiskPressure: corev1.ConditionFalse, corev1.NodePIDPressure: corev1.ConditionFalse,
 	} {
-		c := v1.NodeCondition{Type: kind, Status: value, Reason: "LabAgent", Message: "the lab's agent is running",
-			LastHeartbeatTime: meta.NewTime(now), LastTransitionTime: meta.NewTime(now)}
+		c := corev1.NodeCondition{
+			Type: kind, Status: value, Reason: "LabAgent", Message: "the lab's agent is running",
+			LastHeartbeatTime: metav1.NewTime(now), LastTransitionTime: metav1.NewTime(now),
+		}
 		for _, o := range old.Conditions {
 			if o.Type == kind && o.Status == value {
 				c.LastTransitionTime = o.LastTransitionTime
@@ -248,7 +253,7 @@ func nodeStatus(n Node, old v1.NodeStatus, now time.Time) v1.NodeStatus {
 		s.Conditions = append(s.Conditions, c)
 	}
 	for _, o := range old.Conditions {
-		if o.Type == v1.NodeNetworkUnavailable {
+		if o.Type == corev1.NodeNetworkUnavailable {
 			s.Conditions = append(s.Conditions, o)
 		}
 	}

@@ -16,8 +16,8 @@ import (
 	"syscall"
 	"time"
 
-	v1 "k8s.io/api/core/v1"
-	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // Hosts are all machines on the LAN, sorted by name.
@@ -103,13 +103,13 @@ func WaitFor(ctx context.Context, what string, f func() (bool, error)) error {
 // NodeReady reports whether the cluster holds a node for ready. A node that is
 // not registered is not ready.
 func (l *Lab) NodeReady(ctx context.Context, node string) (bool, error) {
-	n, err := l.Client.CoreV1().Nodes().Get(ctx, node, meta.GetOptions{})
+	n, err := l.Client.CoreV1().Nodes().Get(ctx, node, metav1.GetOptions{})
 	if err != nil {
 		return false, fmt.Errorf("node %s: %w", node, err)
 	}
 	for _, c := range n.Status.Conditions {
-		if c.Type == v1.NodeReady {
-			return c.Status == v1.ConditionTrue, nil
+		if c.Type == corev1.NodeReady {
+			return c.Status == corev1.ConditionTrue, nil
 		}
 	}
 	return false, nil
@@ -121,13 +121,13 @@ func (l *Lab) waitNodes(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	return WaitFor(ctx, "nodes to be Ready", func() (bool, error) {
-		nodes, err := l.Client.CoreV1().Nodes().List(ctx, meta.ListOptions{})
+		nodes, err := l.Client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return false, nil
 		}
 		ready := 0
 		for _, n := range nodes.Items {
-			tainted := slices.ContainsFunc(n.Spec.Taints, func(t v1.Taint) bool { return t.Key == v1.TaintNodeNotReady })
+			tainted := slices.ContainsFunc(n.Spec.Taints, func(t corev1.Taint) bool { return t.Key == corev1.TaintNodeNotReady })
 			if !needsStatus(&n, time.Now()) && !tainted {
 				ready++
 			}

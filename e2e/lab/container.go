@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
-	v1 "k8s.io/api/core/v1"
-	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/kubernetes/third_party/forked/golang/expansion"
 )
 
@@ -26,24 +27,24 @@ const (
 // by the pod's mutex.
 type container struct {
 	pod  *podWorker
-	spec *v1.Container
+	spec *corev1.Container
 
 	process  *Process
 	started  bool // passed its startup probe
 	ready    bool
 	restarts int32
-	state    v1.ContainerState
-	last     v1.ContainerState
+	state    corev1.ContainerState
+	last     corev1.ContainerState
 	final    bool // will not run again
 	env      []string
 }
 
-func newContainer(w *podWorker, spec *v1.Container) *container {
+func newContainer(w *podWorker, spec *corev1.Container) *container {
 	return &container{pod: w, spec: spec, state: waitingState("ContainerCreating", "")}
 }
 
-func waitingState(reason, message string) v1.ContainerState {
-	return v1.ContainerState{Waiting: &v1.ContainerStateWaiting{Reason: reason, Message: message}}
+func waitingState(reason, message string) corev1.ContainerState {
+	return corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}}
 }
 
 // change alters the state and tells the reporter.
@@ -90,16 +91,11 @@ func (c *container) run(ctx context.Context) bool {
 
 func (c *container) isFinal(exit int) bool {
 	policy := c.pod.seen().Spec.RestartPolicy
-	return policy == v1.RestartPolicyNever || exit == 0 && (policy == v1.RestartPolicyOnFailure || c.isInit())
+	return policy == corev1.RestartPolicyNever || exit == 0 && (policy == corev1.RestartPolicyOnFailure || c.isInit())
 }
 
 func (c *container) isInit() bool {
-	for _, i := range c.pod.inits {
-		if i == c {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(c.pod.inits, c)
 }
 
 // attend probes the process until it ends and returns its exit code.
@@ -112,9 +108,9 @@ func (c *container) attend(p *Process) int {
 	probes.Wait()
 	c.change(func() {
 		c.process, c.ready, c.started = nil, false, false
-		c.state = v1.ContainerState{Terminated: &v1.ContainerStateTerminated{
+		c.state = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
 			ExitCode: int32(p.exit), Reason: exitReason(p.exit),
-			StartedAt: meta.NewTime(p.Started), FinishedAt: meta.Now(), ContainerID: containerID(p),
+			StartedAt: metav1.NewTime(p.Started), FinishedAt: metav1.Now(), ContainerID: containerID(p),
 		}}
 	})
 	return p.exit
@@ -159,7 +155,7 @@ func (c *container) start(ctx context.Context) (*Process, error) {
 		return nil, err
 	}
 	c.process, c.env = p, spec.Env
-	c.state = v1.ContainerState{Running: &v1.ContainerStateRunning{StartedAt: meta.NewTime(p.Started)}}
+	c.state = corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(p.Started)}}
 	w.touch()
 	return p, nil
 }

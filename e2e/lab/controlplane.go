@@ -172,7 +172,7 @@ func apiServerArgs(pki string) []string {
 		"--kubelet-certificate-authority=" + file("ca.crt"), "--kubelet-preferred-address-types=InternalIP",
 		"--service-account-key-file=" + file("sa.pub"), "--service-account-signing-key-file=" + file("sa.key"),
 		"--service-account-issuer=https://kubernetes.default.svc",
-		"--service-cluster-ip-range=" + strings.Join([]string{Service4, Service6}, ","),
+		"--service-cluster-ip-range=" + Service4 + "," + Service6,
 		"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction",
 		"--allow-privileged=true", "--profiling=false",
 	}

@@ -111,10 +111,9 @@ func runOutside(o Outside) (int, error) {
 	if o.Kubeconfig != "" {
 		os.Remove(o.Kubeconfig)
 	}
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		if exit.ExitCode() < 0 {
-			return 1, fmt.Errorf("the inner process ended: %s", exit)
+			return 1, fmt.Errorf("the inner process ended: %w", exit)
 		}
 		return exit.ExitCode(), nil
 	}

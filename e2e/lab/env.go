@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	v1 "k8s.io/api/core/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/kubernetes/pkg/api/v1/resource"
 	"k8s.io/kubernetes/pkg/fieldpath"
@@ -18,8 +18,8 @@ import (
 
 // references looks up what a pod refers to in its namespace.
 type references struct {
-	configMap func(ctx context.Context, name string) (*v1.ConfigMap, error)
-	secret    func(ctx context.Context, name string) (*v1.Secret, error)
+	configMap func(ctx context.Context, name string) (*corev1.ConfigMap, error)
+	secret    func(ctx context.Context, name string) (*corev1.Secret, error)
 }
 
 // variables are environment variables in the order in which they were set; the
@@ -46,7 +46,7 @@ func (v *variables) list() []string {
 
 // environmentOf is the environment of a container: what every container gets,
 // then envFrom, then env with $(NAME) expanded.
-func environmentOf(ctx context.Context, pod *v1.Pod, c *v1.Container, ips []string, hostIPs []string, refs references) (*variables, error) {
+func environmentOf(ctx context.Context, pod *corev1.Pod, c *corev1.Container, ips, hostIPs []string, refs references) (*variables, error) {
 	v := &variables{values: map[string]string{}}
 	v.set("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
 	v.set("HOSTNAME", pod.Name)
@@ -76,7 +76,7 @@ func environmentOf(ctx context.Context, pod *v1.Pod, c *v1.Container, ips []stri
 	return v, nil
 }
 
-func addAll(ctx context.Context, v *variables, from v1.EnvFromSource, refs references) error {
+func addAll(ctx context.Context, v *variables, from corev1.EnvFromSource, refs references) error {
 	data := map[string]string{}
 	switch {
 	case from.ConfigMapRef != nil:
@@ -107,7 +107,7 @@ func ignoreMissing(err error, optional *bool) error {
 	return err
 }
 
-func valueFrom(ctx context.Context, pod *v1.Pod, c *v1.Container, from *v1.EnvVarSource, ips, hostIPs []string, refs references) (value string, found bool, err error) {
+func valueFrom(ctx context.Context, pod *corev1.Pod, c *corev1.Container, from *corev1.EnvVarSource, ips, hostIPs []string, refs references) (value string, found bool, err error) {
 	switch {
 	case from.FieldRef != nil:
 		value, err = podField(pod, from.FieldRef.FieldPath, ips, hostIPs)
@@ -141,7 +141,7 @@ func missingKey(found bool, key string, optional *bool) error {
 }
 
 // podField is the value of a downward API field.
-func podField(pod *v1.Pod, path string, ips, hostIPs []string) (string, error) {
+func podField(pod *corev1.Pod, path string, ips, hostIPs []string) (string, error) {
 	first := func(all []string) string {
 		if len(all) == 0 {
 			return ""
@@ -168,7 +168,7 @@ func podField(pod *v1.Pod, path string, ips, hostIPs []string) (string, error) {
 // commandLine is what a container runs: its command, or the image's program
 // with the image's leading arguments, then the container's arguments; $(NAME)
 // is expanded.
-func commandLine(c *v1.Container, image Image, v *variables) []string {
+func commandLine(c *corev1.Container, image Image, v *variables) []string {
 	argv := slices.Clone(c.Command)
 	if len(argv) == 0 {
 		argv = append([]string{"/" + filepath.Base(image.Path)}, image.Args...)

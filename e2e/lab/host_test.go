@@ -116,7 +116,7 @@ func descendants(root int) []string {
 	var all []string
 	for _, file := range children {
 		data, _ := os.ReadFile(file)
-		for _, pid := range strings.Fields(string(data)) {
+		for pid := range strings.FieldsSeq(string(data)) {
 			all = append(append(all, pid), descendants(atoi(pid))...)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -137,9 +138,7 @@ func (c Config) withDefaults() (Config, error) {
 		}
 	}
 	images := map[string]Image{"lab/web": {Path: "lab", Args: []string{"serve"}}}
-	for name, image := range c.Images {
-		images[name] = image
-	}
+	maps.Copy(images, c.Images)
 	c.Images = images
 	if c.Runner == nil {
 		c.Runner = newAgent
@@ -221,8 +220,10 @@ func (l *Lab) kube() string { return filepath.Join(l.config.Bin, "kube") }
 
 // environment is what the lab's own programs see.
 func (l *Lab) environment() []string {
-	return []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-		"HOME=" + l.path("home"), "TMPDIR=" + l.path("tmp"), "KUBECONFIG=" + l.path("pki", "admin.kubeconfig")}
+	return []string{
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"HOME=" + l.path("home"), "TMPDIR=" + l.path("tmp"), "KUBECONFIG=" + l.path("pki", "admin.kubeconfig"),
+	}
 }
 
 // startNode starts kube-proxy and the pod runner of a node.

@@ -13,9 +13,9 @@ import (
 	"testing"
 	"time"
 
-	v1 "k8s.io/api/core/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
@@ -144,41 +144,47 @@ func TestImages(t *testing.T) {
 	}
 }
 
-func testPod() *v1.Pod {
-	return &v1.Pod{
-		ObjectMeta: meta.ObjectMeta{Name: "p", Namespace: "ns", Labels: map[string]string{"app": "a"}},
-		Spec:       v1.PodSpec{NodeName: "n1", ServiceAccountName: "sa"},
+func testPod() *corev1.Pod {
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "ns", Labels: map[string]string{"app": "a"}},
+		Spec:       corev1.PodSpec{NodeName: "n1", ServiceAccountName: "sa"},
 	}
 }
 
 func testReferences() references {
 	missing := func(name string) error { return apierrors.NewNotFound(schema.GroupResource{Resource: "x"}, name) }
 	return references{
-		configMap: func(_ context.Context, name string) (*v1.ConfigMap, error) {
+		configMap: func(_ context.Context, name string) (*corev1.ConfigMap, error) {
 			if name != "map" {
 				return nil, missing(name)
 			}
-			return &v1.ConfigMap{Data: map[string]string{"k": "v"}}, nil
+			return &corev1.ConfigMap{Data: map[string]string{"k": "v"}}, nil
 		},
-		secret: func(_ context.Context, name string) (*v1.Secret, error) { return nil, missing(name) },
+		secret: func(_ context.Context, name string) (*corev1.Secret, error) { return nil, missing(name) },
 	}
 }
 
 func TestEnvironment(t *testing.T) {
-	field := func(path string) *v1.EnvVarSource {
-		return &v1.EnvVarSource{FieldRef: &v1.ObjectFieldSelector{FieldPath: path}}
+	field := func(path string) *corev1.EnvVarSource {
+		return &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: path}}
 	}
-	c := &v1.Container{
-		EnvFrom: []v1.EnvFromSource{{Prefix: "M_", ConfigMapRef: &v1.ConfigMapEnvSource{LocalObjectReference: v1.LocalObjectReference{Name: "map"}}},
-			{SecretRef: &v1.SecretEnvSource{LocalObjectReference: v1.LocalObjectReference{Name: "gone"}, Optional: new(true)}}},
-		Env: []v1.EnvVar{
-			{Name: "NODE", ValueFrom: field("spec.nodeName")}, {Name: "NAME", ValueFrom: field("metadata.name")},
+	c := &corev1.Container{
+		EnvFrom: []corev1.EnvFromSource{
+			{Prefix: "M_", ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "map"}}},
+			{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "gone"}, Optional: new(true)}},
+		},
+		Env: []corev1.EnvVar{
+			{Name: "NODE", ValueFrom: field("spec.nodeName")},
+			{Name: "NAME", ValueFrom: field("metadata.name")},
 			{Name: "APP", ValueFrom: field("metadata.labels['app']")},
-			{Name: "IP", ValueFrom: field("status.podIP")}, {Name: "IPS", ValueFrom: field("status.podIPs")},
+			{Name: "IP", ValueFrom: field("status.podIP")},
+			{Name: "IPS", ValueFrom: field("status.podIPs")},
 			{Name: "HOST", ValueFrom: field("status.hostIP")},
 			{Name: "BOTH", Value: "$(NODE)/$(M_k) $$(NODE) $(NONE)"},
-			{Name: "OPTIONAL", ValueFrom: &v1.EnvVarSource{ConfigMapKeyRef: &v1.ConfigMapKeySelector{Key: "none", Optional: new(true),
-				LocalObjectReference: v1.LocalObjectReference{Name: "map"}}}},
+			{Name: "OPTIONAL", ValueFrom: &corev1.EnvVarSource{ConfigMapKeyRef: &corev1.ConfigMapKeySelector{
+				Key: "none", Optional: new(true),
+				LocalObjectReference: corev1.LocalObjectReference{Name: "map"},
+			}}},
 		},
 		Args: []string{"--node=$(NODE)"},
 	}
@@ -187,8 +193,10 @@ func TestEnvironment(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := v.list()[5:] // after what every container gets
-	want := []string{"M_k=v", "NODE=n1", "NAME=p", "APP=a", "IP=198.18.1.2", "IPS=198.18.1.2,2001:db8:2:1::2", "HOST=192.0.2.11",
-		"BOTH=n1/v $(NODE) $(NONE)"}
+	want := []string{
+		"M_k=v", "NODE=n1", "NAME=p", "APP=a", "IP=198.18.1.2", "IPS=198.18.1.2,2001:db8:2:1::2", "HOST=192.0.2.11",
+		"BOTH=n1/v $(NODE) $(NONE)",
+	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
@@ -199,28 +207,34 @@ func TestEnvironment(t *testing.T) {
 	if got := commandLine(c, Image{Path: "/bin/web", Args: []string{"serve"}}, v); !slices.Equal(got, []string{"/other", "--node=n1"}) {
 		t.Errorf("command line %q", got)
 	}
-	c.Env = []v1.EnvVar{{Name: "X", ValueFrom: &v1.EnvVarSource{SecretKeyRef: &v1.SecretKeySelector{Key: "k",
-		LocalObjectReference: v1.LocalObjectReference{Name: "gone"}}}}}
+	c.Env = []corev1.EnvVar{{Name: "X", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{
+		Key:                  "k",
+		LocalObjectReference: corev1.LocalObjectReference{Name: "gone"},
+	}}}}
 	if _, err := environmentOf(t.Context(), testPod(), c, nil, nil, testReferences()); err == nil || !strings.Contains(err.Error(), "variable X") {
 		t.Errorf("a missing secret: %v", err)
 	}
 }
 
 func TestPrivileges(t *testing.T) {
-	speaker := &v1.SecurityContext{RunAsUser: new(int64(0)), AllowPrivilegeEscalation: new(false), ReadOnlyRootFilesystem: new(true),
-		Capabilities: &v1.Capabilities{Drop: []v1.Capability{"ALL"}, Add: []v1.Capability{"NET_RAW"}}}
+	speaker := &corev1.SecurityContext{
+		RunAsUser: new(int64(0)), AllowPrivilegeEscalation: new(false), ReadOnlyRootFilesystem: new(true),
+		Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}, Add: []corev1.Capability{"NET_RAW"}},
+	}
 	for name, c := range map[string]struct {
-		pod       *v1.PodSecurityContext
-		container *v1.SecurityContext
+		pod       *corev1.PodSecurityContext
+		container *corev1.SecurityContext
 		image     int
 		want      privileges
 	}{
 		"nothing asked":         {nil, nil, 0, privileges{capabilities: usualCapabilities()}},
 		"the image has a user":  {nil, nil, 65532, privileges{uid: 65532, gid: 65532, capabilities: usualCapabilities()}},
 		"all dropped but one":   {nil, speaker, 65532, privileges{capabilities: []string{"NET_RAW"}, noNewPrivileges: true, readOnlyRoot: true}},
-		"the container decides": {&v1.PodSecurityContext{RunAsUser: new(int64(1))}, speaker, 0, privileges{capabilities: []string{"NET_RAW"}, noNewPrivileges: true, readOnlyRoot: true}},
-		"the pod has groups": {&v1.PodSecurityContext{RunAsUser: new(int64(1)), FSGroup: new(int64(2))}, nil, 0,
-			privileges{uid: 1, groups: []int{2}, capabilities: usualCapabilities()}},
+		"the container decides": {&corev1.PodSecurityContext{RunAsUser: new(int64(1))}, speaker, 0, privileges{capabilities: []string{"NET_RAW"}, noNewPrivileges: true, readOnlyRoot: true}},
+		"the pod has groups": {
+			&corev1.PodSecurityContext{RunAsUser: new(int64(1)), FSGroup: new(int64(2))}, nil, 0,
+			privileges{uid: 1, groups: []int{2}, capabilities: usualCapabilities()},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := privilegesOf(c.pod, c.container, c.image); !reflect.DeepEqual(got, c.want) {
@@ -258,7 +272,7 @@ func TestSyncFiles(t *testing.T) {
 
 func TestNodeStatusRepair(t *testing.T) {
 	now := time.Unix(1000, 0)
-	n := &v1.Node{}
+	n := &corev1.Node{}
 	if !needsStatus(n, now) {
 		t.Error("a node without conditions needs a status")
 	}
@@ -267,7 +281,7 @@ func TestNodeStatusRepair(t *testing.T) {
 		t.Error("a Ready node needs none")
 	}
 	for i := range n.Status.Conditions {
-		n.Status.Conditions[i].Status = v1.ConditionUnknown
+		n.Status.Conditions[i].Status = corev1.ConditionUnknown
 	}
 	if !needsStatus(n, now.Add(time.Minute)) {
 		t.Error("a node that was given up needs a status")

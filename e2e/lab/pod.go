@@ -9,8 +9,8 @@ import (
 	"sync"
 	"time"
 
-	v1 "k8s.io/api/core/v1"
-	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 const (
@@ -30,7 +30,7 @@ type podWorker struct {
 	volumes map[string]string
 
 	mu         sync.Mutex
-	pod        *v1.Pod
+	pod        *corev1.Pod
 	inits      []*container
 	containers []*container
 	waiting    string // why it is still being created
@@ -41,17 +41,17 @@ type podWorker struct {
 	gone    bool // the object is no more
 }
 
-func newPodWorker(a *agent, pod *v1.Pod) *podWorker {
+func newPodWorker(a *agent, pod *corev1.Pod) *podWorker {
 	w := &podWorker{
 		agent: a, pod: pod, dir: a.lab.path("nodes", a.node.Name, string(pod.UID)), tokens: map[string]string{},
 		changed: make(chan struct{}, 1), ending: make(chan struct{}),
 	}
 	w.refs = references{
-		configMap: func(ctx context.Context, name string) (*v1.ConfigMap, error) {
-			return a.client.CoreV1().ConfigMaps(pod.Namespace).Get(ctx, name, meta.GetOptions{})
+		configMap: func(ctx context.Context, name string) (*corev1.ConfigMap, error) {
+			return a.client.CoreV1().ConfigMaps(pod.Namespace).Get(ctx, name, metav1.GetOptions{})
 		},
-		secret: func(ctx context.Context, name string) (*v1.Secret, error) {
-			return a.client.CoreV1().Secrets(pod.Namespace).Get(ctx, name, meta.GetOptions{})
+		secret: func(ctx context.Context, name string) (*corev1.Secret, error) {
+			return a.client.CoreV1().Secrets(pod.Namespace).Get(ctx, name, metav1.GetOptions{})
 		},
 	}
 	for i := range pod.Spec.InitContainers {
@@ -64,7 +64,7 @@ func newPodWorker(a *agent, pod *v1.Pod) *podWorker {
 }
 
 // observe takes note of the object as the API server shows it now.
-func (w *podWorker) observe(pod *v1.Pod) {
+func (w *podWorker) observe(pod *corev1.Pod) {
 	w.mu.Lock()
 	w.pod = pod
 	w.mu.Unlock()
@@ -91,7 +91,7 @@ func (w *podWorker) touch() {
 	}
 }
 
-func (w *podWorker) seen() *v1.Pod {
+func (w *podWorker) seen() *corev1.Pod {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.pod
@@ -112,7 +112,7 @@ func (w *podWorker) run(ctx context.Context) {
 	reporter.Go(func() { w.report(reporting) })
 
 	phase := w.seen().Status.Phase
-	if phase != v1.PodSucceeded && phase != v1.PodFailed {
+	if phase != corev1.PodSucceeded && phase != corev1.PodFailed {
 		live.Go(func() { w.live(alive) })
 	}
 	<-alive.Done()
@@ -174,7 +174,7 @@ func (w *podWorker) create(ctx context.Context) error {
 	return err
 }
 
-func (a *agent) newSandbox(pod *v1.Pod) (*sandbox, error) {
+func (a *agent) newSandbox(pod *corev1.Pod) (*sandbox, error) {
 	if pod.Spec.HostNetwork {
 		return hostSandbox(a.node), nil
 	}
@@ -243,8 +243,8 @@ func (w *podWorker) remove(ctx context.Context) {
 			return
 		}
 		if w.pushStatus(ctx) == nil {
-			options := meta.NewDeleteOptions(0)
-			options.Preconditions = meta.NewUIDPreconditions(string(pod.UID))
+			options := metav1.NewDeleteOptions(0)
+			options.Preconditions = metav1.NewUIDPreconditions(string(pod.UID))
 			deadline, cancel := context.WithTimeout(ctx, 10*time.Second)
 			w.agent.client.CoreV1().Pods(pod.Namespace).Delete(deadline, pod.Name, *options)
 			cancel()

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-	v1 "k8s.io/api/core/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
@@ -69,7 +69,7 @@ func (c *container) probeAll(ctx context.Context, p *Process) {
 
 // probeLoop calls verdict whenever the thresholds of the probe are reached and
 // the verdict differs from the last.
-func (c *container) probeLoop(ctx context.Context, p *Process, probe *v1.Probe, verdict func(ok bool)) {
+func (c *container) probeLoop(ctx context.Context, p *Process, probe *corev1.Probe, verdict func(ok bool)) {
 	if !sleep(ctx, time.Duration(probe.InitialDelaySeconds)*time.Second) {
 		return
 	}
@@ -104,7 +104,7 @@ func (c *container) probeLoop(ctx context.Context, p *Process, probe *v1.Probe, 
 	}
 }
 
-func (c *container) check(ctx context.Context, p *Process, probe *v1.Probe) error {
+func (c *container) check(ctx context.Context, p *Process, probe *corev1.Probe) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(max(probe.TimeoutSeconds, 1))*time.Second)
 	defer cancel()
 	switch {
@@ -145,7 +145,7 @@ func (c *container) address(host string, port intstr.IntOrString) (string, error
 	return net.JoinHostPort(host, strconv.Itoa(number)), nil
 }
 
-func (c *container) httpGet(ctx context.Context, get *v1.HTTPGetAction) error {
+func (c *container) httpGet(ctx context.Context, get *corev1.HTTPGetAction) error {
 	address, err := c.address(get.Host, get.Port)
 	if err != nil {
 		return err
@@ -155,7 +155,7 @@ func (c *container) httpGet(ctx context.Context, get *v1.HTTPGetAction) error {
 		scheme = "http"
 	}
 	path := "/" + strings.TrimPrefix(get.Path, "/")
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+address+path, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+address+path, http.NoBody)
 	if err != nil {
 		return err
 	}
@@ -186,7 +186,7 @@ func (c *container) exec(ctx context.Context, p *Process, argv []string) error {
 }
 
 // hook runs a lifecycle handler; the container ends whatever comes of it.
-func (c *container) hook(ctx context.Context, p *Process, h *v1.LifecycleHandler) {
+func (c *container) hook(ctx context.Context, p *Process, h *corev1.LifecycleHandler) {
 	var err error
 	switch {
 	case h.Sleep != nil:

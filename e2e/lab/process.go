@@ -118,8 +118,7 @@ func (ps *processes) start(s start) (*Process, error) {
 
 func (ps *processes) wait(p *Process, cmd *exec.Cmd) {
 	err := cmd.Wait()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		status := exit.Sys().(syscall.WaitStatus)
 		p.exit = status.ExitStatus()
 		if status.Signaled() {

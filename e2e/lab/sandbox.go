@@ -51,8 +51,10 @@ func (s *sandbox) wire(n Node) error {
 		attrs := netlink.NewLinkAttrs()
 		attrs.Name = s.link()
 		attrs.HardwareAddr = mac(macPodEnd, s.ips[0])
-		err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: nic,
-			PeerHardwareAddr: net.HardwareAddr(mac(macPod, s.ips[0])), PeerNamespace: netlink.NsFd(int(end.Fd()))})
+		err := netlink.LinkAdd(&netlink.Veth{
+			LinkAttrs: attrs, PeerName: nic,
+			PeerHardwareAddr: net.HardwareAddr(mac(macPod, s.ips[0])), PeerNamespace: netlink.NsFd(int(end.Fd())),
+		})
 		if err != nil {
 			return err
 		}

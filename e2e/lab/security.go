@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	v1 "k8s.io/api/core/v1"
+	corev1 "k8s.io/api/core/v1"
 )
 
 // capabilityNames are the kernel's capabilities by number.
@@ -20,8 +20,10 @@ var capabilityNames = [...]string{
 // usualCapabilities are what container runtimes leave a container that asks for
 // nothing.
 func usualCapabilities() []string {
-	return []string{"CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID", "SETFCAP",
-		"SETPCAP", "NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE"}
+	return []string{
+		"CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID", "SETFCAP",
+		"SETPCAP", "NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE",
+	}
 }
 
 // privileges is what a container may do, from the security contexts of pod and
@@ -33,12 +35,12 @@ type privileges struct {
 	noNewPrivileges, readOnlyRoot bool
 }
 
-func privilegesOf(pod *v1.PodSecurityContext, c *v1.SecurityContext, imageUser int) privileges {
+func privilegesOf(pod *corev1.PodSecurityContext, c *corev1.SecurityContext, imageUser int) privileges {
 	if pod == nil {
-		pod = &v1.PodSecurityContext{}
+		pod = &corev1.PodSecurityContext{}
 	}
 	if c == nil {
-		c = &v1.SecurityContext{}
+		c = &corev1.SecurityContext{}
 	}
 	p := privileges{uid: imageUser, gid: imageUser, capabilities: usualCapabilities()}
 	if id := firstSet(c.RunAsUser, pod.RunAsUser); id != nil {
@@ -73,7 +75,7 @@ func firstSet(values ...*int64) *int64 {
 	return nil
 }
 
-func changeCapabilities(have []string, change *v1.Capabilities) []string {
+func changeCapabilities(have []string, change *corev1.Capabilities) []string {
 	for _, c := range change.Drop {
 		name := strings.TrimPrefix(string(c), "CAP_")
 		have = slices.DeleteFunc(have, func(h string) bool { return name == "ALL" || h == name })

@@ -93,8 +93,12 @@ func (s shimSpec) enterRoot() error {
 	if err := s.writeEtc(); err != nil {
 		return err
 	}
-	mounts := []shimMount{{"/dev", "/dev", false}, {"/proc", "/proc", false}, {"/sys", "/sys", false},
-		{s.Image, "/" + filepath.Base(s.Image), true}}
+	mounts := []shimMount{
+		{"/dev", "/dev", false},
+		{"/proc", "/proc", false},
+		{"/sys", "/sys", false},
+		{s.Image, "/" + filepath.Base(s.Image), true},
+	}
 	for _, m := range []string{"/etc/ssl", "/etc/alternatives", "/etc/ld.so.cache"} {
 		if _, err := os.Stat(m); err == nil {
 			mounts = append(mounts, shimMount{m, m, true})

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"time"
 
-	v1 "k8s.io/api/core/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -51,7 +51,7 @@ func (w *podWorker) pushStatus(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	got, err := w.agent.client.CoreV1().Pods(pod.Namespace).Patch(ctx, pod.Name, types.StrategicMergePatchType, patch, meta.PatchOptions{}, "status")
+	got, err := w.agent.client.CoreV1().Pods(pod.Namespace).Patch(ctx, pod.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
 	if apierrors.IsNotFound(err) {
 		w.vanish()
 		return nil
@@ -68,25 +68,25 @@ func (w *podWorker) pushStatus(ctx context.Context) error {
 }
 
 // status is what the pod looks like now. The caller holds mu.
-func (w *podWorker) status(now time.Time) v1.PodStatus {
-	s := v1.PodStatus{
+func (w *podWorker) status(now time.Time) corev1.PodStatus {
+	s := corev1.PodStatus{
 		Phase:                 w.phase(),
 		HostIP:                w.agent.node.IPv4.String(),
-		HostIPs:               []v1.HostIP{{IP: w.agent.node.IPv4.String()}, {IP: w.agent.node.IPv6.String()}},
+		HostIPs:               []corev1.HostIP{{IP: w.agent.node.IPv4.String()}, {IP: w.agent.node.IPv6.String()}},
 		StartTime:             w.pod.Status.StartTime,
 		InitContainerStatuses: containerStatuses(w.inits, w.waiting),
 		ContainerStatuses:     containerStatuses(w.containers, w.waiting),
 	}
 	if s.StartTime == nil {
-		s.StartTime = new(meta.NewTime(now).Rfc3339Copy())
+		s.StartTime = new(metav1.NewTime(now).Rfc3339Copy())
 	}
 	if w.sandbox != nil {
 		for _, ip := range w.sandbox.ips {
-			s.PodIPs = append(s.PodIPs, v1.PodIP{IP: ip.String()})
+			s.PodIPs = append(s.PodIPs, corev1.PodIP{IP: ip.String()})
 		}
 		s.PodIP = s.PodIPs[0].IP
 	}
-	initialized, ready := true, s.Phase == v1.PodRunning
+	initialized, ready := true, s.Phase == corev1.PodRunning
 	for _, c := range w.inits {
 		initialized = initialized && c.final
 	}
@@ -98,22 +98,22 @@ func (w *podWorker) status(now time.Time) v1.PodStatus {
 		gates = gates && conditionTrue(w.pod.Status.Conditions, g.ConditionType)
 	}
 	for _, c := range []struct {
-		kind   v1.PodConditionType
+		kind   corev1.PodConditionType
 		value  bool
 		reason string
 	}{
-		{v1.PodReadyToStartContainers, w.sandbox != nil, ""},
-		{v1.PodInitialized, initialized, "ContainersNotInitialized"},
-		{v1.ContainersReady, ready, "ContainersNotReady"},
-		{v1.PodReady, ready && gates, "ContainersNotReady"},
+		{corev1.PodReadyToStartContainers, w.sandbox != nil, ""},
+		{corev1.PodInitialized, initialized, "ContainersNotInitialized"},
+		{corev1.ContainersReady, ready, "ContainersNotReady"},
+		{corev1.PodReady, ready && gates, "ContainersNotReady"},
 	} {
 		s.Conditions = append(s.Conditions, condition(w.pod.Status.Conditions, c.kind, c.value, c.reason, now))
 	}
 	return s
 }
 
-func (w *podWorker) phase() v1.PodPhase {
-	if old := w.pod.Status.Phase; old == v1.PodSucceeded || old == v1.PodFailed {
+func (w *podWorker) phase() corev1.PodPhase {
+	if old := w.pod.Status.Phase; old == corev1.PodSucceeded || old == corev1.PodFailed {
 		return old
 	}
 	running, ended, failed := 0, 0, 0
@@ -130,19 +130,19 @@ func (w *podWorker) phase() v1.PodPhase {
 	}
 	switch {
 	case ended == len(w.containers) && failed > 0:
-		return v1.PodFailed
+		return corev1.PodFailed
 	case ended == len(w.containers):
-		return v1.PodSucceeded
+		return corev1.PodSucceeded
 	case running+ended == len(w.containers):
-		return v1.PodRunning
+		return corev1.PodRunning
 	}
-	return v1.PodPending
+	return corev1.PodPending
 }
 
-func containerStatuses(all []*container, waiting string) []v1.ContainerStatus {
-	var list []v1.ContainerStatus
+func containerStatuses(all []*container, waiting string) []corev1.ContainerStatus {
+	var list []corev1.ContainerStatus
 	for _, c := range all {
-		s := v1.ContainerStatus{
+		s := corev1.ContainerStatus{
 			Name: c.spec.Name, Image: c.spec.Image, ImageID: "lab://" + imageName(c.spec.Image),
 			State: c.state, LastTerminationState: c.last, Ready: c.ready, RestartCount: c.restarts, Started: new(c.started),
 		}
@@ -157,20 +157,20 @@ func containerStatuses(all []*container, waiting string) []v1.ContainerStatus {
 	return list
 }
 
-func conditionTrue(all []v1.PodCondition, kind v1.PodConditionType) bool {
+func conditionTrue(all []corev1.PodCondition, kind corev1.PodConditionType) bool {
 	for _, c := range all {
 		if c.Type == kind {
-			return c.Status == v1.ConditionTrue
+			return c.Status == corev1.ConditionTrue
 		}
 	}
 	return false
 }
 
 // condition keeps the time of the last transition when the value is the same.
-func condition(old []v1.PodCondition, kind v1.PodConditionType, value bool, reason string, now time.Time) v1.PodCondition {
-	c := v1.PodCondition{Type: kind, Status: v1.ConditionFalse, Reason: reason, LastTransitionTime: meta.NewTime(now).Rfc3339Copy()}
+func condition(old []corev1.PodCondition, kind corev1.PodConditionType, value bool, reason string, now time.Time) corev1.PodCondition {
+	c := corev1.PodCondition{Type: kind, Status: corev1.ConditionFalse, Reason: reason, LastTransitionTime: metav1.NewTime(now).Rfc3339Copy()}
 	if value {
-		c.Status, c.Reason = v1.ConditionTrue, ""
+		c.Status, c.Reason = corev1.ConditionTrue, ""
 	}
 	for _, o := range old {
 		if o.Type == kind && o.Status == c.Status {
@@ -181,7 +181,7 @@ func condition(old []v1.PodCondition, kind v1.PodConditionType, value bool, reas
 }
 
 // sameStatus compares what the agent writes and ignores the rest.
-func sameStatus(have, want v1.PodStatus) bool {
+func sameStatus(have, want corev1.PodStatus) bool {
 	for _, c := range want.Conditions {
 		found := false
 		for _, h := range have.Conditions {
@@ -197,11 +197,11 @@ func sameStatus(have, want v1.PodStatus) bool {
 }
 
 // sameContainers does not look at times: they come back rounded to seconds.
-func sameContainers(have, want []v1.ContainerStatus) bool {
+func sameContainers(have, want []corev1.ContainerStatus) bool {
 	if len(have) != len(want) {
 		return false
 	}
-	kind := func(s v1.ContainerState) string {
+	kind := func(s corev1.ContainerState) string {
 		switch {
 		case s.Running != nil:
 			return "running"

@@ -10,8 +10,8 @@ import (
 	"path/filepath"
 
 	authentication "k8s.io/api/authentication/v1"
-	v1 "k8s.io/api/core/v1"
-	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // volumeFile is one file of a volume.
@@ -22,7 +22,7 @@ type volumeFile struct {
 
 // fillVolumes makes or refreshes the pod's volumes under dir, one folder each,
 // and returns where each is. It fails when something they need is missing.
-func (w *podWorker) fillVolumes(ctx context.Context, pod *v1.Pod) (map[string]string, error) {
+func (w *podWorker) fillVolumes(ctx context.Context, pod *corev1.Pod) (map[string]string, error) {
 	paths := map[string]string{}
 	for _, v := range pod.Spec.Volumes {
 		path := filepath.Join(w.dir, "volumes", v.Name)
@@ -51,21 +51,25 @@ func (w *podWorker) fillVolumes(ctx context.Context, pod *v1.Pod) (map[string]st
 	return paths, nil
 }
 
-func (w *podWorker) volumeFiles(ctx context.Context, pod *v1.Pod, v v1.Volume) (map[string]volumeFile, error) {
-	var sources []v1.VolumeProjection
+func (w *podWorker) volumeFiles(ctx context.Context, pod *corev1.Pod, v corev1.Volume) (map[string]volumeFile, error) {
+	var sources []corev1.VolumeProjection
 	var mode *int32
 	switch {
 	case v.Secret != nil:
 		mode = v.Secret.DefaultMode
-		sources = []v1.VolumeProjection{{Secret: &v1.SecretProjection{Items: v.Secret.Items, Optional: v.Secret.Optional,
-			LocalObjectReference: v1.LocalObjectReference{Name: v.Secret.SecretName}}}}
+		sources = []corev1.VolumeProjection{{Secret: &corev1.SecretProjection{
+			Items: v.Secret.Items, Optional: v.Secret.Optional,
+			LocalObjectReference: corev1.LocalObjectReference{Name: v.Secret.SecretName},
+		}}}
 	case v.ConfigMap != nil:
 		mode = v.ConfigMap.DefaultMode
-		sources = []v1.VolumeProjection{{ConfigMap: &v1.ConfigMapProjection{Items: v.ConfigMap.Items, Optional: v.ConfigMap.Optional,
-			LocalObjectReference: v.ConfigMap.LocalObjectReference}}}
+		sources = []corev1.VolumeProjection{{ConfigMap: &corev1.ConfigMapProjection{
+			Items: v.ConfigMap.Items, Optional: v.ConfigMap.Optional,
+			LocalObjectReference: v.ConfigMap.LocalObjectReference,
+		}}}
 	case v.DownwardAPI != nil:
 		mode = v.DownwardAPI.DefaultMode
-		sources = []v1.VolumeProjection{{DownwardAPI: &v1.DownwardAPIProjection{Items: v.DownwardAPI.Items}}}
+		sources = []corev1.VolumeProjection{{DownwardAPI: &corev1.DownwardAPIProjection{Items: v.DownwardAPI.Items}}}
 	case v.Projected != nil:
 		mode, sources = v.Projected.DefaultMode, v.Projected.Sources
 	default:
@@ -89,7 +93,7 @@ func fileMode(mode *int32) os.FileMode {
 	return os.FileMode(*mode) & 0o777
 }
 
-func (w *podWorker) project(ctx context.Context, pod *v1.Pod, s v1.VolumeProjection, mode os.FileMode) (map[string]volumeFile, error) {
+func (w *podWorker) project(ctx context.Context, pod *corev1.Pod, s corev1.VolumeProjection, mode os.FileMode) (map[string]volumeFile, error) {
 	switch {
 	case s.Secret != nil:
 		secret, err := w.refs.secret(ctx, s.Secret.Name)
@@ -134,7 +138,7 @@ func (w *podWorker) project(ctx context.Context, pod *v1.Pod, s v1.VolumeProject
 }
 
 // pick selects keys as files; without items every key becomes one.
-func pick(data map[string][]byte, items []v1.KeyToPath, mode os.FileMode, optional *bool) (map[string]volumeFile, error) {
+func pick(data map[string][]byte, items []corev1.KeyToPath, mode os.FileMode, optional *bool) (map[string]volumeFile, error) {
 	files := map[string]volumeFile{}
 	if len(items) == 0 {
 		for k, v := range data {
@@ -161,7 +165,7 @@ func pick(data map[string][]byte, items []v1.KeyToPath, mode os.FileMode, option
 
 // token asks for a token bound to the pod, once per audience: the lab's tokens
 // outlive the lab.
-func (w *podWorker) token(ctx context.Context, pod *v1.Pod, s *v1.ServiceAccountTokenProjection) (string, error) {
+func (w *podWorker) token(ctx context.Context, pod *corev1.Pod, s *corev1.ServiceAccountTokenProjection) (string, error) {
 	if t, ok := w.tokens[s.Audience]; ok {
 		return t, nil
 	}
@@ -172,7 +176,7 @@ func (w *podWorker) token(ctx context.Context, pod *v1.Pod, s *v1.ServiceAccount
 	if s.Audience != "" {
 		request.Spec.Audiences = []string{s.Audience}
 	}
-	got, err := w.agent.client.CoreV1().ServiceAccounts(pod.Namespace).CreateToken(ctx, pod.Spec.ServiceAccountName, request, meta.CreateOptions{})
+	got, err := w.agent.client.CoreV1().ServiceAccounts(pod.Namespace).CreateToken(ctx, pod.Spec.ServiceAccountName, request, metav1.CreateOptions{})
 	if err != nil {
 		return "", fmt.Errorf("token of service account %s/%s: %w", pod.Namespace, pod.Spec.ServiceAccountName, err)
 	}
@@ -219,7 +223,7 @@ func syncFiles(dir string, files map[string]volumeFile, group int) error {
 }
 
 // shimMounts are the container's volume mounts.
-func shimMounts(c *v1.Container, volumes map[string]string, expand func(string) string) ([]shimMount, error) {
+func shimMounts(c *corev1.Container, volumes map[string]string, expand func(string) string) ([]shimMount, error) {
 	var mounts []shimMount
 	for _, m := range c.VolumeMounts {
 		source, ok := volumes[m.Name]

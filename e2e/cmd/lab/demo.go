@@ -164,15 +164,15 @@ func (s *show) pending(ctx context.Context) error {
 func (s *show) assigned(ctx context.Context) (v4, v6 netip.Addr, assigned, first time.Duration, err error) {
 	s.say("applying an IPAddressPool of both families and an L2Advertisement")
 	if err = s.c.Advertise(ctx, demoPool, demoPool); err != nil {
-		return
+		return v4, v6, assigned, first, err
 	}
 	began := time.Now()
 	if err = s.c.Pool(ctx, demoPool, []string{"192.0.2.200-192.0.2.250", "2001:db8:1::200-2001:db8:1::2ff"}); err != nil {
-		return
+		return v4, v6, assigned, first, err
 	}
 	addresses, err := s.c.WaitAddresses(ctx, demoNamespace, "web", 2)
 	if err != nil {
-		return
+		return v4, v6, assigned, first, err
 	}
 	assigned = time.Since(began)
 	v4, v6 = addresses[0], addresses[1]
@@ -189,7 +189,7 @@ func (s *show) assigned(ctx context.Context) (v4, v6 netip.Addr, assigned, first
 		s.say("first answer to the client's curl, %d ms after the pool", first.Milliseconds())
 		s.kubectl(ctx, "-n", demoNamespace, "get", "service", "web")
 	}
-	return
+	return v4, v6, assigned, first, err
 }
 
 // exchange shows how the client finds the owner of an address, and who answers

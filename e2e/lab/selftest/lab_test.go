@@ -312,8 +312,10 @@ protocol bgp r1 { local 192.0.2.100 as 64513; neighbor 192.0.2.254 as 64512; con
 `), 0o644))
 	user := []string{"-u", "root", "-g", "root"}
 	for _, program := range []string{"zebra", "bgpd"} {
-		argv := append([]string{"/usr/lib/frr/" + program, "-f", dir + "/frr.conf", "-i", dir + "/" + program + ".pid",
-			"-z", dir + "/zserv.api", "--vty_socket", dir, "--log", "stdout"}, user...)
+		argv := append([]string{
+			"/usr/lib/frr/" + program, "-f", dir + "/frr.conf", "-i", dir + "/" + program + ".pid",
+			"-z", dir + "/zserv.api", "--vty_socket", dir, "--log", "stdout",
+		}, user...)
 		_, err := l.Run("r1", "r1/"+program, argv...)
 		must(t, err)
 	}
