@@ -18,6 +18,8 @@ needed=(
 	"curl     curl"
 	"ping     iputils-ping"
 	"ps       procps"
+	"vtysh    frr"
+	"birdc    bird2"
 )
 
 fail() {
@@ -72,6 +74,12 @@ install_packages() {
 	export DEBIAN_FRONTEND=noninteractive
 	local options=(-y -q --no-install-recommends)
 	echo "deps: installing $*"
+	# The lab starts the routers itself: none may start on this machine now.
+	if [[ ! -e /usr/sbin/policy-rc.d ]]; then
+		printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+		chmod +x /usr/sbin/policy-rc.d
+		trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+	fi
 	# The package lists of a fresh machine are absent or stale.
 	apt-get install "${options[@]}" "$@" >/dev/null 2>&1 && return
 	echo "deps: refreshing the package lists"
