@@ -39,6 +39,9 @@ type readiness struct {
 	problems atomic.Pointer[string]
 }
 
+// speakerGeneration of every Speaker: it has no spec that could change.
+const speakerGeneration = 1
+
 // condition remembers since when the Ready condition is what it is.
 type condition struct {
 	status metav1.ConditionStatus
@@ -128,7 +131,7 @@ func withheld(made plan.Plan, held map[netip.Addr][]string) []v1beta1.WithheldAd
 // readyCondition is False when something that should be held cannot be.
 func (s *speaker) readyCondition(now time.Time, made plan.Plan, problems []l2.Problem) metav1.Condition {
 	ready := metav1.Condition{
-		Type: v1beta1.ConditionReady, Status: metav1.ConditionTrue,
+		Type: v1beta1.ConditionReady, Status: metav1.ConditionTrue, ObservedGeneration: speakerGeneration,
 		Reason: string(reasonAnnouncing), Message: "every address of this node is answered for",
 	}
 	var complaints []string

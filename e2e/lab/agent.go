@@ -79,8 +79,8 @@ func (a *agent) Run(ctx context.Context) error {
 		ListerWatcher: list,
 		ObjectType:    &corev1.Pod{},
 		Handler: cache.ResourceEventHandlerFuncs{
-			AddFunc:    func(o any) { a.podChanged(ctx, o.(*corev1.Pod)) },
-			UpdateFunc: func(_, o any) { a.podChanged(ctx, o.(*corev1.Pod)) },
+			AddFunc:    func(o any) { a.podChanged(ctx, o) },
+			UpdateFunc: func(_, o any) { a.podChanged(ctx, o) },
 			DeleteFunc: a.podGone,
 		},
 	})
@@ -89,7 +89,11 @@ func (a *agent) Run(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func (a *agent) podChanged(ctx context.Context, pod *corev1.Pod) {
+func (a *agent) podChanged(ctx context.Context, o any) {
+	pod, ok := o.(*corev1.Pod)
+	if !ok {
+		return
+	}
 	a.gate.wait(ctx)
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -228,7 +232,8 @@ func nodeStatus(n Node, old corev1.NodeStatus, now time.Time) corev1.NodeStatus 
 		{Type: corev1.NodeHostName, Address: n.Name},
 	}
 	s.Capacity = corev1.ResourceList{
-		corev1.ResourceCPU: resource.MustParse("64"), corev1.ResourceMemory: resource.MustParse("256Gi"), corev1.ResourcePods: resource.MustParse("250"),
+		corev1.ResourceCPU: resource.MustParse("64"), corev1.ResourceMemory: resource.MustParse("256Gi"),
+		corev1.ResourcePods: resource.MustParse("250"),
 	}
 	s.Allocatable = s.Capacity
 	s.DaemonEndpoints.KubeletEndpoint.Port = kubeletPort

@@ -120,20 +120,37 @@ func (l *Lab) NodeReady(ctx context.Context, node string) (bool, error) {
 func (l *Lab) waitNodes(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	return WaitFor(ctx, "nodes to be Ready", func() (bool, error) {
-		nodes, err := l.Client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
-		if err != nil {
-			return false, nil
+	last := errors.New("nobody has looked yet")
+	err := WaitFor(ctx, "nodes to be Ready", func() (bool, error) {
+		// What the end of ctx does to a question explains nothing.
+		if missing := l.nodesReady(ctx); ctx.Err() == nil {
+			last = missing
 		}
-		ready := 0
-		for _, n := range nodes.Items {
-			tainted := slices.ContainsFunc(n.Spec.Taints, func(t corev1.Taint) bool { return t.Key == corev1.TaintNodeNotReady })
-			if !needsStatus(&n, time.Now()) && !tainted {
-				ready++
-			}
-		}
-		return ready == l.config.Nodes, nil
+		return last == nil, nil
 	})
+	if err != nil {
+		return fmt.Errorf("%w: %w", err, last)
+	}
+	return nil
+}
+
+// nodesReady says what the nodes still lack, or nil.
+func (l *Lab) nodesReady(ctx context.Context) error {
+	nodes, err := l.Client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	ready := 0
+	for _, n := range nodes.Items {
+		tainted := slices.ContainsFunc(n.Spec.Taints, func(t corev1.Taint) bool { return t.Key == corev1.TaintNodeNotReady })
+		if !needsStatus(&n, time.Now()) && !tainted {
+			ready++
+		}
+	}
+	if ready != l.config.Nodes {
+		return fmt.Errorf("%d of %d are", ready, l.config.Nodes)
+	}
+	return nil
 }
 
 // Processes are the running programs, sorted by name; an empty host means all.

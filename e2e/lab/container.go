@@ -193,7 +193,8 @@ func (c *container) shimSpec(ctx context.Context) (shimSpec, error) {
 	case canChangeUser():
 		s.UID, s.GID, s.Groups = p.uid, p.gid, p.groups
 	case p.uid != 0:
-		w.agent.log.Info("only root exists in this user namespace: the container runs as root", "pod", w.name(), "container", c.spec.Name, "wanted", p.uid)
+		w.agent.log.Info("only root exists in this user namespace: the container runs as root",
+			"pod", w.name(), "container", c.spec.Name, "wanted", p.uid)
 	}
 	return s, nil
 }

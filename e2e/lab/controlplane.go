@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"k8s.io/client-go/kubernetes"
@@ -24,7 +24,7 @@ const serviceIP4 = "198.19.0.1"
 // apiURL is the API server as the hosts of the lab reach it.
 func apiURL() string {
 	v4, _ := lanAddresses(1)
-	return fmt.Sprintf("https://%s:%d", v4, apiPort)
+	return "https://" + netip.AddrPortFrom(v4, apiPort).String()
 }
 
 // userConfig talks to the API server with a credential, out of one host.

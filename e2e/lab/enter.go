@@ -80,12 +80,12 @@ func runOutside(o Outside) (int, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 
-	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	listener, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		return 1, fmt.Errorf("listening for kubectl on 127.0.0.1: %w", err)
 	}
 	defer listener.Close()
-	listenerFile, err := listener.(*net.TCPListener).File()
+	listenerFile, err := listener.File()
 	if err != nil {
 		return 1, fmt.Errorf("passing on the kubectl listener: %w", err)
 	}
@@ -142,7 +142,8 @@ func startInit(extra ...*os.File) (*exec.Cmd, error) {
 			cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
 			cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
 		}
-		return cmd, cmd.Start()
+		err := cmd.Start()
+		return cmd, err
 	}
 	if os.Geteuid() == 0 {
 		cmd, err := start(false)
@@ -202,14 +203,16 @@ func runInit() (int, error) {
 	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGQUIT, unix.SIGHUP)
 	go func() {
 		for s := range signals {
-			syscall.Kill(child, s.(syscall.Signal))
+			if s, ok := s.(syscall.Signal); ok {
+				syscall.Kill(child, s)
+			}
 		}
 	}()
 	for {
 		var status syscall.WaitStatus
 		pid, err := syscall.Wait4(-1, &status, 0, nil)
 		switch {
-		case err == syscall.EINTR:
+		case errors.Is(err, syscall.EINTR):
 		case err != nil:
 			return 1, fmt.Errorf("waiting for the inside: %w", err)
 		case pid == child && status.Signaled():

@@ -107,7 +107,9 @@ func ignoreMissing(err error, optional *bool) error {
 	return err
 }
 
-func valueFrom(ctx context.Context, pod *corev1.Pod, c *corev1.Container, from *corev1.EnvVarSource, ips, hostIPs []string, refs references) (value string, found bool, err error) {
+func valueFrom(
+	ctx context.Context, pod *corev1.Pod, c *corev1.Container, from *corev1.EnvVarSource, ips, hostIPs []string, refs references,
+) (value string, found bool, err error) {
 	switch {
 	case from.FieldRef != nil:
 		value, err = podField(pod, from.FieldRef.FieldPath, ips, hostIPs)

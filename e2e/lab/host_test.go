@@ -18,13 +18,16 @@ import (
 // TestNothingIsLeft starts a lab from outside, ends it the gentle and the hard
 // way, and compares the host before and after.
 func TestNothingIsLeft(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a whole lab twice")
+	}
 	bin, err := filepath.Abs(BinDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, program := range []string{"lab", "kube"} {
 		if _, err := os.Stat(filepath.Join(bin, program)); err != nil {
-			t.Skipf("needs the built programs: %v", err)
+			t.Fatalf("needs the built programs (make build): %v", err)
 		}
 	}
 	for name, end := range map[string]syscall.Signal{"after SIGTERM": syscall.SIGTERM, "after SIGKILL": syscall.SIGKILL} {
@@ -49,7 +52,7 @@ func startAndEnd(t *testing.T, bin string, end syscall.Signal) {
 		t.Fatal(err)
 	}
 	defer cmd.Process.Kill()
-	go io.Copy(io.Discard, out)
+	go func() { _, _ = io.Copy(io.Discard, out) }()
 	err = WaitFor(ctx, "the kubeconfig", func() (bool, error) {
 		info, err := os.Stat(kubeconfig)
 		return err == nil && info.Size() > 0, nil
@@ -66,7 +69,7 @@ func startAndEnd(t *testing.T, bin string, end syscall.Signal) {
 		t.Errorf("kubectl on the host: %v\n%s", err, nodes)
 	}
 	cmd.Process.Signal(end)
-	cmd.Wait()
+	_ = cmd.Wait() // it ended by the signal
 	err = WaitFor(ctx, "its processes to be gone", func() (bool, error) {
 		return !slices.ContainsFunc(family, func(pid string) bool {
 			_, err := os.Stat("/proc/" + pid)

@@ -35,7 +35,7 @@ func (a *agent) serveLogs(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /containerLogs/{namespace}/{pod}/{container}", a.containerLog)
 	server := &http.Server{Handler: mux, BaseContext: func(net.Listener) context.Context { return ctx }}
-	a.done.Go(func() { server.Serve(listener) })
+	a.done.Go(func() { _ = server.Serve(listener) }) // until it is closed
 	context.AfterFunc(ctx, func() { server.Close() })
 	return nil
 }
@@ -73,14 +73,19 @@ func (a *agent) containerLog(w http.ResponseWriter, r *http.Request) {
 		if lines > 0 && end != "" {
 			fmt.Fprintln(w, end)
 		}
-		file.Seek(0, io.SeekEnd)
+		if _, err := file.Seek(0, io.SeekEnd); err != nil {
+			a.log.Debug("following a log", "container", name, "error", err)
+			return
+		}
 	}
 	follow := r.URL.Query().Get("follow") == "true"
 	for {
 		if _, err := io.Copy(w, file); err != nil || !follow {
 			return
 		}
-		w.(http.Flusher).Flush()
+		if err := http.NewResponseController(w).Flush(); err != nil {
+			return
+		}
 		if _, err := a.lab.procs.find(name); err != nil || !sleep(r.Context(), 200*time.Millisecond) {
 			return
 		}

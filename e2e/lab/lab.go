@@ -269,9 +269,9 @@ func (l *Lab) Close() {
 	l.done.Wait()
 	if l.net != nil {
 		for name := range l.net.hosts {
-			deleteNetns(name)
+			_ = deleteNetns(name) // one that is left ends with the process
 		}
-		deleteNetns(switchName)
+		_ = deleteNetns(switchName)
 	}
 	os.RemoveAll(runDir)
 }
@@ -309,9 +309,12 @@ func forward(from net.Conn, target string) {
 		return
 	}
 	defer to.Close()
+	// Whoever hangs up, and however, is the business of the two ends.
 	go func() {
-		io.Copy(to, from)
-		to.(*net.TCPConn).CloseWrite()
+		_, _ = io.Copy(to, from)
+		if half, ok := to.(*net.TCPConn); ok {
+			_ = half.CloseWrite()
+		}
 	}()
-	io.Copy(from, to)
+	_, _ = io.Copy(from, to)
 }

@@ -252,14 +252,17 @@ func TestSyncFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		var found []string
-		filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-			if !d.IsDir() {
+		err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
 				info, _ := d.Info()
 				data, _ := os.ReadFile(path)
 				found = append(found, d.Name()+"="+string(data)+" "+info.Mode().String())
 			}
 			return err
 		})
+		if err != nil {
+			t.Fatal(err)
+		}
 		return strings.Join(found, ", ")
 	}
 	if got := sync(map[string]volumeFile{"a": {[]byte("1"), 0o644}, "d/b": {[]byte("2"), 0o400}}); got != "a=1 -rw-r--r--, b=2 -r--------" {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -246,8 +245,11 @@ func (w *podWorker) remove(ctx context.Context) {
 			options := metav1.NewDeleteOptions(0)
 			options.Preconditions = metav1.NewUIDPreconditions(string(pod.UID))
 			deadline, cancel := context.WithTimeout(ctx, 10*time.Second)
-			w.agent.client.CoreV1().Pods(pod.Namespace).Delete(deadline, pod.Name, *options)
+			err := w.agent.client.CoreV1().Pods(pod.Namespace).Delete(deadline, pod.Name, *options)
 			cancel()
+			if err != nil {
+				w.agent.log.Debug("deleting a pod", "pod", w.name(), "error", err)
+			}
 		}
 		if !sleep(ctx, retryEvery) {
 			return
@@ -289,11 +291,6 @@ func (w *podWorker) fsGroup() int {
 		return 0
 	}
 	return int(*s.FSGroup)
-}
-
-// processName of a container, as [Process.Name].
-func (w *podWorker) processName(container string) string {
-	return strings.Join([]string{w.agent.node.Name, w.name(), container}, "/")
 }
 
 func (w *podWorker) file(name string) string { return filepath.Join(w.dir, name) }

@@ -77,7 +77,7 @@ func attempt(ctx context.Context, dial dialFunc, target netip.AddrPort) (a Attem
 		return a
 	}
 	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
 	if _, a.Err = io.WriteString(conn, "GET / HTTP/1.0\r\nHost: lab\r\n\r\n"); a.Err != nil {
 		return a
 	}

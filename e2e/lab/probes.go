@@ -171,7 +171,7 @@ func (c *container) httpGet(ctx context.Context, get *corev1.HTTPGetAction) erro
 		return err
 	}
 	defer response.Body.Close()
-	io.Copy(io.Discard, response.Body)
+	_, _ = io.Copy(io.Discard, response.Body) // the status is the answer
 	if response.StatusCode >= 400 || response.StatusCode < 200 {
 		return fmt.Errorf("%s answered %s", request.URL, response.Status)
 	}

@@ -119,9 +119,8 @@ func (ps *processes) start(s start) (*Process, error) {
 func (ps *processes) wait(p *Process, cmd *exec.Cmd) {
 	err := cmd.Wait()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		status := exit.Sys().(syscall.WaitStatus)
-		p.exit = status.ExitStatus()
-		if status.Signaled() {
+		p.exit = exit.ExitCode()
+		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 			p.exit = 128 + int(status.Signal())
 		}
 	}

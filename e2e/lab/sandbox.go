@@ -3,7 +3,6 @@ package lab
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 
@@ -53,7 +52,7 @@ func (s *sandbox) wire(n Node) error {
 		attrs.HardwareAddr = mac(macPodEnd, s.ips[0])
 		err := netlink.LinkAdd(&netlink.Veth{
 			LinkAttrs: attrs, PeerName: nic,
-			PeerHardwareAddr: net.HardwareAddr(mac(macPod, s.ips[0])), PeerNamespace: netlink.NsFd(int(end.Fd())),
+			PeerHardwareAddr: mac(macPod, s.ips[0]), PeerNamespace: netlink.NsFd(int(end.Fd())),
 		})
 		if err != nil {
 			return err
@@ -90,8 +89,11 @@ func (s *sandbox) remove(n Node) error {
 	}
 	err := inNetns(n.Name, func() error {
 		link, err := netlink.LinkByName(s.link())
-		if err != nil {
+		if _, absent := errors.AsType[netlink.LinkNotFoundError](err); absent {
 			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("link %s: %w", s.link(), err)
 		}
 		return netlink.LinkDel(link)
 	})

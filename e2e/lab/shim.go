@@ -84,15 +84,32 @@ func (s shimSpec) enterRoot() error {
 			return err
 		}
 	}
-	for dir, mode := range map[string]os.FileMode{"etc": 0o755, "run": 0o755, "var": 0o755, "tmp": 0o1777, "old": 0o700} {
+	for dir, mode := range map[string]os.FileMode{"etc": 0o755, "run": 0o755, "var": 0o755, "tmp": 0o777 | os.ModeSticky, oldRoot: 0o700} {
 		path := filepath.Join(s.Root, dir)
-		if err := errors.Join(os.Mkdir(path, 0o755), os.Chmod(path, mode&0o777|stickyIf(mode))); err != nil {
+		if err := errors.Join(os.Mkdir(path, 0o755), os.Chmod(path, mode)); err != nil {
 			return err
 		}
 	}
 	if err := s.writeEtc(); err != nil {
 		return err
 	}
+	if err := s.mountAll(); err != nil {
+		return err
+	}
+	if err := s.pivot(); err != nil {
+		return err
+	}
+	if s.Dir != "" {
+		return unix.Chdir(s.Dir)
+	}
+	return nil
+}
+
+// oldRoot is where the machine's root is while the container's takes its place.
+const oldRoot = "old"
+
+// mountAll mounts what every container sees, and its own volumes.
+func (s shimSpec) mountAll() error {
 	mounts := []shimMount{
 		{"/dev", "/dev", false},
 		{"/proc", "/proc", false},
@@ -109,34 +126,27 @@ func (s shimSpec) enterRoot() error {
 			return fmt.Errorf("%s: %w", m.Target, err)
 		}
 	}
-	if err := unix.PivotRoot(s.Root, filepath.Join(s.Root, "old")); err != nil {
+	return nil
+}
+
+// pivot makes the new root the only one.
+func (s shimSpec) pivot() error {
+	if err := unix.PivotRoot(s.Root, filepath.Join(s.Root, oldRoot)); err != nil {
 		return fmt.Errorf("pivot: %w", err)
 	}
 	if err := unix.Chdir("/"); err != nil {
 		return err
 	}
-	if err := unix.Unmount("/old", unix.MNT_DETACH); err != nil {
+	if err := unix.Unmount("/"+oldRoot, unix.MNT_DETACH); err != nil {
 		return fmt.Errorf("leaving the old root: %w", err)
 	}
-	if err := os.Remove("/old"); err != nil {
+	if err := os.Remove("/" + oldRoot); err != nil {
 		return err
 	}
 	if s.ReadOnlyRoot {
-		if err := remountReadOnly("/"); err != nil {
-			return err
-		}
-	}
-	if s.Dir != "" {
-		return unix.Chdir(s.Dir)
+		return remountReadOnly("/")
 	}
 	return nil
-}
-
-func stickyIf(mode os.FileMode) os.FileMode {
-	if mode&0o1000 != 0 {
-		return os.ModeSticky
-	}
-	return 0
 }
 
 // borrow shows a directory of the machine, or repeats a symbolic link.
@@ -228,7 +238,7 @@ func (s shimSpec) dropPrivileges() error {
 		if int(c) < len(capabilityNames) && slices.Contains(s.Capabilities, capabilityNames[c]) {
 			continue
 		}
-		if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); err != nil && err != unix.EINVAL {
+		if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); err != nil && !errors.Is(err, unix.EINVAL) {
 			return fmt.Errorf("dropping capability %d: %w", c, err)
 		}
 	}

@@ -51,7 +51,8 @@ func TestA01_A_class_less_Service_gets_an_address(t *testing.T) {
 	}
 	p.announced(ctx, "web")
 	out, err := p.Kubectl(ctx, "-n", p.name, "get", "events.events.k8s.io", "-o", "jsonpath={range .items[*]}{.regarding.kind}/{.regarding.name} {.reason}{\"\\n\"}{end}")
-	if p.must(err); strings.Count(out, "Service/web "+string(v1beta1.ReasonAllocated)+"\n") != 1 {
+	p.must(err)
+	if strings.Count(out, "Service/web "+string(v1beta1.ReasonAllocated)+"\n") != 1 {
 		t.Errorf("want one event that says Allocated, got:\n%s", out)
 	}
 }

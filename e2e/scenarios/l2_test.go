@@ -49,10 +49,10 @@ func (p *plot) answers(ctx context.Context, host string, a netip.Addr) {
 	}
 }
 
-// owner waits for the one node that answers for an address.
-func (p *plot) owner(ctx context.Context, host string, a netip.Addr) string {
+// owner waits for the one node that answers the client for an address.
+func (p *plot) owner(ctx context.Context, a netip.Addr) string {
 	p.t.Helper()
-	owner, err := p.WaitOwner(ctx, host, a)
+	owner, err := p.WaitOwner(ctx, "c1", a)
 	p.must(err)
 	return owner
 }
@@ -72,10 +72,11 @@ func TestL01_Exactly_one_node_answers_for_an_address(t *testing.T) {
 	owners := map[string]int{}
 	for i := range 5 {
 		for _, a := range p.served(ctx, fmt.Sprintf("web-%d", i), nil) {
-			owner := p.owner(ctx, "c1", a)
+			owner := p.owner(ctx, a)
 			for _, host := range []string{"c1", "c2", "r1"} {
 				nodes, err := p.Answerers(ctx, host, a)
-				if p.must(err); len(nodes) != 1 || nodes[0] != owner {
+				p.must(err)
+				if len(nodes) != 1 || nodes[0] != owner {
 					t.Errorf("%s: %s is answered by %v, want %s alone", a, host, nodes, owner)
 				}
 				p.answers(ctx, host, a)
@@ -103,7 +104,7 @@ func TestL02_Without_a_ready_endpoint_nobody_answers(t *testing.T) {
 	}
 	scale("1")
 	for _, a := range addresses {
-		p.owner(ctx, "c1", a)
+		p.owner(ctx, a)
 		p.answers(ctx, "c1", a)
 	}
 }
@@ -121,7 +122,7 @@ func TestL03_With_policy_Local_the_address_follows_the_pod(t *testing.T) {
 	}
 	before := home()
 	for _, a := range addresses {
-		if owner := p.owner(ctx, "c1", a); owner != before {
+		if owner := p.owner(ctx, a); owner != before {
 			t.Errorf("%s is owned by %s, but the pod is on %s", a, owner, before)
 		}
 	}
@@ -155,7 +156,7 @@ func TestL06_Only_what_was_asked_is_answered(t *testing.T) {
 	if nodes, err := p.Answerers(ctx, "c1", held.Next()); err != nil || len(nodes) > 0 {
 		t.Errorf("%s is nobody's, but %v answer (%v)", held.Next(), nodes, err)
 	}
-	owner := p.owner(ctx, "c1", held)
+	owner := p.owner(ctx, held)
 	host, err := p.Host(owner)
 	p.must(err)
 	// A client that checks its neighbour asks the owner alone.
@@ -173,7 +174,7 @@ func TestL06_Only_what_was_asked_is_answered(t *testing.T) {
 func TestL07_Neighbour_discovery_holds_across_a_flap_and_to_unicast(t *testing.T) {
 	ctx, p := newPlot(t, 3)
 	six := p.served(ctx, "web", nil)[1]
-	owner := p.owner(ctx, "c1", six)
+	owner := p.owner(ctx, six)
 	out, err := p.Exec(ctx, owner, "ip", "-6", "maddr", "show", "dev", "eth0")
 	if group := solicitedNode(six); err != nil || !strings.Contains(out, group.String()) {
 		t.Errorf("%s has not joined %s (%v):\n%s", owner, group, err, out)
@@ -183,7 +184,7 @@ func TestL07_Neighbour_discovery_holds_across_a_flap_and_to_unicast(t *testing.T
 	p.must(p.Cut(owner))
 	time.Sleep(100 * time.Millisecond)
 	p.must(p.Heal(owner))
-	now := p.owner(ctx, "c1", six)
+	now := p.owner(ctx, six)
 	p.answers(ctx, "c1", six)
 	out, err = p.Exec(ctx, now, "ip", "-6", "maddr", "show", "dev", "eth0")
 	if group := solicitedNode(six); err != nil || !strings.Contains(out, group.String()) {
@@ -240,7 +241,7 @@ func TestL09_A_missing_interface_is_reported(t *testing.T) {
 	}
 	_, err = p.Kubectl(ctx, "patch", "l2adv", p.name, "--type=merge", "-p", `{"spec":{"interfaces":["eth9","eth0"]}}`)
 	p.must(err)
-	p.owner(ctx, "c1", addresses[0])
+	p.owner(ctx, addresses[0])
 }
 
 func TestL10_When_the_owner_fails_another_answers(t *testing.T) {
@@ -285,7 +286,7 @@ func TestL10_When_the_owner_fails_another_answers(t *testing.T) {
 // that there is one owner.
 func (p *plot) survives(ctx context.Context, a netip.Addr, fail, mend func(node string) error) {
 	p.t.Helper()
-	owner := p.owner(ctx, "c1", a)
+	owner := p.owner(ctx, a)
 	prober := p.Probe(ctx, "c1", netip.AddrPortFrom(a, 80), 10*time.Millisecond)
 	time.Sleep(500 * time.Millisecond)
 	failed := time.Now()
@@ -299,7 +300,7 @@ func (p *plot) survives(ctx context.Context, a netip.Addr, fail, mend func(node 
 	p.must(mend(owner))
 	p.must(err)
 	p.t.Logf("%s, owner %s: %s", a, owner, report)
-	p.owner(ctx, "c1", a)
+	p.owner(ctx, a)
 	p.waitAllReady(ctx)
 }
 
@@ -331,7 +332,7 @@ func (p *plot) waitAllReady(ctx context.Context) {
 func TestL12_After_a_partition_heals_there_is_one_owner(t *testing.T) {
 	ctx, p := newPlot(t, 3)
 	addresses := p.served(ctx, "web", nil)
-	owner := p.owner(ctx, "c1", addresses[0])
+	owner := p.owner(ctx, addresses[0])
 	for range 2 {
 		p.must(p.Cut(owner))
 		for _, a := range addresses {
@@ -340,7 +341,7 @@ func TestL12_After_a_partition_heals_there_is_one_owner(t *testing.T) {
 		p.must(p.Heal(owner))
 		healed := time.Now()
 		for _, a := range addresses {
-			p.owner(ctx, "c1", a)
+			p.owner(ctx, a)
 			p.answers(ctx, "c1", a)
 		}
 		t.Logf("one owner %s after the cable was back", time.Since(healed).Round(time.Millisecond))
@@ -362,7 +363,7 @@ func TestL15_Without_the_API_server_answering_and_failover_go_on(t *testing.T) {
 		p.waitAllReady(ctx)
 	}()
 	for _, a := range addresses {
-		owner := p.owner(ctx, "c1", a)
+		owner := p.owner(ctx, a)
 		p.must(p.Cut(owner))
 		err := lab.WaitFor(ctx, "another owner without the API server", func() (bool, error) {
 			nodes, err := p.Answerers(ctx, "c2", a)
@@ -371,6 +372,6 @@ func TestL15_Without_the_API_server_answering_and_failover_go_on(t *testing.T) {
 		p.must(p.Heal(owner))
 		p.must(err)
 		p.answers(ctx, "c1", a)
-		p.owner(ctx, "c1", a)
+		p.owner(ctx, a)
 	}
 }

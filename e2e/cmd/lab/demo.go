@@ -165,11 +165,11 @@ func (s *show) pending(ctx context.Context) error {
 // Service has its addresses and the client its first answer.
 func (s *show) assigned(ctx context.Context) (v4, v6 netip.Addr, assigned, first time.Duration, err error) {
 	s.say("applying an IPAddressPool of both families and an L2Advertisement")
-	if err = s.c.Advertise(ctx, demoPool, demoPool); err != nil {
+	if err := s.c.Advertise(ctx, demoPool, demoPool); err != nil {
 		return v4, v6, assigned, first, err
 	}
 	began := time.Now()
-	if err = s.c.Pool(ctx, demoPool, []string{"192.0.2.200-192.0.2.250", "2001:db8:1::200-2001:db8:1::2ff"}); err != nil {
+	if err := s.c.Pool(ctx, demoPool, []string{"192.0.2.200-192.0.2.250", "2001:db8:1::200-2001:db8:1::2ff"}); err != nil {
 		return v4, v6, assigned, first, err
 	}
 	addresses, err := s.c.WaitAddresses(ctx, demoNamespace, "web", 2)

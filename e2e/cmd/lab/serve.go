@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -37,7 +36,7 @@ func serve(args []string) int {
 	case err := <-failed:
 		return fail(err)
 	case <-ctx.Done():
-		slog.Info("leaving", "linger", *linger)
+		fmt.Fprintln(os.Stderr, "lab serve: leaving in", *linger)
 		time.Sleep(*linger)
 		return 0
 	}
@@ -50,14 +49,14 @@ func handler(leaving context.Context) http.Handler {
 	}
 	var unready atomic.Bool
 	mux := http.NewServeMux()
-	mux.HandleFunc("/healthz", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) {
 		if leaving.Err() != nil || unready.Load() {
 			http.Error(w, "leaving", http.StatusServiceUnavailable)
 			return
 		}
 		fmt.Fprintln(w, "ok")
 	})
-	mux.HandleFunc("POST /ready/{value}", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("POST /ready/{value}", func(_ http.ResponseWriter, r *http.Request) {
 		unready.Store(r.PathValue("value") != "true")
 	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -81,7 +80,7 @@ func echoTCP(address string) error {
 		}
 		go func() {
 			defer conn.Close()
-			io.Copy(conn, conn)
+			_, _ = io.Copy(conn, conn) // until the client hangs up
 		}()
 	}
 }
@@ -98,7 +97,7 @@ func echoUDP(address string) error {
 			return err
 		}
 		if err == nil {
-			conn.WriteTo(buffer[:n], from)
+			_, _ = conn.WriteTo(buffer[:n], from) // UDP promises nothing
 		}
 	}
 }

@@ -77,7 +77,7 @@ func TestLab(t *testing.T) {
 	t.Run("the three pods are spread and become ready", func(t *testing.T) { rollout(ctx, t, l) })
 	t.Run("the Service answers at its cluster address and node port in both families", func(t *testing.T) { reach(ctx, t, l) })
 	t.Run("a pod echoes TCP and UDP", func(t *testing.T) { echo(ctx, t, l) })
-	t.Run("a container has the privileges that it asked for", func(t *testing.T) { leastPrivilege(ctx, t, l) })
+	t.Run("a container has the privileges that it asked for", func(t *testing.T) { leastPrivilege(t, l) })
 	t.Run("a container that dies is started again", func(t *testing.T) { restart(ctx, t, l) })
 	t.Run("a DaemonSet in the hosts' network talks to the API server with its token", func(t *testing.T) { daemons(ctx, t, l) })
 	t.Run("traffic goes on while the API server is down", func(t *testing.T) { withoutAPI(ctx, t, l) })
@@ -146,21 +146,24 @@ func reach(ctx context.Context, t *testing.T, l *lab.Lab) {
 
 func echo(ctx context.Context, t *testing.T, l *lab.Lab) {
 	for network, port := range map[string]uint16{"tcp": 7000, "udp": 7001} {
-		address := netip.AddrPortFrom(podAddress(ctx, t, l, "n1").Addr(), port)
-		conn, err := l.Dialer("c1")(ctx, network, address.String())
-		must(t, err)
-		defer conn.Close()
-		must(t, conn.SetDeadline(time.Now().Add(2*time.Second)))
-		_, err = conn.Write([]byte("echo"))
-		must(t, err)
-		answer := make([]byte, 4)
-		if _, err := io.ReadFull(conn, answer); err != nil || string(answer) != "echo" {
-			t.Errorf("%s %s answered %q, %v", network, address, answer, err)
-		}
+		echoOver(ctx, t, l, network, netip.AddrPortFrom(podAddress(ctx, t, l, "n1").Addr(), port))
 	}
 }
 
-func leastPrivilege(ctx context.Context, t *testing.T, l *lab.Lab) {
+func echoOver(ctx context.Context, t *testing.T, l *lab.Lab, network string, address netip.AddrPort) {
+	conn, err := l.Dialer("c1")(ctx, network, address.String())
+	must(t, err)
+	defer conn.Close()
+	must(t, conn.SetDeadline(time.Now().Add(2*time.Second)))
+	_, err = conn.Write([]byte("echo"))
+	must(t, err)
+	answer := make([]byte, 4)
+	if _, err := io.ReadFull(conn, answer); err != nil || string(answer) != "echo" {
+		t.Errorf("%s %s answered %q, %v", network, address, answer, err)
+	}
+}
+
+func leastPrivilege(t *testing.T, l *lab.Lab) {
 	p := container(t, l, "n1")
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID))
 	must(t, err)
