@@ -328,6 +328,19 @@ func (m *IPAM) Adopt(r config.Request, addresses []netip.Addr, givenBy string) [
 	return rejected
 }
 
+// Readopt books what another wrote for a Service in place of what was decided
+// here; see Adopt. What it does not have any more it is leaving.
+func (m *IPAM) Readopt(r config.Request, addresses []netip.Addr, givenBy string) []Rejection {
+	h := m.open(r)
+	for f := range families {
+		if !slices.Contains(addresses, h.addresses[f]) {
+			m.leave(h, f)
+		}
+	}
+	h.pool = givenBy
+	return m.Adopt(r, addresses, givenBy)
+}
+
 // open returns the Service's holding, or a new one that is not booked yet.
 func (m *IPAM) open(r config.Request) *holding {
 	if h := m.holdings[r.Key]; h != nil {

@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -75,8 +74,11 @@ func (r *Reconciler) decide(rec *record) {
 // ask puts the Service's request to the books. What it shows is booked first
 // if nothing is booked: another replica may have written it.
 func (r *Reconciler) ask(rec *record) (ipam.Assignment, *ipam.Refusal, []config.Problem) {
-	if !r.books.Known(rec.key) {
+	switch {
+	case !r.books.Known(rec.key):
 		r.adopt(rec)
+	case r.fromAnotherReplica(rec):
+		r.heed(rec)
 	}
 	request, problems := config.ParseService(rec.object)
 	for _, p := range problems {
@@ -92,7 +94,7 @@ func (r *Reconciler) ask(rec *record) (ipam.Assignment, *ipam.Refusal, []config.
 func verdict(given ipam.Assignment, refusal *ipam.Refusal, warnings []config.Problem) (v1beta1.Reason, string) {
 	has := ""
 	if len(given.Addresses) > 0 {
-		has = join(given.Addresses) + " from pool " + given.Pool
+		has = holds(given)
 	}
 	var reason v1beta1.Reason
 	var message string
@@ -112,6 +114,9 @@ func verdict(given ipam.Assignment, refusal *ipam.Refusal, warnings []config.Pro
 	}
 	return reason, strings.Join(parts, "; ")
 }
+
+// holds is how a condition says what a Service has.
+func holds(given ipam.Assignment) string { return join(given.Addresses) + " from pool " + given.Pool }
 
 func join(addresses []netip.Addr) string {
 	texts := make([]string, 0, len(addresses))
@@ -207,19 +212,4 @@ func (r *Reconciler) propose(rec *record, d *desired) {
 	}
 	rec.want = d
 	r.enqueue(rec)
-}
-
-// tell records one event about a Service whose condition changed.
-func (r *Reconciler) tell(before, after *corev1.Service, d *desired) {
-	if d.clean {
-		if had := shown(before); len(had) > 0 && after.DeletionTimestamp == nil {
-			r.Recorder.ServiceEvent(after, false, v1beta1.ReasonReleased, "Release", fmt.Sprintf("%s was taken back", join(had)))
-		}
-		return
-	}
-	if d.allocated == nil || sameCondition(conditionOf(before, v1beta1.ConditionAllocated), d.allocated) {
-		return
-	}
-	warning := d.allocated.Status != metav1.ConditionTrue
-	r.Recorder.ServiceEvent(after, warning, v1beta1.Reason(d.allocated.Reason), "Allocate", d.allocated.Message)
 }

@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/baliza-lb/baliza/api/kube"
 	"github.com/baliza-lb/baliza/config"
 )
 
@@ -57,10 +58,14 @@ func (r *Reconciler) tick(ctx context.Context) {
 		r.fullAt = now.Add(fullEvery)
 		r.decideAll()
 	}
+	r.tellSome()
 	r.foldReports(now)
 	r.dispatch(ctx)
 	r.writeStatuses(ctx)
 }
+
+// again has a Service looked at in the next pass.
+func (r *Reconciler) again(key string) { r.inbox.add(kube.KindService, key) }
 
 // configure reads the operator's objects; it tells whether they mean
 // something new.

@@ -110,6 +110,8 @@ type Reconciler struct {
 	inFlight map[string]bool
 	results  chan result
 
+	// untold are events that wait until there is nothing to write.
+	untold   []event
 	statuses statuses
 	reports  reports
 	fullAt   time.Time

@@ -1,0 +1,61 @@
+package reconcile
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/baliza-lb/baliza/api/v1beta1"
+	"github.com/baliza-lb/baliza/config"
+	"github.com/baliza-lb/baliza/controller/ipam"
+)
+
+// fromAnotherReplica tells whether a Service shows an address that was not
+// decided here, although a controller of ours wrote it: its condition speaks of
+// that very address. That happens when a leader that had been paused wakes up
+// in the middle of a write. Whatever was written first stands; that, and the
+// versions that writes are bound to, makes two controllers agree.
+func (r *Reconciler) fromAnotherReplica(rec *record) bool {
+	if rec.unsure || r.inFlight[rec.key] {
+		return false
+	}
+	addresses := shown(rec.object)
+	decidedHere := func(a netip.Addr) bool { return slices.Contains(r.books.Holders(a), rec.key) }
+	if len(addresses) == 0 || !slices.ContainsFunc(addresses, func(a netip.Addr) bool { return !decidedHere(a) }) {
+		return false
+	}
+	said := conditionOf(rec.object, v1beta1.ConditionAllocated)
+	return said != nil && strings.Contains(said.Message, holds(ipam.Assignment{
+		Addresses: addresses, Pool: rec.object.Annotations[v1beta1.AnnotationAllocatedPool],
+	}))
+}
+
+// heed books what another replica wrote. Where that is booked here for a
+// younger Service, the younger one is decided anew.
+func (r *Reconciler) heed(rec *record) {
+	addresses := shown(rec.object)
+	request, _ := config.ParseService(rec.object)
+	for range addresses { // each may take one younger holder to be let go
+		rejected := r.books.Readopt(request, addresses, rec.object.Annotations[v1beta1.AnnotationAllocatedPool])
+		if len(rejected) == 0 || !r.evict(rec, rejected) {
+			break
+		}
+	}
+	r.Log.Warn("another controller wrote a Service", "service", rec.key, "shows", join(addresses))
+}
+
+// evict takes rejected addresses from holders that are younger than the
+// Service; it tells whether there were such.
+func (r *Reconciler) evict(rec *record, rejected []ipam.Rejection) bool {
+	evicted := false
+	for _, one := range rejected {
+		for _, key := range r.books.Holders(one.Address) {
+			if other := r.records[key]; other != nil && other != rec && byAge(rec, other) < 0 {
+				r.books.Release(key)
+				r.again(key)
+				evicted = true
+			}
+		}
+	}
+	return evicted
+}
