@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/netip"
 	"slices"
+	"time"
 
 	"k8s.io/apimachinery/pkg/labels"
 
@@ -31,6 +32,17 @@ type Pool struct {
 	// Priority, lowest first; pools without one come last.
 	Priority int32
 
+	// Reservations, disjoint, in the order of the spec.
+	Reservations []Reservation
+	// ReuseDelay is how long a freed address rests before another namespace
+	// may have it; 0 is not at all.
+	ReuseDelay time.Duration
+	// LeastRecentlyUsed gives the address that was freed longest ago instead
+	// of the lowest.
+	LeastRecentlyUsed bool
+
+	quota              map[string]int64
+	quotaOfOthers      *int32
 	namespaces         map[string]bool
 	namespaceSelectors Selectors
 	serviceSelectors   Selectors
@@ -111,7 +123,7 @@ func parsePool(object *v1beta1.IPAddressPool) (*Pool, []Problem) {
 		pool.Frozen = pool.Frozen || len(byNamespace)+len(byService) > 0
 		problems = append(append(problems, byNamespace...), byService...)
 	}
-	return pool, problems
+	return pool, append(problems, pool.parseUse(object)...)
 }
 
 // parseAddresses reads spec.addresses into disjoint, ordered ranges; of two

@@ -75,6 +75,121 @@ type IPAddressPoolSpec struct {
 	// which order pools are tried.
 	// +optional
 	AllocateTo *ServiceAllocation `json:"serviceAllocation,omitempty"`
+
+	// reservations set addresses of the pool aside. An address that a Service
+	// has already stays with it, whoever it is reserved for now.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	Reservations []Reservation `json:"reservations,omitempty"`
+
+	// quota limits how many addresses of the pool the Services of one
+	// namespace may hold. Nobody loses an address by it.
+	// +optional
+	Quota *PoolQuota `json:"quota,omitempty"`
+
+	// reuseDelay is how long an address rests after a Service gave it up,
+	// before it is given to another namespace: clients and name servers may
+	// still know it as the former Service. The namespace that had it may have
+	// it back at once, and so may anyone once the pool has no other address
+	// left. "0s" switches it off; at most a week.
+	// +optional
+	// +kubebuilder:default="1m"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('168h')",message="must be from 0s to 168h"
+	ReuseDelay *metav1.Duration `json:"reuseDelay,omitempty"`
+
+	// allocationOrder says which of the free addresses is given: the lowest
+	// (LowestFree), or one that was never given, and after those the one that
+	// was given up longest ago (LeastRecentlyUsed).
+	// +optional
+	// +kubebuilder:default=LowestFree
+	AllocationOrder AllocationOrder `json:"allocationOrder,omitempty"`
+}
+
+// AllocationOrder says which of the free addresses of a pool is given.
+//
+// +kubebuilder:validation:Enum=LowestFree;LeastRecentlyUsed
+type AllocationOrder string
+
+// Orders of allocation.
+const (
+	// LowestFree gives the lowest free address.
+	LowestFree AllocationOrder = "LowestFree"
+	// LeastRecentlyUsed gives the lowest address that was not given since the
+	// controller started; when there is none, the one that was given up
+	// longest ago.
+	LeastRecentlyUsed AllocationOrder = "LeastRecentlyUsed"
+)
+
+// ReservedAddresses is one address (192.0.2.10), or what an AddressRange may be.
+//
+// +kubebuilder:validation:MinLength=2
+// +kubebuilder:validation:MaxLength=100
+// +kubebuilder:validation:XValidation:rule="self.contains('-') ? (self.split('-').size() == 2 && self.split('-').all(a, isIP(a.trim()))) : isIP(self.trim()) || isCIDR(self.trim())",message="must be an address (192.0.2.10), a CIDR (192.0.2.0/24) or a range of two addresses (192.0.2.10-192.0.2.20)"
+// +kubebuilder:validation:XValidation:rule="!isCIDR(self.trim()) || cidr(self.trim()).masked() == cidr(self.trim())",message="a CIDR must not have host bits set"
+type ReservedAddresses string
+
+// Reservation sets addresses aside for the Services of a namespace, for one
+// Service, or, when it names neither, for nobody.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.service) || has(self.namespace)",message="a service needs the namespace that it is in"
+type Reservation struct {
+	// addresses that are set aside: single ones, CIDRs or ranges. They must
+	// be of the pool; those that are not have no effect.
+	// +required
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Addresses []ReservedAddresses `json:"addresses"`
+
+	// namespace whose Services may have the addresses. They are given these
+	// before others of the pool.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Namespace string `json:"namespace,omitempty"`
+
+	// service of that namespace which alone may have the addresses. It need
+	// not name them.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Service string `json:"service,omitempty"`
+}
+
+// PoolQuota limits how many addresses of a pool a namespace may hold, those of
+// both families together. An address that Services of one namespace share
+// counts once.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.perNamespace) || has(self.namespaces)",message="set perNamespace, namespaces or both"
+type PoolQuota struct {
+	// perNamespace is the limit of each namespace that the list below does
+	// not have; unset, those are not limited.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	PerNamespace *int32 `json:"perNamespace,omitempty"`
+
+	// namespaces that have a limit of their own.
+	// +optional
+	// +listType=map
+	// +listMapKey=namespace
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=1024
+	Namespaces []NamespaceQuota `json:"namespaces,omitempty"`
+}
+
+// NamespaceQuota is the limit of one namespace.
+type NamespaceQuota struct {
+	// namespace that is limited.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Namespace string `json:"namespace"`
+
+	// addresses that it may hold.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Addresses int32 `json:"addresses"`
 }
 
 // ServiceAllocation says which Services a pool serves. Where both namespaces

@@ -84,6 +84,9 @@ const (
 	ReasonPoolNotAuto Reason = "PoolNotAuto"
 	// ReasonPoolExhausted says that every address of the pool is taken.
 	ReasonPoolExhausted Reason = "PoolExhausted"
+	// ReasonQuotaExceeded says that the namespace holds as many addresses of
+	// the pool as its quota allows.
+	ReasonQuotaExceeded Reason = "QuotaExceeded"
 	// ReasonFamilyMissing says that the pool has no address of a wanted family.
 	ReasonFamilyMissing Reason = "FamilyMissing"
 	// ReasonNoPoolFits says that several pools were tried for several reasons.
@@ -93,6 +96,12 @@ const (
 	ReasonAddressOutsidePools Reason = "AddressOutsidePools"
 	// ReasonAddressInUse says that a named address is held by another Service.
 	ReasonAddressInUse Reason = "AddressInUse"
+	// ReasonAddressReserved says that a named address is reserved for others,
+	// or for nobody.
+	ReasonAddressReserved Reason = "AddressReserved"
+	// ReasonAddressResting says that a named address was given up by another
+	// namespace a moment ago and is not given again yet.
+	ReasonAddressResting Reason = "AddressResting"
 	// ReasonInvalidRequest says that an annotation or spec.loadBalancerIP
 	// cannot be understood, or contradicts the Service's families.
 	ReasonInvalidRequest Reason = "InvalidRequest"

@@ -33,7 +33,7 @@ type plan struct {
 // wants its family, names another address or pool that can be had, or may no
 // longer share it. It stays booked until Settled says that it is not shown.
 func (m *IPAM) Assign(r config.Request, namespaceLabels labels.Set, now time.Time) (Assignment, *Refusal) {
-	_ = now // for the rest that a freed address takes before its reuse
+	m.Advance(now)
 	h := m.open(r)
 	m.setSharing(h, r)
 	m.leaveUnwanted(h, r)
@@ -287,28 +287,34 @@ func (m *IPAM) fit(q *ask, p *pool, wanted []family) (plan, *Refusal) {
 		}
 		found.addresses[f] = a
 	}
+	if refusal := m.withinQuota(q, p, &found, wanted); refusal != nil {
+		return plan{}, refusal
+	}
 	return found, nil
 }
 
 // pick chooses one address of a pool: the named one; one that the Service is
-// just leaving; one that it can share; the lowest free one.
+// just leaving; one that it can share; a free one.
 func (m *IPAM) pick(q *ask, p *pool, f family) (netip.Addr, *Refusal) {
 	if a, isNamed := q.named(f); isNamed {
-		return a, m.namedAddress(q, a)
+		return a, m.namedAddress(q, p, a)
 	}
 	for _, a := range q.holding.leaving {
-		if other, _ := m.clash(q.holding, a); other == nil && familyOf(a) == f && m.taken[a].pool == p {
+		if other, _ := m.clash(q.holding, a); other == nil && familyOf(a) == f && m.taken[a].pool == p && p.partOf(a).admits(q) {
 			return a, nil
 		}
 	}
-	if a, found := m.joinable(q.holding, p, f); found {
+	if a, found := m.joinable(q, p, f, false); found {
 		return a, nil
 	}
-	if a, found := p.free[f].lowest(); found {
+	if a, found := p.choose(q, f, m.now); found {
 		return a, nil
 	}
-	if !p.has(f) {
+	switch {
+	case !p.has(f):
 		return netip.Addr{}, &Refusal{v1beta1.ReasonFamilyMissing, "it has no " + f.String() + " addresses"}
+	case p.withheld(q, f):
+		return netip.Addr{}, &Refusal{v1beta1.ReasonPoolExhausted, "every " + f.String() + " address is taken or reserved for others"}
 	}
 	return netip.Addr{}, &Refusal{v1beta1.ReasonPoolExhausted, "every " + f.String() + " address is taken"}
 }

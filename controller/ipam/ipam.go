@@ -5,6 +5,7 @@ import (
 	"iter"
 	"net/netip"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -25,13 +26,15 @@ type IPAM struct {
 	// shared are the addresses that Services with a sharing key hold.
 	shared     map[string]map[netip.Addr]bool
 	generation uint64
+	// now is the time of the books, and wakeAt when the next rest is over.
+	now, wakeAt time.Time
 	// scratch is the request in hand: kept here to spare an allocation.
 	scratch ask
 }
 
 // holding is what one Service has.
 type holding struct {
-	key string
+	key, namespace string
 	// pool that the addresses came from.
 	pool string
 	// addresses by family; an invalid one is none.
@@ -134,6 +137,7 @@ func (m *IPAM) Generation() uint64 { return m.generation }
 func (m *IPAM) SetSnapshot(s *config.Snapshot) {
 	m.snapshot = s
 	m.generation++
+	before := m.order
 	m.pools = make(map[string]*pool, len(s.Pools))
 	m.outside = make(map[string]map[netip.Addr]bool)
 	m.order = nil
@@ -145,7 +149,9 @@ func (m *IPAM) SetSnapshot(s *config.Snapshot) {
 	slices.SortStableFunc(m.order, func(a, b *pool) int { return cmp.Compare(a.Priority, b.Priority) })
 	for a, t := range m.taken {
 		m.place(a, t)
+		m.countAgain(a, t)
 	}
+	m.carryRests(before)
 }
 
 // place books a taken address into the pool that covers it, or outside.
@@ -158,10 +164,8 @@ func (m *IPAM) place(a netip.Addr, t *tenancy) {
 		m.outside[t.home][a] = true
 		return
 	}
-	f := familyOf(a)
 	t.home = t.pool.Name
-	t.pool.free[f].take(a)
-	t.pool.inside[f]++
+	t.pool.partOf(a).book(a)
 }
 
 func (m *IPAM) dropOutside(a netip.Addr, t *tenancy) {
@@ -211,7 +215,9 @@ func (m *IPAM) homeOf(h *holding, r config.Request) string {
 
 // claim books an address to a holding.
 func (m *IPAM) claim(h *holding, a netip.Addr, home string) {
-	h.addresses[familyOf(a)] = a
+	f := familyOf(a)
+	isNew := h.addresses[f] != a
+	h.addresses[f] = a
 	if i := slices.Index(h.leaving, a); i >= 0 {
 		h.leaving = slices.Delete(h.leaving, i, i+1)
 	}
@@ -224,6 +230,9 @@ func (m *IPAM) claim(h *holding, a netip.Addr, home string) {
 	case t.first != h && !slices.Contains(t.others, h):
 		t.others = append(t.others, h)
 	}
+	if isNew {
+		m.count(h, a, +1)
+	}
 	if h.sharing != nil {
 		m.indexShared(h, a)
 		m.generation++ // there is something to join now
@@ -235,6 +244,7 @@ func (m *IPAM) claim(h *holding, a netip.Addr, home string) {
 func (m *IPAM) leave(h *holding, f family) {
 	if a := h.addresses[f]; a.IsValid() {
 		h.addresses[f] = netip.Addr{}
+		m.count(h, a, -1)
 		h.leaving = append(h.leaving, a)
 	}
 }
@@ -255,9 +265,9 @@ func (m *IPAM) vacate(h *holding, a netip.Addr) {
 		m.dropOutside(a, t)
 		return
 	}
-	f := familyOf(a)
-	t.pool.inside[f]--
-	t.pool.free[f].give(a)
+	if t.pool.giveBack(a, h.namespace, m.now) {
+		m.restsUntil(m.now.Add(t.pool.ReuseDelay))
+	}
 }
 
 // Release takes everything from a Service at once: the cluster shows nothing
@@ -346,7 +356,7 @@ func (m *IPAM) open(r config.Request) *holding {
 	if h := m.holdings[r.Key]; h != nil {
 		return h
 	}
-	return &holding{key: r.Key}
+	return &holding{key: r.Key, namespace: r.Namespace}
 }
 
 // Holding returns what a Service has: its addresses and the pool.

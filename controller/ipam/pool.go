@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/baliza-lb/baliza/config"
 )
@@ -12,27 +13,64 @@ import (
 // pool is a pool of the snapshot with what is free of it.
 type pool struct {
 	*config.Pool
-	free [families]*space
-	// capacity counts what the spec covers, free or not.
-	capacity [families]*big.Int
-	// inside counts what Services hold of that.
-	inside [families]int64
+	// part is what nobody has reserved; open is the same, as a list.
+	part
+	open     []*part
+	reserved []*part
+	// held counts the addresses that the Services of a namespace have and are
+	// not leaving.
+	held map[string]int64
 }
 
 func newPool(p *config.Pool) *pool {
-	made := &pool{Pool: p}
-	for f := range families {
-		made.free[f] = newSpace(f, p.AvoidBuggyIPs)
-		made.capacity[f] = new(big.Int)
+	ranges := joined(p.Ranges)
+	made := &pool{Pool: p, held: make(map[string]int64)}
+	for i := range p.Reservations {
+		reservation := &p.Reservations[i]
+		one := newPart(p, reservation, common(ranges, reservation.Ranges))
+		made.reserved = append(made.reserved, &one)
+		ranges = without(ranges, reservation.Ranges)
 	}
-	for _, r := range joined(p.Ranges) {
-		f := familyOf(r.First)
-		for _, left := range subtract(r, p.Excluded) {
-			made.free[f].add(left)
-			made.capacity[f].Add(made.capacity[f], usable(left, p.AvoidBuggyIPs))
+	made.part = newPart(p, nil, ranges)
+	made.open = []*part{&made.part}
+	return made
+}
+
+// common returns what two lists of disjoint ranges have in common.
+func common(a, b []config.Range) []config.Range {
+	var out []config.Range
+	for _, r := range a {
+		for _, o := range b {
+			if r.Overlaps(o) {
+				out = append(out, config.Range{First: later(r.First, o.First), Last: earlier(r.Last, o.Last)})
+			}
 		}
 	}
-	return made
+	return out
+}
+
+func later(a, b netip.Addr) netip.Addr {
+	if a.Less(b) {
+		return b
+	}
+	return a
+}
+
+func earlier(a, b netip.Addr) netip.Addr {
+	if a.Less(b) {
+		return a
+	}
+	return b
+}
+
+// without returns what is left of disjoint ranges without others, which are in
+// address order.
+func without(ranges, others []config.Range) []config.Range {
+	var out []config.Range
+	for _, r := range ranges {
+		out = append(out, subtract(r, others)...)
+	}
+	return out
 }
 
 // joined makes one range of those that touch.
@@ -49,7 +87,26 @@ func joined(ranges []config.PoolRange) []config.Range {
 }
 
 // has tells whether the pool's spec covers an address of the family at all.
-func (p *pool) has(f family) bool { return p.capacity[f].Sign() > 0 }
+func (p *pool) has(f family) bool {
+	return slices.ContainsFunc(p.parts(), func(one *part) bool { return one.capacity[f].Sign() > 0 })
+}
+
+// parts yields all parts of the pool.
+func (p *pool) parts() []*part { return slices.Concat(p.open, p.reserved) }
+
+// giveBack makes an address free that the Services of a namespace had; it
+// tells whether it has to rest before others may have it.
+func (p *pool) giveBack(a netip.Addr, namespace string, now time.Time) (rests bool) {
+	f := familyOf(a)
+	one := p.partOf(a)
+	one.inside[f]--
+	if p.ReuseDelay == 0 && !p.LeastRecentlyUsed {
+		one.free[f].give(a)
+		return false
+	}
+	one.rested[f].add(retiree{numberOf(a), now.UnixNano(), namespace})
+	return true
+}
 
 // Counters are the exact figures of one pool.
 type Counters struct {
@@ -57,7 +114,7 @@ type Counters struct {
 	// that the spec no longer covers included.
 	AssignedIPv4, AssignedIPv6 int64
 	// AvailableIPv4 and AvailableIPv6 are addresses that can still be given:
-	// none of a frozen pool.
+	// none of a frozen pool, nor those reserved for nobody.
 	AvailableIPv4, AvailableIPv6 *big.Int
 	// OutsideSpec are assigned addresses that no pool covers, each followed by
 	// the Services that hold it, in the order of the addresses.
@@ -69,10 +126,14 @@ type Counters struct {
 func (m *IPAM) Counters(name string) Counters {
 	c := Counters{AvailableIPv4: new(big.Int), AvailableIPv6: new(big.Int)}
 	if p := m.pools[name]; p != nil {
-		c.AssignedIPv4, c.AssignedIPv6 = p.inside[ipv4], p.inside[ipv6]
-		if !p.Frozen {
-			c.AvailableIPv4.Sub(p.capacity[ipv4], big.NewInt(p.inside[ipv4]))
-			c.AvailableIPv6.Sub(p.capacity[ipv6], big.NewInt(p.inside[ipv6]))
+		for _, one := range p.parts() {
+			c.AssignedIPv4 += one.inside[ipv4]
+			c.AssignedIPv6 += one.inside[ipv6]
+			if p.Frozen || one.reservation != nil && one.reservation.Namespace == "" {
+				continue
+			}
+			c.AvailableIPv4.Add(c.AvailableIPv4, one.available(ipv4))
+			c.AvailableIPv6.Add(c.AvailableIPv6, one.available(ipv6))
 		}
 	}
 	addresses := make([]netip.Addr, 0, len(m.outside[name]))

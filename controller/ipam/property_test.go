@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -28,6 +29,7 @@ type model struct {
 	// answered is what the last Assign gave to a Service that then had all it
 	// asked for: another has a wish that is still to come true.
 	answered map[string][]netip.Addr
+	usage
 }
 
 const (
@@ -72,6 +74,7 @@ func genPools(t *rapid.T) []*v1beta1.IPAddressPool {
 			to.Namespaces = []string{"red"}
 		}
 		p.Spec.AllocateTo = &to
+		genUse(t, &p.Spec, n)
 		pools = append(pools, p)
 	}
 	return pools
@@ -105,6 +108,7 @@ func genRequest(t *rapid.T) config.Request {
 func TestProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &model{asked: map[string]config.Request{}, has: map[string]Assignment{}, shown: map[string][]netip.Addr{}, answered: map[string][]netip.Addr{}}
+		m.usage = usage{now: begin(), freed: map[netip.Addr]retiree{}}
 		m.restart()
 		m.setPools(genPools(t))
 		t.Repeat(map[string]func(*rapid.T){
@@ -119,7 +123,10 @@ func TestProperties(t *testing.T) {
 			"write":   func(t *rapid.T) { m.eachDrawn(t, m.write) },
 			"delete":  func(t *rapid.T) { m.eachDrawn(t, m.remove) },
 			"restart": func(*rapid.T) { m.readopt() },
-			"":        m.invariants,
+			"wait": func(t *rapid.T) {
+				m.wait(rapid.SampledFrom([]time.Duration{1, time.Minute / 2, time.Minute}).Draw(t, "time"))
+			},
+			"": m.invariants,
 		})
 	})
 }
@@ -143,6 +150,8 @@ func (m *model) eachDrawn(t *rapid.T, do func(string)) {
 
 func (m *model) restart() {
 	m.books = New()
+	m.books.Advance(m.now)
+	clear(m.freed)
 	if m.snapshot != nil {
 		m.books.SetSnapshot(m.snapshot)
 	}
@@ -152,15 +161,18 @@ func (m *model) setPools(pools []*v1beta1.IPAddressPool) {
 	m.pools = pools
 	m.snapshot, _ = config.Build(config.Objects{Pools: pools})
 	m.books.SetSnapshot(m.snapshot)
+	m.prune()
 }
 
 // write lets the cluster show what the books say.
 func (m *model) write(key string) {
+	defer m.noteFreed(key)()
 	m.shown[key] = m.books.Holding(key).Addresses
 	m.books.Settled(key, m.shown[key])
 }
 
 func (m *model) remove(key string) {
+	defer m.noteFreed(key)()
 	m.books.Release(key)
 	delete(m.asked, key)
 	delete(m.has, key)
@@ -188,7 +200,8 @@ func (m *model) readopt() {
 func (m *model) ask(t *rapid.T, r config.Request) {
 	before, last := m.has[r.Key], m.asked[r.Key]
 	kept := m.books.Holding(r.Key).Addresses
-	given, refusal := m.books.Assign(r, labels.Set{}, noTime)
+	held := m.heldBy(r.Namespace)
+	given, refusal := m.books.Assign(r, labels.Set{}, m.now)
 	m.asked[r.Key], m.has[r.Key] = r, given
 	defer func() {
 		if m.answered[r.Key] = nil; refusal == nil || refusal.Reason == v1beta1.ReasonPartlyAllocated {
@@ -206,8 +219,10 @@ func (m *model) ask(t *rapid.T, r config.Request) {
 	for _, a := range given.Addresses {
 		if !slices.Contains(kept, a) {
 			m.checkNew(t, r, given, a)
+			m.checkUse(t, r, held, a)
 		}
 	}
+	m.forgetFreed(given.Addresses)
 	if refusal == nil && len(given.Addresses) != len(r.Families) {
 		t.Fatalf("%s is told that all is well, and has %v of %v", r.Key, given.Addresses, r.Families)
 	}
@@ -258,37 +273,44 @@ func (m *model) checkRefused(t *rapid.T, r config.Request, given Assignment, ref
 		if r.Pool != "" && p.Name != r.Pool {
 			continue
 		}
-		fits := 0
+		costs := make([]int64, 0, len(r.Families))
 		for _, name := range r.Families {
-			if m.available(r, p, familyNamed(name)) {
-				fits++
+			if cost, available := m.available(r, p, familyNamed(name)); available {
+				costs = append(costs, cost)
 			}
 		}
-		enough := fits == len(r.Families) || fits > 0 && r.Policy == corev1.IPFamilyPolicyPreferDualStack && !partly && len(r.Addresses) == 0
-		if enough {
+		every := len(costs) == len(r.Families) && m.allowed(r, p, costs...)
+		some := slices.ContainsFunc(costs, func(cost int64) bool { return m.allowed(r, p, cost) })
+		if every || some && r.Policy == corev1.IPFamilyPolicyPreferDualStack && !partly && len(r.Addresses) == 0 {
 			t.Fatalf("%s is refused (%v), though pool %s has what it wants", r.Key, refusal, p.Name)
 		}
 	}
 }
 
-func (m *model) available(r config.Request, p *config.Pool, f family) bool {
+// available tells whether the pool has an address of the family for the
+// Service, and how many that adds to what its namespace holds.
+func (m *model) available(r config.Request, p *config.Pool, f family) (cost int64, available bool) {
 	if p.Frozen || !p.Allows(r.Namespace, nil, r.Labels) || !p.AutoAssign && r.Pool == "" && len(r.Addresses) == 0 {
-		return false
+		return 0, false
 	}
 	for _, n := range r.Addresses {
 		if q := m.snapshot.PoolOf(n); q != p {
-			return false
+			return 0, false
 		}
 	}
-	for _, one := range p.Ranges {
-		for a := one.First; one.Contains(a); a = a.Next() {
-			named := slices.ContainsFunc(r.Addresses, func(n netip.Addr) bool { return familyOf(n) == f && n != a })
-			if familyOf(a) == f && p.Covers(a) && !named && m.free(r, a) {
-				return true
-			}
+	cost = 1
+	for a := range addressesOf(p, f) {
+		isNamed := slices.Contains(r.Addresses, a)
+		other := slices.ContainsFunc(r.Addresses, func(n netip.Addr) bool { return familyOf(n) == f && n != a })
+		if other || !m.free(r, a) || !admits(p, r, a) || isNamed && m.mustRest(r, p, a) {
+			continue
+		}
+		available = true
+		if slices.Contains(m.heldBy(r.Namespace), a) {
+			cost = 0
 		}
 	}
-	return false
+	return cost, available
 }
 
 // free tells whether nobody else has the address, or only such as share it.
@@ -342,7 +364,7 @@ func (m *model) checkCounters(t *rapid.T) {
 				}
 				if len(m.books.Holders(a)) > 0 {
 					assigned[familyOf(a)]++
-				} else if !p.Frozen {
+				} else if i := reservedBy(p, a); !p.Frozen && (i < 0 || p.Reservations[i].Namespace != "") {
 					available[familyOf(a)]++
 				}
 			}

@@ -51,11 +51,14 @@ func admitted(q *ask, p *pool) *Refusal {
 }
 
 // namedAddress says why the Service cannot have an address that it named.
-func (m *IPAM) namedAddress(q *ask, a netip.Addr) *Refusal {
+func (m *IPAM) namedAddress(q *ask, p *pool, a netip.Addr) *Refusal {
 	other, objection := m.clash(q.holding, a)
+	one := p.partOf(a)
 	switch {
+	case !one.admits(q):
+		return &Refusal{v1beta1.ReasonAddressReserved, fmt.Sprintf("%s is reserved for %s", a, one.reservation.For())}
 	case other == nil:
-		return nil
+		return m.restsFor(q, p, a)
 	case q.holding.sharing == nil || other.sharing == nil:
 		return &Refusal{v1beta1.ReasonAddressInUse, fmt.Sprintf("%s is held by %s", a, other.key)}
 	}

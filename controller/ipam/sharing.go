@@ -158,14 +158,18 @@ func (m *IPAM) mustLeave(h *holding, a netip.Addr) bool {
 }
 
 // joinable returns the lowest address of the pool that the Service could
-// share.
-func (m *IPAM) joinable(h *holding, p *pool, f family) (netip.Addr, bool) {
+// share; with ownOnly one that its namespace has already.
+func (m *IPAM) joinable(q *ask, p *pool, f family, ownOnly bool) (netip.Addr, bool) {
 	var best netip.Addr
+	h := q.holding
 	if h.sharing == nil {
 		return best, false
 	}
 	for a := range m.shared[h.sharing.key] {
 		if familyOf(a) != f || m.taken[a].pool != p || best.IsValid() && best.Less(a) {
+			continue
+		}
+		if !p.partOf(a).admits(q) || ownOnly && m.adds(q, a) {
 			continue
 		}
 		if other, _ := m.clash(h, a); other == nil {

@@ -16,6 +16,7 @@ import (
 // pass takes in what changed and queues the writes that follow from it.
 func (r *Reconciler) pass(ctx context.Context, n news) {
 	started := r.Now()
+	r.books.Advance(started)
 	everyone := n.config && r.configure()
 	var fresh, changed []*record
 	for key := range n.services {
@@ -53,6 +54,7 @@ func (r *Reconciler) pass(ctx context.Context, n news) {
 // tick does what has come due.
 func (r *Reconciler) tick(ctx context.Context) {
 	now := r.Now()
+	r.books.Advance(now) // rests that are over wake whoever waits
 	r.retryDue(now)
 	if now.After(r.fullAt) {
 		r.fullAt = now.Add(fullEvery)

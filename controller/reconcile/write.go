@@ -120,6 +120,7 @@ func (r *Reconciler) reading(svc *corev1.Service) func(context.Context) result {
 func (r *Reconciler) finish(done result) {
 	delete(r.inFlight, done.key)
 	r.Metrics.wrote(done.err)
+	r.books.Advance(r.Now())
 	rec := r.records[done.key]
 	if rec == nil {
 		return

@@ -32,6 +32,12 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1beta1.L2AdvertisementSpecApplyConfiguration{}
 	case v1beta1.SchemeGroupVersion.WithKind("L2AdvertisementStatus"):
 		return &apiv1beta1.L2AdvertisementStatusApplyConfiguration{}
+	case v1beta1.SchemeGroupVersion.WithKind("NamespaceQuota"):
+		return &apiv1beta1.NamespaceQuotaApplyConfiguration{}
+	case v1beta1.SchemeGroupVersion.WithKind("PoolQuota"):
+		return &apiv1beta1.PoolQuotaApplyConfiguration{}
+	case v1beta1.SchemeGroupVersion.WithKind("Reservation"):
+		return &apiv1beta1.ReservationApplyConfiguration{}
 	case v1beta1.SchemeGroupVersion.WithKind("ServiceAllocation"):
 		return &apiv1beta1.ServiceAllocationApplyConfiguration{}
 	case v1beta1.SchemeGroupVersion.WithKind("Speaker"):

@@ -6,6 +6,7 @@ package v1beta1
 
 import (
 	apiv1beta1 "github.com/baliza-lb/baliza/api/v1beta1"
+	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // IPAddressPoolSpecApplyConfiguration represents a declarative configuration of the IPAddressPoolSpec type for use
@@ -29,6 +30,22 @@ type IPAddressPoolSpecApplyConfiguration struct {
 	// serviceAllocation restricts which Services the pool serves, and in
 	// which order pools are tried.
 	AllocateTo *ServiceAllocationApplyConfiguration `json:"serviceAllocation,omitempty"`
+	// reservations set addresses of the pool aside. An address that a Service
+	// has already stays with it, whoever it is reserved for now.
+	Reservations []ReservationApplyConfiguration `json:"reservations,omitempty"`
+	// quota limits how many addresses of the pool the Services of one
+	// namespace may hold. Nobody loses an address by it.
+	Quota *PoolQuotaApplyConfiguration `json:"quota,omitempty"`
+	// reuseDelay is how long an address rests after a Service gave it up,
+	// before it is given to another namespace: clients and name servers may
+	// still know it as the former Service. The namespace that had it may have
+	// it back at once, and so may anyone once the pool has no other address
+	// left. "0s" switches it off; at most a week.
+	ReuseDelay *v1.Duration `json:"reuseDelay,omitempty"`
+	// allocationOrder says which of the free addresses is given: the lowest
+	// (LowestFree), or one that was never given, and after those the one that
+	// was given up longest ago (LeastRecentlyUsed).
+	AllocationOrder *apiv1beta1.AllocationOrder `json:"allocationOrder,omitempty"`
 }
 
 // IPAddressPoolSpecApplyConfiguration constructs a declarative configuration of the IPAddressPoolSpec type for use with
@@ -78,5 +95,42 @@ func (b *IPAddressPoolSpecApplyConfiguration) WithAvoidBuggyIPs(value bool) *IPA
 // If called multiple times, the AllocateTo field is set to the value of the last call.
 func (b *IPAddressPoolSpecApplyConfiguration) WithAllocateTo(value *ServiceAllocationApplyConfiguration) *IPAddressPoolSpecApplyConfiguration {
 	b.AllocateTo = value
+	return b
+}
+
+// WithReservations adds the given value to the Reservations field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Reservations field.
+func (b *IPAddressPoolSpecApplyConfiguration) WithReservations(values ...*ReservationApplyConfiguration) *IPAddressPoolSpecApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithReservations")
+		}
+		b.Reservations = append(b.Reservations, *values[i])
+	}
+	return b
+}
+
+// WithQuota sets the Quota field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Quota field is set to the value of the last call.
+func (b *IPAddressPoolSpecApplyConfiguration) WithQuota(value *PoolQuotaApplyConfiguration) *IPAddressPoolSpecApplyConfiguration {
+	b.Quota = value
+	return b
+}
+
+// WithReuseDelay sets the ReuseDelay field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ReuseDelay field is set to the value of the last call.
+func (b *IPAddressPoolSpecApplyConfiguration) WithReuseDelay(value v1.Duration) *IPAddressPoolSpecApplyConfiguration {
+	b.ReuseDelay = &value
+	return b
+}
+
+// WithAllocationOrder sets the AllocationOrder field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the AllocationOrder field is set to the value of the last call.
+func (b *IPAddressPoolSpecApplyConfiguration) WithAllocationOrder(value apiv1beta1.AllocationOrder) *IPAddressPoolSpecApplyConfiguration {
+	b.AllocationOrder = &value
 	return b
 }
