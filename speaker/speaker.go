@@ -70,6 +70,13 @@ type membership interface {
 	Seek(peers map[string]netip.AddrPort)
 	Nudge()
 	presence
+	ownership
+}
+
+type ownership interface {
+	Ownership() (owners map[netip.Addr]string, contested []netip.Addr)
+	Hold(addresses []netip.Addr)
+	Settled() (again time.Duration, settled bool)
 }
 
 type presence interface {
@@ -110,11 +117,13 @@ type speaker struct {
 	alive     []string  // at the last pass
 	usable    []link.Interface
 	held      map[netip.Addr][]string
+	contested []netip.Addr // at the last pass
+	handing   map[netip.Addr]time.Time
 	condition condition
 }
 
 func newSpeaker(p parts) *speaker {
-	s := &speaker{parts: p, services: map[string]plan.Service{}, nodes: map[string]plan.Node{}, held: map[netip.Addr][]string{}}
+	s := &speaker{parts: p, services: map[string]plan.Service{}, nodes: map[string]plan.Node{}, held: map[netip.Addr][]string{}, handing: map[netip.Addr]time.Time{}}
 	s.config, _ = config.Build(config.Objects{})
 	s.metrics = newMetrics(p.responder.Stats, func() int { return len(p.members.Alive()) })
 	return s
@@ -161,23 +170,26 @@ func (s *speaker) pass(now time.Time) time.Duration {
 	if again := s.settle(now); again > 0 {
 		return again
 	}
-	alive := s.members.Alive()
 	ready := s.members.Ready()
-	joined := s.noteAlive(alive, ready)
+	s.noteAlive(s.members.Alive())
 	snapshot := s.links.Snapshot()
-	made := plan.Make(s.view(ready, snapshot))
+	owners, contested := s.members.Ownership()
+	made := plan.Make(s.view(ready, owners, snapshot))
 	desired := desire(made, snapshot)
-	problems := s.responder.Apply(desired)
-	if joined {
-		// Who joins may have held our addresses, if we were apart.
-		s.responder.Reannounce()
+	again := s.handOver(now, made, owners, &desired)
+	if wait, settled := s.members.Settled(); !settled {
+		s.takeNothing(&desired)
+		again = sooner(again, wait)
 	}
+	problems := s.responder.Apply(desired)
+	s.insist(contested)
 	held := s.responder.Held()
+	s.members.Hold(claimed(held, desired.Quiet))
 	s.logChanges(held)
 	s.logProblems(problems)
 	s.report(now, made, held, problems)
 	s.metrics.observe(made, held, desired.Addresses, time.Since(now))
-	return 0
+	return again
 }
 
 // read takes over what changed in the cluster.
@@ -231,12 +243,10 @@ func (s *speaker) peers() map[string]netip.AddrPort {
 	return peers
 }
 
-// noteAlive logs who came and went, and tells whether somebody came who may
-// have held addresses before: one that is ready the moment it is seen.
-func (s *speaker) noteAlive(alive, ready []string) (joined bool) {
+// noteAlive logs who came and went.
+func (s *speaker) noteAlive(alive []string) {
 	for _, name := range alive {
 		if !slices.Contains(s.alive, name) {
-			joined = joined || slices.Contains(ready, name)
 			s.log.Info("speaker is alive", "speaker", name, "alive", len(alive))
 		}
 	}
@@ -246,7 +256,6 @@ func (s *speaker) noteAlive(alive, ready []string) (joined bool) {
 		}
 	}
 	s.alive = alive
-	return joined
 }
 
 // noteLinks tells whether anything changed about the interfaces that can be
@@ -260,11 +269,11 @@ func (s *speaker) noteLinks(snapshot *link.Snapshot) bool {
 	return !same
 }
 
-func (s *speaker) view(ready []string, snapshot *link.Snapshot) plan.View {
+func (s *speaker) view(ready []string, owners map[netip.Addr]string, snapshot *link.Snapshot) plan.View {
 	if s.flat == nil {
 		s.flat = slices.Collect(maps.Values(s.services))
 	}
-	v := plan.View{Self: s.node, Config: s.config, Services: s.flat, Nodes: s.nodes, Alive: ready}
+	v := plan.View{Self: s.node, Config: s.config, Services: s.flat, Nodes: s.nodes, Alive: ready, Owners: owners}
 	for _, i := range snapshot.Interfaces {
 		v.Interfaces = append(v.Interfaces, plan.Interface{Name: i.Name, Usable: i.Usable, Suitable: i.Suitable})
 	}
