@@ -113,8 +113,9 @@ type speaker struct {
 	config   *config.Snapshot
 
 	start     start
-	lastMove  time.Time // of the membership
-	alive     []string  // at the last pass
+	lastMove  time.Time            // of the membership
+	alive     []string             // at the last pass
+	since     map[string]time.Time // when each became ready
 	usable    []link.Interface
 	held      map[netip.Addr][]string
 	contested []netip.Addr // at the last pass
@@ -172,11 +173,12 @@ func (s *speaker) pass(now time.Time) time.Duration {
 	}
 	ready := s.members.Ready()
 	s.noteAlive(s.members.Alive())
+	again := s.noteReady(now, ready)
 	snapshot := s.links.Snapshot()
 	owners, contested := s.members.Ownership()
-	made := plan.Make(s.view(ready, owners, snapshot))
+	made := plan.Make(s.view(now, ready, owners, snapshot))
 	desired := desire(made, snapshot)
-	again := s.handOver(now, made, owners, &desired)
+	again = sooner(again, s.handOver(now, made, owners, &desired))
 	if wait, settled := s.members.Settled(); !settled {
 		s.takeNothing(&desired)
 		again = sooner(again, wait)
@@ -258,6 +260,25 @@ func (s *speaker) noteAlive(alive []string) {
 	s.alive = alive
 }
 
+// noteReady remembers since when each speaker is ready, and returns when the
+// next one will have been for as long as an advertisement wants it, or zero.
+func (s *speaker) noteReady(now time.Time, ready []string) (again time.Duration) {
+	since := make(map[string]time.Time, len(ready))
+	for _, name := range ready {
+		since[name] = now
+		if before, ok := s.since[name]; ok {
+			since[name] = before
+		}
+		for _, a := range s.config.L2Advertisements {
+			if left := a.Failback - now.Sub(since[name]); a.Failback < config.FailbackNever && left > 0 {
+				again = sooner(again, left)
+			}
+		}
+	}
+	s.since = since
+	return again
+}
+
 // noteLinks tells whether anything changed about the interfaces that can be
 // announced on.
 func (s *speaker) noteLinks(snapshot *link.Snapshot) bool {
@@ -269,11 +290,14 @@ func (s *speaker) noteLinks(snapshot *link.Snapshot) bool {
 	return !same
 }
 
-func (s *speaker) view(ready []string, owners map[netip.Addr]string, snapshot *link.Snapshot) plan.View {
+func (s *speaker) view(now time.Time, ready []string, owners map[netip.Addr]string, snapshot *link.Snapshot) plan.View {
 	if s.flat == nil {
 		s.flat = slices.Collect(maps.Values(s.services))
 	}
-	v := plan.View{Self: s.node, Config: s.config, Services: s.flat, Nodes: s.nodes, Alive: ready, Owners: owners}
+	v := plan.View{Self: s.node, Config: s.config, Services: s.flat, Nodes: s.nodes, Alive: ready, Owners: owners, AliveFor: map[string]time.Duration{}}
+	for name, since := range s.since {
+		v.AliveFor[name] = now.Sub(since)
+	}
 	for _, i := range snapshot.Interfaces {
 		v.Interfaces = append(v.Interfaces, plan.Interface{Name: i.Name, Usable: i.Usable, Suitable: i.Suitable})
 	}

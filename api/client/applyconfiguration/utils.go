@@ -32,6 +32,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1beta1.L2AdvertisementSpecApplyConfiguration{}
 	case v1beta1.SchemeGroupVersion.WithKind("L2AdvertisementStatus"):
 		return &apiv1beta1.L2AdvertisementStatusApplyConfiguration{}
+	case v1beta1.SchemeGroupVersion.WithKind("PreferredNode"):
+		return &apiv1beta1.PreferredNodeApplyConfiguration{}
 	case v1beta1.SchemeGroupVersion.WithKind("ServiceAllocation"):
 		return &apiv1beta1.ServiceAllocationApplyConfiguration{}
 	case v1beta1.SchemeGroupVersion.WithKind("Speaker"):
