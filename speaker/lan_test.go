@@ -330,6 +330,18 @@ func (l *lan) settle(address string) string {
 	l.t.Helper()
 	l.await(address, true, somebody)
 	time.Sleep(2500 * time.Millisecond) // all announcements but the reminders are over
+	answers := l.answers(address)
+	if len(answers) != 1 {
+		l.t.Fatalf("%v answer for %s", answers, address)
+	}
+	l.ask(address)
+	l.await(address, false, func(owner string) bool { return owner == answers[0] })
+	return answers[0]
+}
+
+// answers asks everybody, and returns the nodes that answer.
+func (l *lan) answers(address string) []string {
+	l.t.Helper()
 	witness := "ndisc6 -m -r 1 -w 300 " + address + " br0"
 	if !strings.Contains(address, ":") {
 		witness = "arping -b -c 1 -w 0.5 -I br0 " + address
@@ -341,12 +353,7 @@ func (l *lan) settle(address string) string {
 			answers = append(answers, name)
 		}
 	}
-	if len(answers) != 1 {
-		l.t.Fatalf("%v answer for %s: %s", answers, address, out)
-	}
-	l.ask(address)
-	l.await(address, false, func(owner string) bool { return owner == answers[0] })
-	return answers[0]
+	return answers
 }
 
 func somebody(owner string) bool { return owner != "" }

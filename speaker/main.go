@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,6 +29,7 @@ type flags struct {
 	keyFile         string
 	serveClassless  bool
 	departureWindow time.Duration
+	profile         string
 }
 
 func main() {
@@ -42,6 +44,8 @@ func main() {
 	set.BoolVar(&f.serveClassless, "serve-classless", true, "serve Services without a loadBalancerClass; must be the same as the controller's")
 	set.DurationVar(&f.departureWindow, "departure-window", 800*time.Millisecond,
 		"how long to go on answering after a stop signal, while others take over")
+	set.StringVar(&f.profile, "profile", members.ProfileDefault,
+		"how fast the death of another speaker is noticed: "+strings.Join(members.Profiles(), ", "))
 	os.Exit(daemon.Main(daemon.Program{
 		Name: "speaker", Options: &f.common, Flags: set,
 		Run: func(ctx context.Context, env daemon.Env) error { return run(ctx, env, &f) },
@@ -68,6 +72,10 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 	if err != nil {
 		return err
 	}
+	settings, err := members.Profile(f.profile)
+	if err != nil {
+		return fmt.Errorf("--profile: %w", err)
+	}
 	clients, err := kube.Connect(f.common.Kubeconfig, "baliza-speaker/"+daemon.Version())
 	if err != nil {
 		return err
@@ -84,7 +92,7 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 		return err
 	}
 	group, err := members.Start(members.Config{
-		Name: f.nodeName, Listen: listen, KeyFile: f.keyFile, Settings: members.Default(), Logger: env.Log,
+		Name: f.nodeName, Listen: listen, KeyFile: f.keyFile, Settings: settings, Logger: env.Log,
 	})
 	if err != nil {
 		return err

@@ -70,6 +70,13 @@ type membership interface {
 	Seek(peers map[string]netip.AddrPort)
 	Nudge()
 	presence
+	ownership
+}
+
+type ownership interface {
+	Ownership() (owners map[netip.Addr]string, contested []netip.Addr)
+	Hold(addresses []netip.Addr)
+	Settled() (again time.Duration, settled bool)
 }
 
 type presence interface {
@@ -106,15 +113,18 @@ type speaker struct {
 	config   *config.Snapshot
 
 	start     start
-	lastMove  time.Time // of the membership
-	alive     []string  // at the last pass
+	lastMove  time.Time            // of the membership
+	alive     []string             // at the last pass
+	since     map[string]time.Time // when each became ready
 	usable    []link.Interface
 	held      map[netip.Addr][]string
+	contested []netip.Addr // at the last pass
+	handing   map[netip.Addr]time.Time
 	condition condition
 }
 
 func newSpeaker(p parts) *speaker {
-	s := &speaker{parts: p, services: map[string]plan.Service{}, nodes: map[string]plan.Node{}, held: map[netip.Addr][]string{}}
+	s := &speaker{parts: p, services: map[string]plan.Service{}, nodes: map[string]plan.Node{}, held: map[netip.Addr][]string{}, handing: map[netip.Addr]time.Time{}}
 	s.config, _ = config.Build(config.Objects{})
 	s.metrics = newMetrics(p.responder.Stats, func() int { return len(p.members.Alive()) })
 	return s
@@ -161,23 +171,27 @@ func (s *speaker) pass(now time.Time) time.Duration {
 	if again := s.settle(now); again > 0 {
 		return again
 	}
-	alive := s.members.Alive()
 	ready := s.members.Ready()
-	joined := s.noteAlive(alive, ready)
+	s.noteAlive(s.members.Alive())
+	again := s.noteReady(now, ready)
 	snapshot := s.links.Snapshot()
-	made := plan.Make(s.view(ready, snapshot))
+	owners, contested := s.members.Ownership()
+	made := plan.Make(s.view(now, ready, owners, snapshot))
 	desired := desire(made, snapshot)
-	problems := s.responder.Apply(desired)
-	if joined {
-		// Who joins may have held our addresses, if we were apart.
-		s.responder.Reannounce()
+	again = sooner(again, s.handOver(now, made, owners, &desired))
+	if wait, settled := s.members.Settled(); !settled {
+		s.takeNothing(&desired)
+		again = sooner(again, wait)
 	}
+	problems := s.responder.Apply(desired)
+	s.insist(contested)
 	held := s.responder.Held()
+	s.members.Hold(claimed(held, desired.Quiet))
 	s.logChanges(held)
 	s.logProblems(problems)
 	s.report(now, made, held, problems)
 	s.metrics.observe(made, held, desired.Addresses, time.Since(now))
-	return 0
+	return again
 }
 
 // read takes over what changed in the cluster.
@@ -231,12 +245,10 @@ func (s *speaker) peers() map[string]netip.AddrPort {
 	return peers
 }
 
-// noteAlive logs who came and went, and tells whether somebody came who may
-// have held addresses before: one that is ready the moment it is seen.
-func (s *speaker) noteAlive(alive, ready []string) (joined bool) {
+// noteAlive logs who came and went.
+func (s *speaker) noteAlive(alive []string) {
 	for _, name := range alive {
 		if !slices.Contains(s.alive, name) {
-			joined = joined || slices.Contains(ready, name)
 			s.log.Info("speaker is alive", "speaker", name, "alive", len(alive))
 		}
 	}
@@ -246,7 +258,25 @@ func (s *speaker) noteAlive(alive, ready []string) (joined bool) {
 		}
 	}
 	s.alive = alive
-	return joined
+}
+
+// noteReady remembers since when each speaker is ready, and returns when the
+// next one will have been for as long as an advertisement wants it, or zero.
+func (s *speaker) noteReady(now time.Time, ready []string) (again time.Duration) {
+	since := make(map[string]time.Time, len(ready))
+	for _, name := range ready {
+		since[name] = now
+		if before, ok := s.since[name]; ok {
+			since[name] = before
+		}
+		for _, a := range s.config.L2Advertisements {
+			if left := a.Failback - now.Sub(since[name]); a.Failback < config.FailbackNever && left > 0 {
+				again = sooner(again, left)
+			}
+		}
+	}
+	s.since = since
+	return again
 }
 
 // noteLinks tells whether anything changed about the interfaces that can be
@@ -260,11 +290,14 @@ func (s *speaker) noteLinks(snapshot *link.Snapshot) bool {
 	return !same
 }
 
-func (s *speaker) view(ready []string, snapshot *link.Snapshot) plan.View {
+func (s *speaker) view(now time.Time, ready []string, owners map[netip.Addr]string, snapshot *link.Snapshot) plan.View {
 	if s.flat == nil {
 		s.flat = slices.Collect(maps.Values(s.services))
 	}
-	v := plan.View{Self: s.node, Config: s.config, Services: s.flat, Nodes: s.nodes, Alive: ready}
+	v := plan.View{Self: s.node, Config: s.config, Services: s.flat, Nodes: s.nodes, Alive: ready, Owners: owners, AliveFor: map[string]time.Duration{}}
+	for name, since := range s.since {
+		v.AliveFor[name] = now.Sub(since)
+	}
 	for _, i := range snapshot.Interfaces {
 		v.Interfaces = append(v.Interfaces, plan.Interface{Name: i.Name, Usable: i.Usable, Suitable: i.Suitable})
 	}

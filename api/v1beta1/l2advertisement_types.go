@@ -30,6 +30,8 @@ type L2Advertisement struct {
 
 // L2AdvertisementSpec selects addresses, Services, nodes and interfaces.
 // Within a list of selectors one must match; an absent list does not restrict.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.failbackDelay) == (has(self.failback) && self.failback == 'After')",message="failbackDelay goes with failback: After"
 type L2AdvertisementSpec struct {
 	// ipAddressPools are names of pools whose addresses are announced. With
 	// neither names nor selectors, all pools are.
@@ -67,6 +69,55 @@ type L2AdvertisementSpec struct {
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=15
 	Interfaces []string `json:"interfaces,omitempty"`
+
+	// preferredNodes are nodes that should rather own an address than others
+	// that may, too. The weights of all that select a node add up, over all
+	// advertisements of the address; the highest sum wins. They choose among
+	// the nodes that are there when an address needs an owner; an owner is
+	// left alone unless failback says otherwise.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	PreferredNodes []PreferredNode `json:"preferredNodes,omitempty"`
+
+	// failback says whether an address goes back when a node returns that
+	// comes before its present owner. Each move breaks connections, so that
+	// the default is Never. Of several advertisements of one address the most
+	// eager counts.
+	// +optional
+	// +kubebuilder:default=Never
+	Failback Failback `json:"failback,omitempty"`
+
+	// failbackDelay is how long the better node must have been back, with
+	// failback: After.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('24h')",message="must be between 1s and 24h"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Format=duration
+	FailbackDelay *metav1.Duration `json:"failbackDelay,omitempty"`
+}
+
+// Failback says when an address goes back to a better node.
+// +kubebuilder:validation:Enum=Never;Immediate;After
+type Failback string
+
+// Values of Failback.
+const (
+	FailbackNever     Failback = "Never"
+	FailbackImmediate Failback = "Immediate"
+	FailbackAfter     Failback = "After"
+)
+
+// PreferredNode gives the nodes that a selector matches a weight.
+type PreferredNode struct {
+	// weight of the preference.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100
+	Weight int32 `json:"weight"`
+	// nodeSelector selects nodes by label.
+	// +required
+	NodeSelector metav1.LabelSelector `json:"nodeSelector"`
 }
 
 // L2AdvertisementStatus is what Baliza sees of an advertisement.

@@ -17,6 +17,9 @@ type Desired struct {
 	Interfaces []Interface
 	// Addresses and the names of the interfaces on which each is held.
 	Addresses map[netip.Addr][]string
+	// Quiet are those of Addresses that are answered for but not announced:
+	// another is about to take them over.
+	Quiet map[netip.Addr]bool
 }
 
 // Problem is an interface on which something cannot be held.
@@ -35,6 +38,7 @@ type Responder struct {
 	held      atomic.Pointer[map[netip.Addr][]string]
 	stats     counters
 	announcer *announcer
+	quiet     map[netip.Addr]bool // of the last Apply
 	stop      context.CancelFunc
 	wait      sync.WaitGroup
 }
@@ -100,7 +104,7 @@ func (r *Responder) Apply(desired Desired) []Problem {
 			closing = append(closing, p)
 		}
 	}
-	r.swap(next, ports, fresh)
+	r.swap(next, ports, fresh, desired.Quiet)
 	for _, w := range wanted {
 		ports[w.on.Index].groups.keep(w.v6)
 	}
@@ -111,7 +115,7 @@ func (r *Responder) Apply(desired Desired) []Problem {
 }
 
 // swap puts the new table to use and has the difference announced.
-func (r *Responder) swap(next *table, ports map[int]*port, fresh []int) {
+func (r *Responder) swap(next *table, ports map[int]*port, fresh []int, quiet map[netip.Addr]bool) {
 	before := r.table.Load()
 	r.ports.Store(&ports)
 	r.table.Store(next)
@@ -119,8 +123,11 @@ func (r *Responder) swap(next *table, ports map[int]*port, fresh []int) {
 	names := make(map[netip.Addr][]string, len(next.held))
 	for address, indexes := range next.held {
 		for _, index := range indexes {
-			if !before.holds(address, index) || slices.Contains(fresh, index) {
-				start = append(start, key{address, index})
+			switch k := (key{address, index}); {
+			case quiet[address]:
+				end = append(end, k)
+			case !before.holds(address, index) || slices.Contains(fresh, index) || r.quiet[address]:
+				start = append(start, k)
 			}
 			names[address] = append(names[address], ports[index].on.Load().Name)
 		}
@@ -134,15 +141,17 @@ func (r *Responder) swap(next *table, ports map[int]*port, fresh []int) {
 		}
 	}
 	r.held.Store(&names)
+	r.quiet = quiet
 	r.announcer.change(start, end)
 }
 
-// Reannounce tells the neighbours of every held address again, as after a
-// partition in which another node may have held them too.
-func (r *Responder) Reannounce() {
+// Reannounce tells the neighbours of held addresses again, as after a
+// partition in which another node held them too.
+func (r *Responder) Reannounce(addresses []netip.Addr) {
+	held := r.table.Load().held
 	var all []key
-	for address, indexes := range r.table.Load().held {
-		for _, index := range indexes {
+	for _, address := range addresses {
+		for _, index := range held[address] {
 			all = append(all, key{address, index})
 		}
 	}

@@ -3,112 +3,72 @@ package members
 import (
 	"fmt"
 	"log/slog"
-	"maps"
-	"net"
 	"net/netip"
-	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/memberlist"
 )
 
-// Meta data of a speaker, which travels with the news that it is alive: the
-// version of what speakers tell each other beyond memberlist itself, then
-// whether it is ready to take addresses. What follows is for later versions.
-const (
-	protocol   = 1
-	metaReady  = 1
-	metaLength = 2
-)
+// protocol is the version of what speakers tell each other beyond memberlist
+// itself. It stands in the meta data that travels with the news of a speaker.
+const protocol = 2
 
-// roster is the set of the living. memberlist tells it of each change while
-// it holds its own lock, so that nothing here may wait or call back.
-type roster struct {
-	changes chan struct{}
-	alive   atomic.Pointer[[]string]
-	ready   atomic.Pointer[[]string]
+// delegate connects memberlist with the pulse. memberlist calls the event
+// methods while it holds its own lock: nothing here may wait or call back.
+type delegate struct {
+	receive func(*message, time.Time)
+	logger  *slog.Logger
+	started chan struct{} // closed when messages can be taken in
 
-	mu      sync.Mutex
-	members map[string]member
+	mu     sync.Mutex
+	places map[string]netip.AddrPort // news that was not taken yet
 }
 
-type member struct {
-	at    netip.AddrPort
-	ready bool
+// NotifyJoin implements memberlist.EventDelegate: now we know where it is.
+func (d *delegate) NotifyJoin(n *memberlist.Node) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.places[n.Name] = endpoint(n)
 }
 
-func newRoster() *roster {
-	r := &roster{changes: make(chan struct{}, 1), members: map[string]member{}}
-	r.alive.Store(&[]string{})
-	r.ready.Store(&[]string{})
-	return r
-}
-
-// NotifyJoin implements memberlist.EventDelegate.
-func (r *roster) NotifyJoin(n *memberlist.Node) {
-	m := member{at: endpoint(n), ready: len(n.Meta) >= metaLength && n.Meta[1]&metaReady != 0}
-	r.change(func() { r.members[n.Name] = m })
-}
-
-// NotifyLeave implements memberlist.EventDelegate.
-func (r *roster) NotifyLeave(n *memberlist.Node) {
-	r.change(func() { delete(r.members, n.Name) })
+// take returns where members are that were heard of since the last time.
+func (d *delegate) take() map[string]netip.AddrPort {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.places) == 0 {
+		return nil
+	}
+	taken := d.places
+	d.places = map[string]netip.AddrPort{}
+	return taken
 }
 
 // NotifyUpdate implements memberlist.EventDelegate.
-func (r *roster) NotifyUpdate(n *memberlist.Node) { r.NotifyJoin(n) }
+func (d *delegate) NotifyUpdate(n *memberlist.Node) { d.NotifyJoin(n) }
 
-func (r *roster) setReady(name string) {
-	r.change(func() { r.members[name] = member{r.members[name].at, true} })
-}
-
-func (r *roster) change(apply func()) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	apply()
-	alive := slices.Sorted(maps.Keys(r.members))
-	ready := slices.DeleteFunc(slices.Clone(alive), func(name string) bool { return !r.members[name].ready })
-	r.alive.Store(&alive)
-	r.ready.Store(&ready)
-	select {
-	case r.changes <- struct{}{}:
-	default:
-	}
-}
-
-// endpoints returns where the living are.
-func (r *roster) endpoints() map[string]netip.AddrPort {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	all := make(map[string]netip.AddrPort, len(r.members))
-	for name, m := range r.members {
-		all[name] = m.at
-	}
-	return all
-}
-
-func endpoint(n *memberlist.Node) netip.AddrPort {
-	address, _ := netip.AddrFromSlice(n.Addr)
-	return netip.AddrPortFrom(address.Unmap(), n.Port)
-}
-
-// delegate is what speakers tell each other. So far that is in the meta data;
-// who owns what will be carried here too.
-type delegate struct{ ready atomic.Bool }
+// NotifyLeave implements memberlist.EventDelegate. Who is dead the pulse
+// decides, and who departs says so by it.
+func (*delegate) NotifyLeave(*memberlist.Node) {}
 
 // NodeMeta implements memberlist.Delegate.
-func (d *delegate) NodeMeta(int) []byte {
-	meta := []byte{protocol, 0}
-	if d.ready.Load() {
-		meta[1] |= metaReady
-	}
-	return meta
-}
+func (*delegate) NodeMeta(int) []byte { return []byte{protocol} }
 
 // NotifyMsg implements memberlist.Delegate.
-func (*delegate) NotifyMsg([]byte) {}
+func (d *delegate) NotifyMsg(b []byte) {
+	select {
+	case <-d.started:
+	default:
+		return
+	}
+	message, err := unmarshal(b)
+	if err != nil {
+		d.logger.Debug("membership message dropped", "error", err, "bytes", len(b))
+		return
+	}
+	d.receive(&message, time.Now())
+}
 
 // GetBroadcasts implements memberlist.Delegate.
 func (*delegate) GetBroadcasts(int, int) [][]byte { return nil }
@@ -128,6 +88,11 @@ func (*delegate) NotifyAlive(n *memberlist.Node) error {
 	return nil
 }
 
+func endpoint(n *memberlist.Node) netip.AddrPort {
+	address, _ := netip.AddrFromSlice(n.Addr)
+	return netip.AddrPortFrom(address.Unmap(), n.Port)
+}
+
 // logWriter passes memberlist's lines to slog, at debug: what matters to the
 // operator is told by the speaker itself.
 type logWriter struct{ logger *slog.Logger }
@@ -140,6 +105,3 @@ func (w logWriter) Write(line []byte) (int, error) {
 	w.logger.Debug("memberlist", "line", text)
 	return len(line), nil
 }
-
-// udp is the address in the form that memberlist takes.
-func udp(a netip.AddrPort) *net.UDPAddr { return net.UDPAddrFromAddrPort(a) }

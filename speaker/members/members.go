@@ -35,17 +35,23 @@ type Members struct {
 	settings Settings
 	logger   *slog.Logger
 	list     *memberlist.Memberlist
-	roster   *roster
+	pulse    *pulse
+	hooks    *delegate
 	seeker   *seeker
-	delegate *delegate
 	address  netip.AddrPort
-	stop     context.CancelFunc
-	wait     sync.WaitGroup
-	once     sync.Once
+	// incarnation is when this process started, in nanoseconds: later ones
+	// of the same name count, earlier ones do not.
+	incarnation uint64
+	stop        context.CancelFunc
+	wait        sync.WaitGroup
+	once        sync.Once
 }
 
 // Start listens and is alone, until Seek has found others.
 func Start(config Config) (*Members, error) {
+	if err := config.Settings.check(); err != nil {
+		return nil, err
+	}
 	keys, err := readKeys(config.KeyFile)
 	if err != nil {
 		return nil, err
@@ -57,22 +63,29 @@ func Start(config Config) (*Members, error) {
 	if err != nil {
 		return nil, fmt.Errorf("membership: %w", err)
 	}
-	m := &Members{name: config.Name, settings: config.Settings, logger: config.Logger, roster: newRoster(), delegate: &delegate{}}
+	now := time.Now()
+	m := &Members{
+		name: config.Name, settings: config.Settings, logger: config.Logger,
+		pulse: newPulse(config.Name, config.Settings, now), incarnation: uint64(now.UnixNano()),
+	}
+	m.hooks = &delegate{receive: m.receive, logger: config.Logger, started: make(chan struct{}), places: map[string]netip.AddrPort{}}
 	settings := config.Settings.config()
 	settings.Name = config.Name
 	settings.BindAddr, settings.BindPort = config.Listen.Addr().String(), int(config.Listen.Port())
 	settings.AdvertiseAddr, settings.AdvertisePort = settings.BindAddr, settings.BindPort
 	settings.Keyring = ring
-	settings.Events, settings.Delegate, settings.Alive = m.roster, m.delegate, m.delegate
+	settings.Events, settings.Delegate, settings.Alive = m.hooks, m.hooks, m.hooks
 	settings.Logger = log.New(logWriter{config.Logger}, "", 0)
 	if m.list, err = memberlist.Create(settings); err != nil {
 		return nil, explain(config.Listen, err)
 	}
 	m.address = endpoint(m.list.LocalNode())
 	m.seeker = newSeeker(m)
+	close(m.hooks.started)
 	ctx, stop := context.WithCancel(context.Background())
 	m.stop = stop
 	m.wait.Go(func() { m.seeker.run(ctx) })
+	m.wait.Go(func() { m.beat(ctx) })
 	m.wait.Go(func() { watchKeys(ctx, config.KeyFile, keys, ring, config.Logger) })
 	return m, nil
 }
@@ -93,41 +106,63 @@ func (m *Members) Address() netip.AddrPort { return m.address }
 
 // Alive returns the names of the living, sorted, this speaker's own among them
 // until it leaves. It must not be changed.
-func (m *Members) Alive() []string { return *m.roster.alive.Load() }
+func (m *Members) Alive() []string { return *m.pulse.alive.Load() }
 
 // Ready returns the names of those of the living that have said that they are
 // ready to take addresses, sorted. It must not be changed.
-func (m *Members) Ready() []string { return *m.roster.ready.Load() }
+func (m *Members) Ready() []string { return *m.pulse.living.Load() }
 
 // SetReady says to all that this speaker is ready from now on.
 func (m *Members) SetReady() {
-	if m.delegate.ready.Swap(true) {
-		return
+	m.pulse.mu.Lock()
+	defer m.pulse.mu.Unlock()
+	if !m.pulse.ready {
+		m.pulse.ready = true
+		m.publish()
+		signal(m.pulse.wake)
 	}
-	m.roster.setReady(m.name)
-	m.wait.Go(func() {
-		if err := m.list.UpdateNode(m.settings.StreamTimeout); err != nil {
-			// The next full exchange with each of the others tells them.
-			m.logger.Warn("the others may hear late that this speaker is ready", "error", err)
-		}
-	})
 }
 
-// Changes receives after each change of Alive or Ready; several may come as one.
-func (m *Members) Changes() <-chan struct{} { return m.roster.changes }
+// Changes receives after each change of Alive, Ready or Ownership; several may
+// come as one.
+func (m *Members) Changes() <-chan struct{} { return m.pulse.changes }
 
 // Seek names all the speakers that there should be. Those that are not alive
 // are called until they are, and also those that were alive before and are
 // named no more, for some time.
-func (m *Members) Seek(peers map[string]netip.AddrPort) { m.seeker.want(peers) }
+func (m *Members) Seek(peers map[string]netip.AddrPort) {
+	m.expect(peers)
+	m.seeker.want(peers)
+}
 
-// Nudge calls the lost at once: something has happened to the network.
-func (m *Members) Nudge() { m.seeker.nudge() }
+// Nudge calls the lost at once: something has happened to the network. What
+// others hold is taken only after they had time to answer.
+func (m *Members) Nudge() {
+	m.pulse.mu.Lock()
+	m.pulse.doubtful = time.Now().Add(m.settings.patience(m.settings.Pulse))
+	for _, p := range m.pulse.detector.peers {
+		if !p.alive {
+			p.lost = time.Now()
+		}
+	}
+	m.pulse.mu.Unlock()
+	signal(m.pulse.wake)
+	m.seeker.nudge()
+}
 
 // Leave tells the others that this speaker goes, and waits up to timeout until
 // that is sent. The speaker goes on listening until Close.
 func (m *Members) Leave(timeout time.Duration) error {
 	m.seeker.quiet()
+	m.pulse.mu.Lock()
+	m.pulse.leaving = true
+	m.publish()
+	m.pulse.mu.Unlock()
+	pause := min(timeout/farewells, m.settings.Pulse)
+	for range farewells {
+		signal(m.pulse.wake)
+		time.Sleep(pause)
+	}
 	if err := m.list.Leave(timeout); err != nil {
 		return fmt.Errorf("leave the membership: %w", err)
 	}

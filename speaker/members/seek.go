@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"sync"
 	"time"
@@ -83,7 +84,7 @@ func (s *seeker) run(ctx context.Context) {
 
 // due brings the list of the lost up to date and returns who is to be called.
 func (s *seeker) due(now time.Time) map[string]netip.AddrPort {
-	alive := s.m.roster.endpoints()
+	alive := s.m.joined()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for name, at := range alive {
@@ -103,6 +104,7 @@ func (s *seeker) due(now time.Time) map[string]netip.AddrPort {
 		case living, name == s.m.name, s.still, l.calling, l.next.After(now):
 		case !wanted && now.Sub(l.since) > s.m.settings.ForgetAfter:
 			delete(s.known, name)
+			s.m.forget(name)
 		default:
 			interval := s.m.settings.SeekInterval
 			if now.Sub(l.since) > time.Minute {
@@ -125,6 +127,26 @@ func (s *seeker) remember(name string, at netip.AddrPort, now time.Time) *lost {
 	return l
 }
 
+// joined returns where those are that memberlist knows and the pulse hears.
+func (m *Members) joined() map[string]netip.AddrPort {
+	all := map[string]netip.AddrPort{m.name: m.address}
+	listed := m.list.Members()
+	m.pulse.mu.Lock()
+	defer m.pulse.mu.Unlock()
+	for _, n := range listed {
+		if p := m.pulse.detector.peers[n.Name]; p != nil && p.alive {
+			all[n.Name] = p.at
+		}
+	}
+	return all
+}
+
+func (m *Members) forget(name string) {
+	m.pulse.mu.Lock()
+	defer m.pulse.mu.Unlock()
+	m.pulse.detector.forget(name)
+}
+
 // call pings one lost speaker and joins it if it answers.
 func (s *seeker) call(name string, at netip.AddrPort) {
 	defer func() {
@@ -134,7 +156,7 @@ func (s *seeker) call(name string, at netip.AddrPort) {
 			l.calling = false
 		}
 	}()
-	if _, err := s.m.list.Ping(name, udp(at)); err != nil {
+	if _, err := s.m.list.Ping(name, net.UDPAddrFromAddrPort(at)); err != nil {
 		return
 	}
 	if _, err := s.m.list.Join([]string{name + "/" + at.String()}); err != nil {

@@ -13,7 +13,9 @@
 // node from load balancing, an advertisement that selects the address's pool
 // and the Service selects the node, and the Service's endpoints can be reached
 // through it. Of the nodes that can own the address for the most of its
-// Services, the present owner stays; if it is not among them, or unknown, the
-// highest random weight decides: a hash of node and address. When a node goes,
-// only its addresses move, and they spread over all that are left.
+// Services, the present owner stays, unless an advertisement asks for failback.
+// If it is not among them, or unknown, the most preferred come first, and of
+// those the highest random weight decides: a hash of node and address. Nobody
+// gets much more than the mean while others have less. When a node goes, only
+// its addresses move, and they spread over all that are left.
 package plan

@@ -51,11 +51,16 @@ func Make(view View) Plan {
 		}
 	}
 	plan := Plan{Decisions: make([]Decision, 0, len(byAddress))}
+	var all []contest
 	for address, services := range byAddress {
 		slices.SortFunc(services, func(a, b *Service) int { return cmp.Compare(a.Key, b.Key) })
-		plan.Decisions = append(plan.Decisions, p.decide(address, services))
+		all = append(all, p.contest(address, services))
 	}
-	slices.SortFunc(plan.Decisions, func(a, b Decision) int { return a.Address.Compare(b.Address) })
+	slices.SortFunc(all, func(a, b contest) int { return a.address.Compare(b.address) })
+	p.settle(all)
+	for i := range all {
+		plan.Decisions = append(plan.Decisions, p.decide(&all[i]))
+	}
 	return plan
 }
 
@@ -97,15 +102,13 @@ type claim struct {
 	advertisements []*config.L2Advertisement
 }
 
-func (p *planner) decide(address netip.Addr, services []*Service) Decision {
-	d := Decision{Address: address}
-	claims := make([]claim, 0, len(services))
-	for _, s := range services {
-		d.Services = append(d.Services, s.Key)
-		claims = append(claims, claim{s, s.of(address), p.advertisements(address, s)})
+func (p *planner) decide(c *contest) Decision {
+	d := Decision{Address: c.address}
+	claims := c.claims
+	for i := range claims {
+		d.Services = append(d.Services, claims[i].service.Key)
 	}
-	owner, ownerServes := p.elect(address, claims)
-	if owner != nil {
+	if owner := c.owner; owner != nil {
 		d.Owner = owner.name
 		for i := range claims {
 			if claims[i].endpoints.Any && p.refuse(*owner, &claims[i]) != nil {
@@ -113,7 +116,7 @@ func (p *planner) decide(address netip.Addr, services []*Service) Decision {
 			}
 		}
 	}
-	if d.Owner == p.view.Self && ownerServes > 0 {
+	if d.Owner == p.view.Self {
 		p.announce(&d, claims)
 		return d
 	}
@@ -145,34 +148,6 @@ func (p *planner) advertisements(address netip.Addr, s *Service) []*config.L2Adv
 		}
 	}
 	return found
-}
-
-// elect returns the owner and for how many of the claims it is one.
-func (p *planner) elect(address netip.Addr, claims []claim) (*candidate, int) {
-	var best *candidate
-	var most int
-	var highest uint64
-	for i := range p.candidates {
-		c := &p.candidates[i]
-		serves := 0
-		for j := range claims {
-			if p.refuse(*c, &claims[j]) == nil {
-				serves++
-			}
-		}
-		if serves == 0 || serves < most {
-			continue
-		}
-		w := weight(c.seed, address)
-		stays := p.view.Owners[address] == c.name
-		if stays {
-			w = ^uint64(0)
-		}
-		if serves > most || w > highest {
-			best, most, highest = c, serves, w
-		}
-	}
-	return best, most
 }
 
 // wanted returns the interfaces that the claims of the owner name, and whether

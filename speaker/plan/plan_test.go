@@ -5,8 +5,10 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"pgregory.net/rapid"
 
 	"github.com/baliza-lb/baliza/api/v1beta1"
@@ -193,27 +195,90 @@ func crowd(nodeName string, nodes, addresses int) plan.View {
 	return v
 }
 
-// L14: 1,000 addresses on 10 nodes. Rendezvous hashing spreads them like
-// throwing dice: the mean of max/mean over clusters is near 1.15, and one
-// cluster in twenty exceeds 1.25.
-func TestAddressesSpreadEvenly(t *testing.T) {
-	const clusters = 100
-	var ratios []float64
+// L14: 1,000 addresses on 10 nodes, from nothing and after a node has failed.
+func TestL14_AddressesSpreadEvenly(t *testing.T) {
+	const clusters, most = 100, 1.25
 	for i := range clusters {
-		counts := map[string]int{}
-		for _, owner := range ownersOf(crowd(fmt.Sprintf("cluster%d-node-%%d", i), 10, 1000)) {
-			counts[owner]++
+		v := crowd(fmt.Sprintf("cluster%d-node-%%d", i), 10, 1000)
+		v.Owners = ownersOf(v)
+		if ratio := spread(v.Owners, 10); ratio > most {
+			t.Errorf("cluster %d: max/mean is %.2f", i, ratio)
 		}
-		most := 0
-		for _, n := range counts {
-			most = max(most, n)
+		before := v.Owners
+		v.Alive = v.Alive[1:]
+		v.Owners = ownersOf(v)
+		if ratio := spread(v.Owners, 9); ratio > most {
+			t.Errorf("cluster %d with a node less: max/mean is %.2f", i, ratio)
 		}
-		ratios = append(ratios, float64(most)/100)
+		for address, owner := range before {
+			if owner != crowd(fmt.Sprintf("cluster%d-node-%%d", i), 1, 0).Self && v.Owners[address] != owner {
+				t.Fatalf("%s moved from %s to %s, which both live", address, owner, v.Owners[address])
+			}
+		}
 	}
-	slices.Sort(ratios)
-	t.Logf("max/mean over %d clusters: median %.2f, 95th percentile %.2f, worst %.2f", clusters, ratios[50], ratios[95], ratios[99])
-	if ratios[50] > 1.2 || ratios[90] > 1.25 || ratios[99] > 1.4 {
-		t.Error("the spread is worse than chance")
+}
+
+func spread(owners map[netip.Addr]string, nodes int) float64 {
+	counts := map[string]int{}
+	most := 0
+	for _, owner := range owners {
+		counts[owner]++
+		most = max(most, counts[owner])
+	}
+	return float64(most*nodes) / float64(len(owners))
+}
+
+// L14: an address goes back only where an advertisement asks for it, and after
+// the time that it asks for.
+func TestL14_FailbackIsAChoice(t *testing.T) {
+	prefer := func(label string, weight int32) v1beta1.PreferredNode {
+		return v1beta1.PreferredNode{Weight: weight, NodeSelector: metav1.LabelSelector{MatchLabels: map[string]string{label: "yes"}}}
+	}
+	minute := &metav1.Duration{Duration: time.Minute}
+	address := netip.MustParseAddr("198.18.0.1")
+	labelled := func(names ...string) plan.Node {
+		n := plan.Node{Labels: labels.Set{}}
+		for _, name := range names {
+			n.Labels[name] = "yes"
+		}
+		return n
+	}
+	for name, test := range map[string]struct {
+		spec  v1beta1.L2AdvertisementSpec
+		owner string // present
+		back  time.Duration
+		want  string
+	}{
+		"the most preferred gets what is free":   {want: "n3"},
+		"an owner stays by default":              {owner: "n1", back: time.Hour, want: "n1"},
+		"Never leaves it where it is":            {spec: v1beta1.L2AdvertisementSpec{Failback: v1beta1.FailbackNever}, owner: "n1", back: time.Hour, want: "n1"},
+		"Immediate gives it back at once":        {spec: v1beta1.L2AdvertisementSpec{Failback: v1beta1.FailbackImmediate}, owner: "n1", want: "n3"},
+		"After waits":                            {spec: v1beta1.L2AdvertisementSpec{Failback: v1beta1.FailbackAfter, FailbackDelay: minute}, owner: "n1", back: 59 * time.Second, want: "n1"},
+		"After gives it back when the time came": {spec: v1beta1.L2AdvertisementSpec{Failback: v1beta1.FailbackAfter, FailbackDelay: minute}, owner: "n1", back: time.Minute, want: "n3"},
+		"a dead owner owns nothing":              {owner: "n9", want: "n3"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			// Weights add up: n3 has 20 + 40 and n2 only 50.
+			test.spec.PreferredNodes = []v1beta1.PreferredNode{prefer("ssd", 20), prefer("fast", 40), prefer("near", 50)}
+			v := plan.View{
+				Alive: []string{"n1", "n2", "n3"}, Self: "n1", Owners: map[netip.Addr]string{},
+				Nodes:    map[string]plan.Node{"n1": labelled(), "n2": labelled("near"), "n3": labelled("ssd", "fast")},
+				Services: []plan.Service{{Key: "default/web", Addresses: []netip.Addr{address}, IPv4: plan.Endpoints{Any: true}}},
+				AliveFor: map[string]time.Duration{"n1": test.back, "n2": test.back, "n3": test.back},
+			}
+			v.Config, _ = config.Build(config.Objects{
+				Pools: []*v1beta1.IPAddressPool{{
+					ObjectMeta: metav1.ObjectMeta{Name: "lan"}, Spec: v1beta1.IPAddressPoolSpec{Addresses: []v1beta1.AddressRange{"198.18.0.0/15"}},
+				}},
+				L2Advertisements: []*v1beta1.L2Advertisement{{ObjectMeta: metav1.ObjectMeta{Name: "all"}, Spec: test.spec}},
+			})
+			if test.owner != "" {
+				v.Owners[address] = test.owner
+			}
+			if got := ownersOf(v)[address]; got != test.want {
+				t.Errorf("owner is %s, want %s", got, test.want)
+			}
+		})
 	}
 }
 

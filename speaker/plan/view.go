@@ -3,6 +3,7 @@ package plan
 import (
 	"net/netip"
 	"strconv"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -31,6 +32,9 @@ type View struct {
 	// Owners are the present owners of addresses as far as they are known.
 	// An owner that may stay stays.
 	Owners map[netip.Addr]string
+	// AliveFor is how long each of Alive has been alive and ready. Who is
+	// missing here counts as new.
+	AliveFor map[string]time.Duration
 	// Interfaces of Self.
 	Interfaces []Interface
 }

@@ -36,6 +36,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1beta1.NamespaceQuotaApplyConfiguration{}
 	case v1beta1.SchemeGroupVersion.WithKind("PoolQuota"):
 		return &apiv1beta1.PoolQuotaApplyConfiguration{}
+	case v1beta1.SchemeGroupVersion.WithKind("PreferredNode"):
+		return &apiv1beta1.PreferredNodeApplyConfiguration{}
 	case v1beta1.SchemeGroupVersion.WithKind("Reservation"):
 		return &apiv1beta1.ReservationApplyConfiguration{}
 	case v1beta1.SchemeGroupVersion.WithKind("ServiceAllocation"):

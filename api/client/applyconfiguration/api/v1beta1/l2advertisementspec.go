@@ -5,6 +5,8 @@
 package v1beta1
 
 import (
+	apiv1beta1 "github.com/baliza-lb/baliza/api/v1beta1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	v1 "k8s.io/client-go/applyconfigurations/meta/v1"
 )
 
@@ -28,6 +30,20 @@ type L2AdvertisementSpecApplyConfiguration struct {
 	// Ethernet interface that is up. Where several advertisements select an
 	// address, their interfaces add up.
 	Interfaces []string `json:"interfaces,omitempty"`
+	// preferredNodes are nodes that should rather own an address than others
+	// that may, too. The weights of all that select a node add up, over all
+	// advertisements of the address; the highest sum wins. They choose among
+	// the nodes that are there when an address needs an owner; an owner is
+	// left alone unless failback says otherwise.
+	PreferredNodes []PreferredNodeApplyConfiguration `json:"preferredNodes,omitempty"`
+	// failback says whether an address goes back when a node returns that
+	// comes before its present owner. Each move breaks connections, so that
+	// the default is Never. Of several advertisements of one address the most
+	// eager counts.
+	Failback *apiv1beta1.Failback `json:"failback,omitempty"`
+	// failbackDelay is how long the better node must have been back, with
+	// failback: After.
+	FailbackDelay *metav1.Duration `json:"failbackDelay,omitempty"`
 }
 
 // L2AdvertisementSpecApplyConfiguration constructs a declarative configuration of the L2AdvertisementSpec type for use with
@@ -92,5 +108,34 @@ func (b *L2AdvertisementSpecApplyConfiguration) WithInterfaces(values ...string)
 	for i := range values {
 		b.Interfaces = append(b.Interfaces, values[i])
 	}
+	return b
+}
+
+// WithPreferredNodes adds the given value to the PreferredNodes field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the PreferredNodes field.
+func (b *L2AdvertisementSpecApplyConfiguration) WithPreferredNodes(values ...*PreferredNodeApplyConfiguration) *L2AdvertisementSpecApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithPreferredNodes")
+		}
+		b.PreferredNodes = append(b.PreferredNodes, *values[i])
+	}
+	return b
+}
+
+// WithFailback sets the Failback field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Failback field is set to the value of the last call.
+func (b *L2AdvertisementSpecApplyConfiguration) WithFailback(value apiv1beta1.Failback) *L2AdvertisementSpecApplyConfiguration {
+	b.Failback = &value
+	return b
+}
+
+// WithFailbackDelay sets the FailbackDelay field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the FailbackDelay field is set to the value of the last call.
+func (b *L2AdvertisementSpecApplyConfiguration) WithFailbackDelay(value metav1.Duration) *L2AdvertisementSpecApplyConfiguration {
+	b.FailbackDelay = &value
 	return b
 }

@@ -1,0 +1,195 @@
+package members
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// detector decides who is alive. It is pure: the time comes in.
+//
+// A member is alive while there is fresh evidence: a beat of its own, or the
+// word of a living member that it has heard one. So a path that is broken
+// between two of them alone makes nobody take what its owner still holds: all
+// that hear each other by way of others agree. Evidence through others is
+// never older than one's own would be, so it delays no detection.
+//
+// Time that this process did not run counts for nobody: see stalled.
+type detector struct {
+	settings Settings
+	self     string
+	peers    map[string]*peer
+	byID     map[uint64]string
+}
+
+// peer is another speaker, alive or not.
+type peer struct {
+	at          netip.AddrPort
+	alive       bool
+	ready       bool
+	incarnation uint64
+	sequence    uint64
+	version     uint64
+	pulse       time.Duration
+	direct      time.Time // of its last beat to us
+	evidence    time.Time // the latest of any
+	lost        time.Time // when it died, or was first heard of
+	joined      time.Time // when it became alive
+	asked       time.Time // for its claims
+	left        bool
+}
+
+// replayWindow is how long after its death an older incarnation of a member
+// is not believed. A node whose clock went backwards is believed after it.
+const replayWindow = time.Minute
+
+func newDetector(self string, settings Settings) *detector {
+	return &detector{settings: settings, self: self, peers: map[string]*peer{}, byID: map[uint64]string{}}
+}
+
+// expect takes note of where a speaker should be.
+func (d *detector) expect(name string, at netip.AddrPort, now time.Time) {
+	if name == d.self || !at.IsValid() || at.Port() == 0 {
+		return
+	}
+	p := d.peers[name]
+	if p == nil {
+		p = &peer{lost: now}
+		d.peers[name], d.byID[identify(name)] = p, name
+	}
+	if !p.alive {
+		p.at = at
+	}
+}
+
+func (d *detector) forget(name string) {
+	if p := d.peers[name]; p != nil && !p.alive {
+		delete(d.peers, name)
+		delete(d.byID, identify(name))
+	}
+}
+
+// news is what a beat or the time changed.
+type news struct {
+	changed bool // who is alive or ready
+	joined  bool
+	// reborn are those whose claims are void: dead, gone, or started anew.
+	reborn []string
+}
+
+// hear takes in a beat.
+func (d *detector) hear(m *message, now time.Time) (n news) {
+	if m.name == d.self || !m.at.IsValid() {
+		return n
+	}
+	d.expect(m.name, m.at, now)
+	p := d.peers[m.name]
+	if p == nil || d.stale(p, m, now) {
+		return n
+	}
+	if m.incarnation != p.incarnation {
+		if p.alive {
+			n.reborn, n.changed = append(n.reborn, m.name), true
+		}
+		p.incarnation, p.left = m.incarnation, false
+	}
+	p.sequence, p.version, p.pulse, p.at = m.beat.sequence, m.beat.version, m.beat.pulse, m.at
+	p.direct, p.evidence = now, now
+	if m.beat.leaving {
+		p.left = true
+		if p.alive {
+			p.alive, p.ready, p.lost = false, false, now
+			return news{changed: true, reborn: []string{m.name}}
+		}
+		return n
+	}
+	if p.left {
+		return n
+	}
+	if !p.alive {
+		p.alive, p.joined, n.changed, n.joined = true, now, true, true
+	}
+	if p.ready != m.beat.ready {
+		p.ready, n.changed = m.beat.ready, true
+	}
+	d.hearsay(m, now)
+	return n
+}
+
+// stale tells whether a beat is an old one: late, doubled or replayed.
+func (d *detector) stale(p *peer, m *message, now time.Time) bool {
+	if m.incarnation == p.incarnation {
+		return m.beat.sequence <= p.sequence
+	}
+	return m.incarnation < p.incarnation && (p.alive || now.Sub(p.lost) < replayWindow)
+}
+
+// hearsay takes the sender's word for others that are alive already.
+func (d *detector) hearsay(m *message, now time.Time) {
+	for _, h := range m.beat.heard {
+		p := d.peers[d.byID[h.id]]
+		if p == nil || !p.alive {
+			continue
+		}
+		if at := now.Add(-h.age); at.After(p.evidence) {
+			p.evidence = at
+		}
+	}
+}
+
+// heard is whom we heard ourselves, for our own beats. Only fresh evidence is
+// worth saying; the most recent comes first where not all fit.
+func (d *detector) heard(now time.Time) []heard {
+	var all []heard
+	for name, p := range d.peers {
+		if age := now.Sub(p.direct); p.alive && age < d.settings.patience(p.pulse) {
+			all = append(all, heard{identify(name), age})
+		}
+	}
+	slices.SortFunc(all, func(a, b heard) int { return int(a.age - b.age) })
+	return all[:min(len(all), mostHeard)]
+}
+
+// tick declares dead who has been silent for too long, and returns when to
+// look again.
+func (d *detector) tick(now time.Time) (n news, next time.Time) {
+	for name, p := range d.peers {
+		if !p.alive {
+			continue
+		}
+		until := p.evidence.Add(d.settings.patience(p.pulse))
+		if !now.Before(until) {
+			p.alive, p.ready, p.lost = false, false, now
+			n.changed, n.reborn = true, append(n.reborn, name)
+			continue
+		}
+		if next.IsZero() || until.Before(next) {
+			next = until
+		}
+	}
+	return n, next
+}
+
+// stalled gives everybody the time that this process did not run.
+func (d *detector) stalled(by time.Duration, now time.Time) {
+	for _, p := range d.peers {
+		if p.evidence = p.evidence.Add(by); p.evidence.After(now) {
+			p.evidence = now
+		}
+	}
+}
+
+// living returns the names of the living and of those that are ready, this
+// speaker not included, sorted.
+func (d *detector) living() (alive, ready []string) {
+	for _, name := range slices.Sorted(maps.Keys(d.peers)) {
+		if p := d.peers[name]; p.alive {
+			alive = append(alive, name)
+			if p.ready {
+				ready = append(ready, name)
+			}
+		}
+	}
+	return alive, ready
+}

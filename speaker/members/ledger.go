@@ -1,0 +1,145 @@
+package members
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+)
+
+// Claim is an address that a speaker answers for.
+type Claim struct {
+	Address netip.Addr
+	// Epoch orders the takings of addresses: who takes one says an epoch
+	// beyond every one that it has heard of.
+	Epoch uint64
+}
+
+// Claims are all of a speaker's.
+type Claims struct {
+	// Version grows with each change.
+	Version uint64
+	// Strength is how many speakers the claimant saw alive, itself included,
+	// when it was last sure to be part of the whole; zero after it stood
+	// still. Of two who claim one address after a partition, the one that
+	// was among more keeps it: most clients are there.
+	Strength uint16
+	// List is sorted by address.
+	List []Claim
+}
+
+// Ledger is who owns what, as far as one speaker knows. It is pure: no clock,
+// no lock, no network.
+type Ledger struct {
+	self   string
+	clock  uint64
+	mine   Claims
+	theirs map[string]Claims
+}
+
+// NewLedger makes the empty one of a speaker.
+func NewLedger(self string) *Ledger {
+	return &Ledger{self: self, mine: Claims{Version: 1}, theirs: map[string]Claims{}}
+}
+
+// Hold says what this speaker answers for from now on, sorted. What is new
+// gets an epoch beyond all others; what was claimed before keeps its own.
+func (l *Ledger) Hold(addresses []netip.Addr) (changed bool) {
+	list := make([]Claim, 0, len(addresses))
+	old, next := l.mine.List, l.clock+1
+	for _, a := range addresses {
+		for len(old) > 0 && old[0].Address.Less(a) {
+			old, changed = old[1:], true
+		}
+		if len(old) > 0 && old[0].Address == a {
+			list, old = append(list, old[0]), old[1:]
+			continue
+		}
+		list, changed = append(list, Claim{Address: a, Epoch: next}), true
+		l.clock = next
+	}
+	if changed = changed || len(old) > 0; changed {
+		l.mine.List = list
+		l.mine.Version++
+	}
+	return changed
+}
+
+// Weigh sets the strength of this speaker's claims.
+func (l *Ledger) Weigh(strength int) (changed bool) {
+	s := uint16(min(max(strength, 0), 65535))
+	if s == l.mine.Strength {
+		return false
+	}
+	l.mine.Strength = s
+	l.mine.Version++
+	return true
+}
+
+// Hear takes over what a living speaker claims.
+func (l *Ledger) Hear(name string, claims Claims) {
+	if name == l.self {
+		return
+	}
+	for _, c := range claims.List {
+		// An absurd epoch must not use up the numbers.
+		if c.Epoch > l.clock && c.Epoch < 1<<62 {
+			l.clock = c.Epoch
+		}
+	}
+	l.theirs[name] = claims
+}
+
+// Lose forgets the claims of one that died: should it return, it must say
+// them again. Until then they count for nothing.
+func (l *Ledger) Lose(name string) { delete(l.theirs, name) }
+
+// Knows tells whether a speaker's claims are known in that version.
+func (l *Ledger) Knows(name string, version uint64) bool {
+	c, ok := l.theirs[name]
+	return ok && c.Version == version
+}
+
+// Claims are this speaker's own.
+func (l *Ledger) Claims() Claims { return l.mine }
+
+type owner struct {
+	name     string
+	strength uint16
+	epoch    uint64
+}
+
+// before orders claimants: strength, then the later taking, then the name.
+func (o owner) before(other owner) bool {
+	return cmp.Or(cmp.Compare(o.strength, other.strength), cmp.Compare(o.epoch, other.epoch), cmp.Compare(other.name, o.name)) > 0
+}
+
+// Owners returns who owns which address, this speaker included, and which of
+// its own another claims, too.
+func (l *Ledger) Owners() (owners map[netip.Addr]string, contested []netip.Addr) {
+	best := make(map[netip.Addr]owner, len(l.mine.List))
+	claimed := make(map[netip.Addr]bool, len(l.mine.List))
+	for _, c := range l.mine.List {
+		best[c.Address], claimed[c.Address] = owner{l.self, l.mine.Strength, c.Epoch}, true
+	}
+	twice := map[netip.Addr]bool{}
+	for name, claims := range l.theirs {
+		for _, c := range claims.List {
+			o := owner{name, claims.Strength, c.Epoch}
+			if claimed[c.Address] {
+				twice[c.Address] = true
+			}
+			if b, ok := best[c.Address]; !ok || o.before(b) {
+				best[c.Address] = o
+			}
+		}
+	}
+	owners = make(map[netip.Addr]string, len(best))
+	for a, o := range best {
+		owners[a] = o.name
+		if twice[a] && o.name == l.self {
+			contested = append(contested, a)
+		}
+	}
+	slices.SortFunc(contested, netip.Addr.Compare)
+	return owners, contested
+}

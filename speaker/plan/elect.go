@@ -1,0 +1,171 @@
+package plan
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/baliza-lb/baliza/config"
+)
+
+// contest is one address and who may own it.
+type contest struct {
+	address netip.Addr
+	claims  []claim
+	// rivals are those that can own the address for the most of its Services
+	// and are preferred the most.
+	rivals []*candidate
+	owner  *candidate
+}
+
+// Of equally good nodes the highest random weight decides, but nobody takes an
+// address who has more than this share of the mean already. Without it a node
+// may have a quarter more than the mean by chance.
+const (
+	fairNumerator, fairDenominator = 6, 5
+	// spare addresses are no injustice: with few, chance decides alone.
+	spare = 2
+)
+
+// contest gathers who may own an address, and lets the present owner stay if
+// it may.
+func (p *planner) contest(address netip.Addr, services []*Service) contest {
+	c := contest{address: address, claims: make([]claim, 0, len(services))}
+	for _, s := range services {
+		c.claims = append(c.claims, claim{s, s.of(address), p.advertisements(address, s)})
+	}
+	most := 0
+	var able []*candidate
+	for i := range p.candidates {
+		serves := 0
+		for j := range c.claims {
+			if p.refuse(p.candidates[i], &c.claims[j]) == nil {
+				serves++
+			}
+		}
+		if serves == 0 || serves < most {
+			continue
+		}
+		if serves > most {
+			most, able = serves, able[:0]
+		}
+		able = append(able, &p.candidates[i])
+	}
+	var present *candidate
+	for _, one := range able {
+		if p.view.Owners[address] == one.name {
+			present = one
+		}
+	}
+	if present == nil {
+		c.rivals = p.preferred(able, &c)
+		return c
+	}
+	c.owner = present
+	if delay := patience(&c); delay < config.FailbackNever {
+		// Whoever is back for long enough comes before a present owner that is
+		// less preferred, or equally and has the lower weight. Loads do not
+		// count: an address that goes back must go where it was.
+		mature := able[:0:0]
+		for _, one := range able {
+			if one == present || p.view.AliveFor[one.name] >= delay {
+				mature = append(mature, one)
+			}
+		}
+		c.owner = highest(p.preferred(mature, &c), address)
+	}
+	return c
+}
+
+// patience is the shortest failback delay of the advertisements.
+func patience(c *contest) time.Duration {
+	delay := config.FailbackNever
+	for i := range c.claims {
+		for _, a := range c.claims[i].advertisements {
+			delay = min(delay, a.Failback)
+		}
+	}
+	return delay
+}
+
+// preferred returns those with the highest sum of preferences.
+func (p *planner) preferred(able []*candidate, c *contest) []*candidate {
+	var preferring []*config.L2Advertisement
+	for i := range c.claims {
+		for _, a := range c.claims[i].advertisements {
+			if a.Prefers() && !slices.Contains(preferring, a) {
+				preferring = append(preferring, a)
+			}
+		}
+	}
+	if len(preferring) == 0 {
+		return able
+	}
+	var best []*candidate
+	most := -1
+	for _, one := range able {
+		sum := 0
+		for _, a := range preferring {
+			if p.selected[a][one.name] {
+				sum += a.Preference(one.Labels)
+			}
+		}
+		if sum > most {
+			most, best = sum, nil
+		}
+		if sum == most {
+			best = append(best, one)
+		}
+	}
+	return best
+}
+
+// settle gives an owner to the addresses that have none, in their order, so
+// that all that share a view agree.
+func (p *planner) settle(all []contest) {
+	loads, addresses := map[*candidate]int{}, 0
+	for i := range all {
+		if all[i].owner != nil {
+			loads[all[i].owner]++
+		}
+		if all[i].owner != nil || len(all[i].rivals) > 0 {
+			addresses++
+		}
+	}
+	included := 0
+	for i := range p.candidates {
+		if p.candidates[i].Excluded == "" {
+			included++
+		}
+	}
+	fair := spare + addresses*fairNumerator/(fairDenominator*max(1, included))
+	for i := range all {
+		c := &all[i]
+		if c.owner != nil || len(c.rivals) == 0 {
+			continue
+		}
+		light := c.rivals[:0:0]
+		for _, one := range c.rivals {
+			if loads[one] < fair {
+				light = append(light, one)
+			}
+		}
+		if len(light) == 0 || patience(c) < config.FailbackNever {
+			light = c.rivals // what goes back goes to where chance alone would put it
+		}
+		c.owner = highest(light, c.address)
+		loads[c.owner]++
+	}
+}
+
+// highest returns the candidate with the highest weight for an address.
+func highest(among []*candidate, address netip.Addr) *candidate {
+	var best *candidate
+	var most uint64
+	for _, one := range among {
+		if w := weight(one.seed, address); best == nil || w > most {
+			best, most = one, w
+		}
+	}
+	return best
+}
