@@ -43,6 +43,7 @@ type parts struct {
 	links     interfaces
 	responder *l2.Responder
 	reports   reporter
+	routes    *routes // nil without BGP
 }
 
 // cluster is what the loop needs of kube.SpeakerView.
@@ -144,6 +145,7 @@ func (s *speaker) run(ctx context.Context) {
 				continue // a pod came or went
 			}
 			s.members.Nudge()
+		case <-s.routes.changes():
 		case <-timer.C:
 			gathering = false
 		case <-ticker.C:
@@ -165,7 +167,9 @@ func (s *speaker) pass(now time.Time) time.Duration {
 	ready := s.members.Ready()
 	joined := s.noteAlive(alive, ready)
 	snapshot := s.links.Snapshot()
-	made := plan.Make(s.view(ready, snapshot))
+	view := s.view(ready, snapshot)
+	again := s.routes.pass(now, &view)
+	made := plan.Make(view)
 	desired := desire(made, snapshot)
 	problems := s.responder.Apply(desired)
 	if joined {
@@ -177,7 +181,7 @@ func (s *speaker) pass(now time.Time) time.Duration {
 	s.logProblems(problems)
 	s.report(now, made, held, problems)
 	s.metrics.observe(made, held, desired.Addresses, time.Since(now))
-	return 0
+	return again
 }
 
 // read takes over what changed in the cluster.
@@ -201,7 +205,9 @@ func (s *speaker) read(changes kube.SpeakerChanges) {
 		}
 	}
 	if changes.Config {
-		s.config, _ = config.Build(config.Objects{Pools: s.cluster.Pools(), L2Advertisements: s.cluster.L2Advertisements()})
+		objects := config.Objects{Pools: s.cluster.Pools(), L2Advertisements: s.cluster.L2Advertisements()}
+		s.routes.objects(&objects)
+		s.config, _ = config.Build(objects)
 	}
 	if changes.Speakers {
 		s.seek()
