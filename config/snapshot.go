@@ -16,6 +16,7 @@ import (
 type Objects struct {
 	Pools            []*v1beta1.IPAddressPool
 	L2Advertisements []*v1beta1.L2Advertisement
+	BGP              BGPObjects
 }
 
 // Snapshot is the configuration in use: everything of Objects that can be
@@ -25,6 +26,9 @@ type Snapshot struct {
 	Pools []*Pool
 	// L2Advertisements, by name.
 	L2Advertisements []*L2Advertisement
+	// BGPPeers and BGPAdvertisements, by name.
+	BGPPeers          []*BGPPeer
+	BGPAdvertisements []*BGPAdvertisement
 
 	byName map[string]*Pool
 	index  []indexed
@@ -79,7 +83,7 @@ func Build(objects Objects) (*Snapshot, []Problem) {
 		problems = append(problems, s.references(advertisement)...)
 	}
 	slices.SortFunc(s.L2Advertisements, func(a, b *L2Advertisement) int { return cmp.Compare(a.Name, b.Name) })
-	return s, problems
+	return s, append(problems, s.buildBGP(objects.BGP)...)
 }
 
 // add takes a pool into the snapshot, less the ranges that an older pool has.

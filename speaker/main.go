@@ -15,6 +15,7 @@ import (
 	"github.com/baliza-lb/baliza/api/kube"
 	"github.com/baliza-lb/baliza/config"
 	"github.com/baliza-lb/baliza/config/daemon"
+	"github.com/baliza-lb/baliza/speaker/bgp"
 	"github.com/baliza-lb/baliza/speaker/l2"
 	"github.com/baliza-lb/baliza/speaker/link"
 	"github.com/baliza-lb/baliza/speaker/members"
@@ -30,6 +31,8 @@ type flags struct {
 	serveClassless  bool
 	departureWindow time.Duration
 	profile         string
+	namespace       string
+	drainTime       time.Duration
 }
 
 func main() {
@@ -46,6 +49,9 @@ func main() {
 		"how long to go on answering after a stop signal, while others take over")
 	set.StringVar(&f.profile, "profile", members.ProfileDefault,
 		"how fast the death of another speaker is noticed: "+strings.Join(members.Profiles(), ", "))
+	set.StringVar(&f.namespace, "namespace", "baliza-system", "namespace of Baliza itself, where the Secrets of BGPPeers are")
+	set.DurationVar(&f.drainTime, "bgp-drain-time", 30*time.Second,
+		"how long a node that is taken out of load balancing goes on announcing over BGP, as the last choice")
 	os.Exit(daemon.Main(daemon.Program{
 		Name: "speaker", Options: &f.common, Flags: set,
 		Run: func(ctx context.Context, env daemon.Env) error { return run(ctx, env, &f) },
@@ -91,6 +97,9 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 	if err != nil {
 		return err
 	}
+	if err := view.WatchPasswords(clients, f.namespace); err != nil {
+		return err
+	}
 	group, err := members.Start(members.Config{
 		Name: f.nodeName, Listen: listen, KeyFile: f.keyFile, Settings: settings, Logger: env.Log,
 	})
@@ -98,10 +107,13 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 		return err
 	}
 	reports := kube.NewSpeakerWriter(clients, f.nodeName, env.Log)
+	sessions := bgp.New(env.Log)
 	s := newSpeaker(parts{
 		log: env.Log, node: f.nodeName, version: daemon.Version(), serveClassless: f.serveClassless,
 		cluster: view, members: group, links: links, responder: l2.New(), reports: reports,
+		routes: &routes{log: env.Log, cluster: view, sessions: sessions, drainTime: f.drainTime},
 	})
+	s.metrics.others = append(s.metrics.others, newRouteMetrics(sessions))
 	if err := s.metrics.register(env.Metrics); err != nil {
 		return err
 	}
@@ -133,14 +145,16 @@ func checkSockets(interfaces *link.Snapshot) error {
 // depart tells the others, and goes on answering while they take over.
 func (s *speaker) depart(window time.Duration) error {
 	others := len(s.members.Alive()) > 1
+	lowered := s.routes.lower()
 	s.log.Info("departing", "held", len(s.responder.Held()), "others", others)
 	s.responder.Quiet()
 	if err := s.members.Leave(window); err != nil {
 		s.log.Warn("the others may take it for a failure", "error", err)
 	}
-	if others {
+	if others || lowered {
 		time.Sleep(window)
 	}
+	s.routes.close()
 	s.responder.Close()
 	return s.members.Close()
 }

@@ -81,7 +81,7 @@ func (s *speaker) report(now time.Time, made plan.Plan, held map[netip.Addr][]st
 	status := v1beta1.SpeakerStatus{
 		MemberAddress: s.members.Address().String(), Version: s.version,
 		MembersAlive: int32(len(s.alive)), HeldCount: int32(len(held)),
-		Withheld: withheld(made, held),
+		Withheld: withheld(s.routes.mergeWithheld(made.Decisions), held), BGP: s.routes.report(),
 	}
 	for _, d := range made.Decisions {
 		if on := held[d.Address]; len(on) > 0 && len(status.Held) < maxHeld {
@@ -95,14 +95,14 @@ func (s *speaker) report(now time.Time, made plan.Plan, held map[netip.Addr][]st
 }
 
 // withheld groups the addresses that are not held by why.
-func withheld(made plan.Plan, held map[netip.Addr][]string) []v1beta1.WithheldAddresses {
+func withheld(decisions []plan.Decision, held map[netip.Addr][]string) []v1beta1.WithheldAddresses {
 	type why struct {
 		reason  v1beta1.Reason
 		message string
 	}
 	groups := map[why]int{}
 	var all []v1beta1.WithheldAddresses
-	for _, d := range made.Decisions {
+	for _, d := range decisions {
 		if len(held[d.Address]) > 0 {
 			continue
 		}

@@ -43,6 +43,7 @@ type parts struct {
 	links     interfaces
 	responder *l2.Responder
 	reports   reporter
+	routes    *routes // nil without BGP
 }
 
 // cluster is what the loop needs of kube.SpeakerView.
@@ -154,6 +155,7 @@ func (s *speaker) run(ctx context.Context) {
 				continue // a pod came or went
 			}
 			s.members.Nudge()
+		case <-s.routes.changes():
 		case <-timer.C:
 			gathering = false
 		case <-ticker.C:
@@ -176,7 +178,9 @@ func (s *speaker) pass(now time.Time) time.Duration {
 	again := s.noteReady(now, ready)
 	snapshot := s.links.Snapshot()
 	owners, contested := s.members.Ownership()
-	made := plan.Make(s.view(now, ready, owners, snapshot))
+	view := s.view(now, ready, owners, snapshot)
+	again = sooner(again, s.routes.pass(now, &view))
+	made := plan.Make(view)
 	desired := desire(made, snapshot)
 	again = sooner(again, s.handOver(now, made, owners, &desired))
 	if wait, settled := s.members.Settled(); !settled {
@@ -215,7 +219,9 @@ func (s *speaker) read(changes kube.SpeakerChanges) {
 		}
 	}
 	if changes.Config {
-		s.config, _ = config.Build(config.Objects{Pools: s.cluster.Pools(), L2Advertisements: s.cluster.L2Advertisements()})
+		objects := config.Objects{Pools: s.cluster.Pools(), L2Advertisements: s.cluster.L2Advertisements()}
+		s.routes.objects(&objects)
+		s.config, _ = config.Build(objects)
 	}
 	if changes.Speakers {
 		s.seek()

@@ -46,6 +46,7 @@ type ControllerView struct {
 	pools      balizalisters.IPAddressPoolLister
 	l2         balizalisters.L2AdvertisementLister
 	speakers   balizalisters.SpeakerLister
+	bgp        bgpListers
 }
 
 // NewControllerView prepares the caches. changed is called, from several
@@ -75,6 +76,7 @@ func NewControllerView(clients Clients, keepAnnotations []string, changed func(K
 	watch(KindConfig, custom.IPAddressPools().Informer())
 	watch(KindConfig, custom.L2Advertisements().Informer())
 	watch(KindSpeaker, custom.Speakers().Informer())
+	v.bgp = watchBGP(custom, func(informer cache.SharedIndexInformer) { watch(KindConfig, informer) })
 	return v, failed
 }
 

@@ -43,6 +43,8 @@ type SpeakerView struct {
 	pools     balizalisters.IPAddressPoolLister
 	l2        balizalisters.L2AdvertisementLister
 	speakers  balizalisters.SpeakerLister
+	bgp       bgpListers
+	passwords cache.Indexer
 
 	mu      sync.Mutex
 	pending SpeakerChanges
@@ -94,6 +96,7 @@ func NewSpeakerView(clients Clients, keepAnnotations []string) (*SpeakerView, er
 	watch(custom.IPAddressPools().Informer(), func(any) { v.pending.Config = true })
 	watch(custom.L2Advertisements().Informer(), func(any) { v.pending.Config = true })
 	watch(custom.Speakers().Informer(), func(any) { v.pending.Speakers = true })
+	v.bgp = watchBGP(custom, func(informer cache.SharedIndexInformer) { watch(informer, func(any) { v.pending.Config = true }) })
 	if failed != nil {
 		return nil, fmt.Errorf("watching for the speaker: %w", failed)
 	}

@@ -35,6 +35,9 @@ func speakerStripper(service func(*corev1.Service) *corev1.Service) func(any) (a
 			slim.Labels = o.Labels
 			return slim, nil
 		}
+		if slim := stripBGP(object); slim != nil {
+			return slim, nil
+		}
 		return object, nil
 	}
 }

@@ -138,4 +138,12 @@ const (
 	ReasonNodeNotSelected Reason = "NodeNotSelected"
 	// ReasonNoOwner says that no node is eligible.
 	ReasonNoOwner Reason = "NoOwner"
+	// ReasonDraining says that the node is being drained: it still announces
+	// the address over BGP, as the last choice.
+	ReasonDraining Reason = "Draining"
+	// ReasonNoPeer says that no BGPPeer of this node is told of the address.
+	ReasonNoPeer Reason = "NoPeer"
+	// ReasonNoSession says that no session to a peer that is to be told is
+	// established.
+	ReasonNoSession Reason = "NoSession"
 )

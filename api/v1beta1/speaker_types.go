@@ -59,6 +59,10 @@ type SpeakerStatus struct {
 	// +kubebuilder:validation:MaxItems=256
 	Withheld []WithheldAddresses `json:"withheld,omitempty"`
 
+	// bgp is what it says of its BGP sessions; absent without any.
+	// +optional
+	BGP *BGPReport `json:"bgp,omitempty"`
+
 	// conditions of the speaker: Ready.
 	// +optional
 	// +listType=map

@@ -75,8 +75,10 @@ func (r *Reconciler) configure() bool {
 	objects := config.Objects{Pools: r.Configuration.Pools(), L2Advertisements: r.Configuration.L2Advertisements()}
 	sortByName(objects.Pools)
 	sortByName(objects.L2Advertisements)
+	objects.BGP = r.bgpObjects()
 	defer func() { r.objects = objects }()
-	if samePlan(r.objects.Pools, objects.Pools) && samePlan(r.objects.L2Advertisements, objects.L2Advertisements) {
+	if samePlan(r.objects.Pools, objects.Pools) && samePlan(r.objects.L2Advertisements, objects.L2Advertisements) &&
+		sameBGP(&r.objects.BGP, &objects.BGP) {
 		return false
 	}
 	r.snapshot, r.problems = config.Build(objects)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/baliza-lb/baliza/api/kube"
@@ -31,6 +32,7 @@ type Cluster interface {
 type Configuration interface {
 	Pools() []*v1beta1.IPAddressPool
 	L2Advertisements() []*v1beta1.L2Advertisement
+	BGP() kube.BGPObjects
 	Speakers() []*v1beta1.Speaker
 }
 
@@ -45,6 +47,7 @@ type Writer interface {
 type StatusWriter interface {
 	ApplyPool(ctx context.Context, name string, status v1beta1.IPAddressPoolStatus) error
 	ApplyL2Advertisement(ctx context.Context, name string, status v1beta1.L2AdvertisementStatus) error
+	ApplyBGP(ctx context.Context, object metav1.Object, conditions []metav1.Condition) error
 }
 
 // Recorder records events.

@@ -124,6 +124,11 @@ func (r *Reconciler) statusWrites() []statusWrite {
 			return r.StatusWriter.ApplyL2Advertisement(ctx, object.Name, status)
 		})
 	}
+	r.eachBGP(func(kind string, object metav1.Object, conditions []metav1.Condition) {
+		uid := object.GetUID()
+		status := []metav1.Condition{r.ready(kind, metaOf(object), conditions, v1beta1.ReasonValid)}
+		add(uid, conditions, status, func(ctx context.Context) error { return r.StatusWriter.ApplyBGP(ctx, object, status) })
+	})
 	for name := range s.pools {
 		if !pools[name] {
 			r.Metrics.forgetPool(name)
@@ -200,6 +205,8 @@ func (r *Reconciler) lastConditions(uid types.UID, observed []metav1.Condition) 
 		return status.Conditions
 	case v1beta1.L2AdvertisementStatus:
 		return status.Conditions
+	case []metav1.Condition:
+		return status
 	}
 	return observed
 }

@@ -79,6 +79,8 @@ type Endpoints struct {
 	Nodes map[string]bool
 	// Unknown says that the node of a usable endpoint is not known.
 	Unknown bool
+	// Counts are how many each of Nodes has.
+	Counts map[string]int
 }
 
 // taints that take a node out of load balancing, whatever their effect.
@@ -162,9 +164,10 @@ func (e *Endpoints) add(node *string) {
 		return
 	}
 	if e.Nodes == nil {
-		e.Nodes = map[string]bool{}
+		e.Nodes, e.Counts = map[string]bool{}, map[string]int{}
 	}
 	e.Nodes[*node] = true
+	e.Counts[*node]++
 }
 
 // of returns the endpoints that serve an address.

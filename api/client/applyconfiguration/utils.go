@@ -18,6 +18,36 @@ import (
 func ForKind(kind schema.GroupVersionKind) interface{} {
 	switch kind {
 	// Group=baliza.io, Version=v1beta1
+	case v1beta1.SchemeGroupVersion.WithKind("BFDProfile"):
+		return &apiv1beta1.BFDProfileApplyConfiguration{}
+	case v1beta1.SchemeGroupVersion.WithKind("BFDProfileSpec"):
+		return &apiv1beta1.BFDProfileSpecApplyConfiguration{}
+	case v1beta1.SchemeGroupVersion.WithKind("BFDProfileStatus"):
+		return &apiv1beta1.BFDProfileStatusApplyConfiguration{}
+	case v1beta1.SchemeGroupVersion.WithKind("BGPAdvertisement"):
+		return &apiv1beta1.BGPAdvertisementApplyConfiguration{}
+	case v1beta1.SchemeGroupVersion.WithKind("BGPAdvertisementSpec"):
+		return &apiv1beta1.BGPAdvertisementSpecApplyConfiguration{}
+	case v1beta1.SchemeGroupVersion.WithKind("BGPAdvertisementStatus"):
+		return &apiv1beta1.BGPAdvertisementStatusApplyConfiguration{}
+	case v1beta1.SchemeGroupVersion.WithKind("BGPPeer"):
+		return &apiv1beta1.BGPPeerApplyConfiguration{}
+	case v1beta1.SchemeGroupVersion.WithKind("BGPPeerSpec"):
+		return &apiv1beta1.BGPPeerSpecApplyConfiguration{}
+	case v1beta1.SchemeGroupVersion.WithKind("BGPPeerStatus"):
+		return &apiv1beta1.BGPPeerStatusApplyConfiguration{}
+	case v1beta1.SchemeGroupVersion.WithKind("BGPReport"):
+		return &apiv1beta1.BGPReportApplyConfiguration{}
+	case v1beta1.SchemeGroupVersion.WithKind("BGPSession"):
+		return &apiv1beta1.BGPSessionApplyConfiguration{}
+	case v1beta1.SchemeGroupVersion.WithKind("Community"):
+		return &apiv1beta1.CommunityApplyConfiguration{}
+	case v1beta1.SchemeGroupVersion.WithKind("CommunityAlias"):
+		return &apiv1beta1.CommunityAliasApplyConfiguration{}
+	case v1beta1.SchemeGroupVersion.WithKind("CommunitySpec"):
+		return &apiv1beta1.CommunitySpecApplyConfiguration{}
+	case v1beta1.SchemeGroupVersion.WithKind("CommunityStatus"):
+		return &apiv1beta1.CommunityStatusApplyConfiguration{}
 	case v1beta1.SchemeGroupVersion.WithKind("HeldAddress"):
 		return &apiv1beta1.HeldAddressApplyConfiguration{}
 	case v1beta1.SchemeGroupVersion.WithKind("IPAddressPool"):
@@ -34,6 +64,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1beta1.L2AdvertisementStatusApplyConfiguration{}
 	case v1beta1.SchemeGroupVersion.WithKind("NamespaceQuota"):
 		return &apiv1beta1.NamespaceQuotaApplyConfiguration{}
+	case v1beta1.SchemeGroupVersion.WithKind("PasswordSecret"):
+		return &apiv1beta1.PasswordSecretApplyConfiguration{}
 	case v1beta1.SchemeGroupVersion.WithKind("PoolQuota"):
 		return &apiv1beta1.PoolQuotaApplyConfiguration{}
 	case v1beta1.SchemeGroupVersion.WithKind("PreferredNode"):

@@ -39,6 +39,14 @@ func (f *genericInformer) Lister() cache.GenericLister {
 func (f *sharedInformerFactory) ForResource(resource schema.GroupVersionResource) (GenericInformer, error) {
 	switch resource {
 	// Group=baliza.io, Version=v1beta1
+	case v1beta1.SchemeGroupVersion.WithResource("bfdprofiles"):
+		return &genericInformer{resource: resource.GroupResource(), informer: f.Baliza().V1beta1().BFDProfiles().Informer()}, nil
+	case v1beta1.SchemeGroupVersion.WithResource("bgpadvertisements"):
+		return &genericInformer{resource: resource.GroupResource(), informer: f.Baliza().V1beta1().BGPAdvertisements().Informer()}, nil
+	case v1beta1.SchemeGroupVersion.WithResource("bgppeers"):
+		return &genericInformer{resource: resource.GroupResource(), informer: f.Baliza().V1beta1().BGPPeers().Informer()}, nil
+	case v1beta1.SchemeGroupVersion.WithResource("communities"):
+		return &genericInformer{resource: resource.GroupResource(), informer: f.Baliza().V1beta1().Communities().Informer()}, nil
 	case v1beta1.SchemeGroupVersion.WithResource("ipaddresspools"):
 		return &genericInformer{resource: resource.GroupResource(), informer: f.Baliza().V1beta1().IPAddressPools().Informer()}, nil
 	case v1beta1.SchemeGroupVersion.WithResource("l2advertisements"):

@@ -27,6 +27,8 @@ type SpeakerStatusApplyConfiguration struct {
 	// withheld are the addresses that this speaker does not answer for,
 	// grouped by why.
 	Withheld []WithheldAddressesApplyConfiguration `json:"withheld,omitempty"`
+	// bgp is what it says of its BGP sessions; absent without any.
+	BGP *BGPReportApplyConfiguration `json:"bgp,omitempty"`
 	// conditions of the speaker: Ready.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 }
@@ -92,6 +94,14 @@ func (b *SpeakerStatusApplyConfiguration) WithWithheld(values ...*WithheldAddres
 		}
 		b.Withheld = append(b.Withheld, *values[i])
 	}
+	return b
+}
+
+// WithBGP sets the BGP field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the BGP field is set to the value of the last call.
+func (b *SpeakerStatusApplyConfiguration) WithBGP(value *BGPReportApplyConfiguration) *SpeakerStatusApplyConfiguration {
+	b.BGP = value
 	return b
 }
 

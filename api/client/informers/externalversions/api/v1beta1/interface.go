@@ -10,6 +10,14 @@ import (
 
 // Interface provides access to all the informers in this group version.
 type Interface interface {
+	// BFDProfiles returns a BFDProfileInformer.
+	BFDProfiles() BFDProfileInformer
+	// BGPAdvertisements returns a BGPAdvertisementInformer.
+	BGPAdvertisements() BGPAdvertisementInformer
+	// BGPPeers returns a BGPPeerInformer.
+	BGPPeers() BGPPeerInformer
+	// Communities returns a CommunityInformer.
+	Communities() CommunityInformer
 	// IPAddressPools returns a IPAddressPoolInformer.
 	IPAddressPools() IPAddressPoolInformer
 	// L2Advertisements returns a L2AdvertisementInformer.
@@ -27,6 +35,26 @@ type version struct {
 // New returns a new Interface.
 func New(f internalinterfaces.SharedInformerFactory, namespace string, tweakListOptions internalinterfaces.TweakListOptionsFunc) Interface {
 	return &version{factory: f, namespace: namespace, tweakListOptions: tweakListOptions}
+}
+
+// BFDProfiles returns a BFDProfileInformer.
+func (v *version) BFDProfiles() BFDProfileInformer {
+	return &bFDProfileInformer{factory: v.factory, tweakListOptions: v.tweakListOptions}
+}
+
+// BGPAdvertisements returns a BGPAdvertisementInformer.
+func (v *version) BGPAdvertisements() BGPAdvertisementInformer {
+	return &bGPAdvertisementInformer{factory: v.factory, tweakListOptions: v.tweakListOptions}
+}
+
+// BGPPeers returns a BGPPeerInformer.
+func (v *version) BGPPeers() BGPPeerInformer {
+	return &bGPPeerInformer{factory: v.factory, tweakListOptions: v.tweakListOptions}
+}
+
+// Communities returns a CommunityInformer.
+func (v *version) Communities() CommunityInformer {
+	return &communityInformer{factory: v.factory, tweakListOptions: v.tweakListOptions}
 }
 
 // IPAddressPools returns a IPAddressPoolInformer.

@@ -14,6 +14,10 @@ import (
 
 type BalizaV1beta1Interface interface {
 	RESTClient() rest.Interface
+	BFDProfilesGetter
+	BGPAdvertisementsGetter
+	BGPPeersGetter
+	CommunitiesGetter
 	IPAddressPoolsGetter
 	L2AdvertisementsGetter
 	SpeakersGetter
@@ -22,6 +26,22 @@ type BalizaV1beta1Interface interface {
 // BalizaV1beta1Client is used to interact with features provided by the baliza.io group.
 type BalizaV1beta1Client struct {
 	restClient rest.Interface
+}
+
+func (c *BalizaV1beta1Client) BFDProfiles() BFDProfileInterface {
+	return newBFDProfiles(c)
+}
+
+func (c *BalizaV1beta1Client) BGPAdvertisements() BGPAdvertisementInterface {
+	return newBGPAdvertisements(c)
+}
+
+func (c *BalizaV1beta1Client) BGPPeers() BGPPeerInterface {
+	return newBGPPeers(c)
+}
+
+func (c *BalizaV1beta1Client) Communities() CommunityInterface {
+	return newCommunities(c)
 }
 
 func (c *BalizaV1beta1Client) IPAddressPools() IPAddressPoolInterface {

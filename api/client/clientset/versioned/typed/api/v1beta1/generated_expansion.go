@@ -4,6 +4,14 @@
 
 package v1beta1
 
+type BFDProfileExpansion interface{}
+
+type BGPAdvertisementExpansion interface{}
+
+type BGPPeerExpansion interface{}
+
+type CommunityExpansion interface{}
+
 type IPAddressPoolExpansion interface{}
 
 type L2AdvertisementExpansion interface{}

@@ -14,6 +14,22 @@ type FakeBalizaV1beta1 struct {
 	*testing.Fake
 }
 
+func (c *FakeBalizaV1beta1) BFDProfiles() v1beta1.BFDProfileInterface {
+	return newFakeBFDProfiles(c)
+}
+
+func (c *FakeBalizaV1beta1) BGPAdvertisements() v1beta1.BGPAdvertisementInterface {
+	return newFakeBGPAdvertisements(c)
+}
+
+func (c *FakeBalizaV1beta1) BGPPeers() v1beta1.BGPPeerInterface {
+	return newFakeBGPPeers(c)
+}
+
+func (c *FakeBalizaV1beta1) Communities() v1beta1.CommunityInterface {
+	return newFakeCommunities(c)
+}
+
 func (c *FakeBalizaV1beta1) IPAddressPools() v1beta1.IPAddressPoolInterface {
 	return newFakeIPAddressPools(c)
 }

@@ -1,0 +1,136 @@
+package v1beta1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// BGPAdvertisement makes the selected nodes announce the addresses of the
+// pools it selects to their BGPPeers. Where several select one address, it is
+// announced to the peers of all, with the communities of all.
+//
+// +genclient
+// +genclient:nonNamespaced
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:scope=Cluster,shortName=bgpadv,categories=baliza
+// +kubebuilder:printcolumn:name="Pools",type=string,JSONPath=`.spec.ipAddressPools`
+// +kubebuilder:printcolumn:name="Peers",type=string,JSONPath=`.spec.peers`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type BGPAdvertisement struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec is what the operator wants. An empty spec announces every pool
+	// from every node to every peer.
+	// +optional
+	Spec BGPAdvertisementSpec `json:"spec,omitempty"`
+	// status is what Baliza sees.
+	// +optional
+	Status BGPAdvertisementStatus `json:"status,omitempty"`
+}
+
+// BGPAdvertisementSpec selects addresses, Services, nodes and peers, and says
+// what the announced paths look like. Within a list of selectors one must
+// match; an absent list does not restrict.
+type BGPAdvertisementSpec struct {
+	// ipAddressPools are names of pools whose addresses are announced. With
+	// neither names nor selectors, all pools are.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MaxLength=253
+	IPAddressPools []string `json:"ipAddressPools,omitempty"`
+
+	// ipAddressPoolSelectors select further pools by label.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	IPAddressPoolSelectors []metav1.LabelSelector `json:"ipAddressPoolSelectors,omitempty"`
+
+	// serviceSelectors select, by label, the Services whose addresses are
+	// announced.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	ServiceSelectors []metav1.LabelSelector `json:"serviceSelectors,omitempty"`
+
+	// nodeSelectors select, by label, the nodes that announce.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	NodeSelectors []metav1.LabelSelector `json:"nodeSelectors,omitempty"`
+
+	// peers are names of the BGPPeers that are told; none means all.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MaxLength=253
+	Peers []string `json:"peers,omitempty"`
+
+	// aggregationLength of the announced IPv4 prefix: 32 announces each
+	// address, less announces the network around it as soon as this node
+	// serves one of its addresses.
+	// +optional
+	// +kubebuilder:default=32
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=32
+	AggregationLength *int32 `json:"aggregationLength,omitempty"`
+	// aggregationLengthV6 is the same for IPv6.
+	// +optional
+	// +kubebuilder:default=128
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=128
+	AggregationLengthV6 *int32 `json:"aggregationLengthV6,omitempty"`
+
+	// localPref is the LOCAL_PREF that peers of the same AS are told; the
+	// highest of several wins, and 100 is the default.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=4294967295
+	LocalPref *int64 `json:"localPref,omitempty"`
+	// med is the MULTI_EXIT_DISC, by which a neighbouring AS prefers lower
+	// values; the lowest of several wins.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=4294967295
+	MED *int64 `json:"med,omitempty"`
+	// asPathPrepend is how often our AS number is put in front of the path
+	// once more, for peers of another AS; the highest of several wins.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=10
+	ASPathPrepend int32 `json:"asPathPrepend,omitempty"`
+	// communities that the paths carry: standard ("64512:100"), large
+	// ("large:64512:1:2"), or a name that a Community object defines.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=63
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=253
+	Communities []string `json:"communities,omitempty"`
+
+	// weighted tells the routers, for Services with externalTrafficPolicy
+	// Local, how many ready pods are behind each node, as a link bandwidth
+	// (an extended community), so that each pod gets an equal share.
+	// +optional
+	Weighted bool `json:"weighted,omitempty"`
+}
+
+// BGPAdvertisementStatus is what Baliza sees of an advertisement.
+type BGPAdvertisementStatus struct {
+	// conditions of the advertisement: Ready.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=8
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// BGPAdvertisementList is a list of BGPAdvertisements.
+//
+// +kubebuilder:object:root=true
+type BGPAdvertisementList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []BGPAdvertisement `json:"items"`
+}

@@ -1,0 +1,192 @@
+package v1beta1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// BGPPeer is a router that the speakers of the selected nodes tell about the
+// addresses (BGP-4, RFC 4271). A speaker opens the session and never listens;
+// what the router announces is neither kept nor used.
+//
+// +genclient
+// +genclient:nonNamespaced
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:scope=Cluster,shortName=bgpp,categories=baliza
+// +kubebuilder:printcolumn:name="Address",type=string,JSONPath=`.spec.peerAddress`
+// +kubebuilder:printcolumn:name="ASN",type=integer,JSONPath=`.spec.peerASN`
+// +kubebuilder:printcolumn:name="My ASN",type=integer,JSONPath=`.spec.myASN`
+// +kubebuilder:printcolumn:name="BFD",type=string,JSONPath=`.spec.bfdProfile`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type BGPPeer struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec is what the operator wants.
+	// +required
+	Spec BGPPeerSpec `json:"spec"`
+	// status is what Baliza sees.
+	// +optional
+	Status BGPPeerStatus `json:"status,omitempty"`
+}
+
+// DynamicASN says which side of the AS border a peer of unknown ASN is on.
+//
+// +kubebuilder:validation:Enum=internal;external
+type DynamicASN string
+
+// What a peer whose ASN is learnt from it must be.
+const (
+	DynamicASNInternal DynamicASN = "internal"
+	DynamicASNExternal DynamicASN = "external"
+)
+
+// BGPPeerSpec is what the operator wants of a peer.
+//
+// +kubebuilder:validation:XValidation:rule="(has(self.peerASN) && self.peerASN != 0) != has(self.dynamicASN)",message="set either peerASN or dynamicASN"
+// +kubebuilder:validation:XValidation:rule="!has(self.password) || !has(self.passwordSecret)",message="set either password or passwordSecret"
+// +kubebuilder:validation:XValidation:rule="!has(self.ttlSecurity) || !self.ttlSecurity || !has(self.ebgpMultiHop) || !self.ebgpMultiHop",message="ttlSecurity is for peers one hop away: it excludes ebgpMultiHop"
+// +kubebuilder:validation:XValidation:rule="!has(self.bfdProfile) || !has(self.ebgpMultiHop) || !self.ebgpMultiHop",message="BFD is supported for peers one hop away: bfdProfile excludes ebgpMultiHop"
+// +kubebuilder:validation:XValidation:rule="!has(self.sourceAddress) || ip(self.sourceAddress).family() == ip(self.peerAddress).family()",message="sourceAddress and peerAddress must be of one family"
+// +kubebuilder:validation:XValidation:rule="!has(self.localASN) || self.localASN != self.myASN",message="localASN must differ from myASN"
+type BGPPeerSpec struct {
+	// myASN is the AS number of the cluster.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=4294967295
+	MyASN int64 `json:"myASN"`
+	// localASN replaces myASN in this session's OPEN, for a router that still
+	// knows the cluster by another number; paths then carry both.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=4294967295
+	LocalASN int64 `json:"localASN,omitempty"`
+	// peerASN is the AS number of the router.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=4294967295
+	PeerASN int64 `json:"peerASN,omitempty"`
+	// dynamicASN takes whatever AS number the router has, as long as it is
+	// the same as ours (internal) or another (external).
+	// +optional
+	DynamicASN DynamicASN `json:"dynamicASN,omitempty"`
+
+	// peerAddress of the router, IPv4 or IPv6.
+	// +required
+	// +kubebuilder:validation:MinLength=2
+	// +kubebuilder:validation:MaxLength=45
+	// +kubebuilder:validation:XValidation:rule="isIP(self)",message="must be an IP address"
+	PeerAddress string `json:"peerAddress"`
+	// sourceAddress to open the session from; it must be the node's own.
+	// +optional
+	// +kubebuilder:validation:MinLength=2
+	// +kubebuilder:validation:MaxLength=45
+	// +kubebuilder:validation:XValidation:rule="isIP(self)",message="must be an IP address"
+	SourceAddress string `json:"sourceAddress,omitempty"`
+	// peerPort is the router's TCP port.
+	// +optional
+	// +kubebuilder:default=179
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	PeerPort int32 `json:"peerPort,omitempty"`
+
+	// holdTime after which a silent router is given up; 0 turns that off, and
+	// 90s is the default. The lower of both ends' counts.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="duration(self) == duration('0s') || (duration(self) >= duration('3s') && duration(self) <= duration('65535s'))",message="must be 0s, or from 3s to 65535s"
+	HoldTime *metav1.Duration `json:"holdTime,omitempty"`
+	// keepaliveTime between signs of life; a third of the hold time unless
+	// it is set.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('21845s')",message="must be from 1s to 21845s"
+	KeepaliveTime *metav1.Duration `json:"keepaliveTime,omitempty"`
+	// connectTime between attempts to connect, 1s by default.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('65535s')",message="must be from 1s to 65535s"
+	ConnectTime *metav1.Duration `json:"connectTime,omitempty"`
+	// routerID in the form of an IPv4 address; by default the node's IPv4
+	// address, or a number made of its name.
+	// +optional
+	// +kubebuilder:validation:MinLength=7
+	// +kubebuilder:validation:MaxLength=15
+	// +kubebuilder:validation:XValidation:rule="isIP(self) && ip(self).family() == 4",message="must have the form of an IPv4 address"
+	RouterID string `json:"routerID,omitempty"`
+
+	// nodeSelectors select, by label, the nodes that peer; one must match.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	NodeSelectors []metav1.LabelSelector `json:"nodeSelectors,omitempty"`
+
+	// password of the session (TCP MD5, RFC 2385). Whoever may read BGPPeers
+	// can read it: prefer passwordSecret.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=80
+	Password string `json:"password,omitempty"`
+	// passwordSecret names a Secret of type kubernetes.io/basic-auth in
+	// Baliza's own namespace; its field password is the session's.
+	// +optional
+	PasswordSecret *PasswordSecret `json:"passwordSecret,omitempty"`
+
+	// bfdProfile names the BFDProfile by which the path is watched.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	BFDProfile string `json:"bfdProfile,omitempty"`
+	// enableGracefulRestart lets the router keep its routes while a speaker
+	// restarts (RFC 4724).
+	// +optional
+	EnableGracefulRestart bool `json:"enableGracefulRestart,omitempty"`
+	// ebgpMultiHop allows a router of another AS to be several hops away.
+	// +optional
+	EBGPMultiHop bool `json:"ebgpMultiHop,omitempty"`
+	// ttlSecurity refuses packets of the session that come from more than one
+	// hop away (GTSM, RFC 5082). The router must be set to it as well.
+	// +optional
+	TTLSecurity bool `json:"ttlSecurity,omitempty"`
+	// dualStackAddressFamily carries both families over this one session;
+	// otherwise it carries that of peerAddress.
+	// +optional
+	DualStackAddressFamily bool `json:"dualStackAddressFamily,omitempty"`
+
+	// vrf is not supported: the session runs in the node's main table.
+	// +optional
+	// +kubebuilder:validation:MaxLength=15
+	// +kubebuilder:validation:XValidation:rule="self == ''",message="VRFs are not supported"
+	VRF string `json:"vrf,omitempty"`
+	// interface is not supported: name the router by peerAddress.
+	// +optional
+	// +kubebuilder:validation:MaxLength=15
+	// +kubebuilder:validation:XValidation:rule="self == ''",message="unnumbered peers are not supported: set peerAddress"
+	Interface string `json:"interface,omitempty"`
+}
+
+// PasswordSecret names a Secret in Baliza's own namespace.
+type PasswordSecret struct {
+	// name of the Secret.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+}
+
+// BGPPeerStatus is what Baliza sees of a peer. The state of each node's
+// session is in that node's Speaker.
+type BGPPeerStatus struct {
+	// conditions of the peer: Ready.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=8
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// BGPPeerList is a list of BGPPeers.
+//
+// +kubebuilder:object:root=true
+type BGPPeerList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []BGPPeer `json:"items"`
+}

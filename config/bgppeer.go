@@ -1,0 +1,144 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/baliza-lb/baliza/api/v1beta1"
+)
+
+// Times of a session unless they are set.
+const (
+	defaultHoldTime    = 90 * time.Second
+	defaultConnectTime = time.Second
+	defaultBGPPort     = 179
+)
+
+// BGPPeer is a BGPPeer that has been understood.
+type BGPPeer struct {
+	Name string
+	// MyASN is the cluster's; LocalASN, unless it is zero, stands in its
+	// place in the OPEN message.
+	MyASN, LocalASN uint32
+	// PeerASN is zero when any is taken that is on the side that Dynamic says.
+	PeerASN uint32
+	Dynamic v1beta1.DynamicASN
+	Address netip.Addr
+	// Source and RouterID are not valid unless they are set.
+	Source, RouterID netip.Addr
+	Port             uint16
+	// HoldTime is zero when it is turned off, KeepAlive when it follows from
+	// the hold time.
+	HoldTime, KeepAlive, ConnectTime time.Duration
+
+	// Password in clear; PasswordSecret names where it is instead.
+	Password, PasswordSecret string
+
+	// BFD is nil when the path is not watched.
+	BFD                                                *BFDProfile
+	GracefulRestart, MultiHop, TTLSecurity, DualFamily bool
+
+	nodes Selectors
+}
+
+// BFDProfile is a BFDProfile that has been understood.
+type BFDProfile struct {
+	Receive, Transmit time.Duration
+	Multiplier        uint8
+	Passive           bool
+}
+
+// SelectsNode tells whether a node with these labels has the session.
+func (p *BGPPeer) SelectsNode(set labels.Set) bool { return p.nodes.Match(set) }
+
+// Carries tells whether the session carries routes of an address's family.
+func (p *BGPPeer) Carries(a netip.Addr) bool { return p.DualFamily || p.Address.Is4() == a.Is4() }
+
+// parseBGPPeer understands a peer; it returns nil where no session can come of
+// it.
+func parseBGPPeer(object *v1beta1.BGPPeer, profiles map[string]*BFDProfile) (*BGPPeer, []Problem) {
+	spec := &object.Spec
+	p := &BGPPeer{
+		Name: object.Name, MyASN: uint32(spec.MyASN), LocalASN: uint32(spec.LocalASN), PeerASN: uint32(spec.PeerASN), //nolint:gosec // the schema bounds them
+		Dynamic: spec.DynamicASN, Port: defaultBGPPort,
+		HoldTime: duration(spec.HoldTime, defaultHoldTime), KeepAlive: duration(spec.KeepaliveTime, 0), ConnectTime: duration(spec.ConnectTime, defaultConnectTime),
+		Password: spec.Password, GracefulRestart: spec.EnableGracefulRestart, MultiHop: spec.EBGPMultiHop,
+		TTLSecurity: spec.TTLSecurity, DualFamily: spec.DualStackAddressFamily,
+	}
+	if spec.PeerPort != 0 {
+		p.Port = uint16(spec.PeerPort) //nolint:gosec // the schema bounds it
+	}
+	if spec.PasswordSecret != nil {
+		p.PasswordSecret = spec.PasswordSecret.Name
+	}
+	var problems []Problem
+	complain := func(field string, reason v1beta1.Reason, message string) {
+		problems = append(problems, Problem{KindBGPPeer, p.Name, field, reason, message})
+	}
+	address := func(field, text string) (parsed netip.Addr) {
+		if text == "" {
+			return parsed
+		}
+		parsed, err := ParseAddress(text)
+		if err != nil {
+			complain(field, v1beta1.ReasonInvalidSpec, err.Error())
+		}
+		return parsed
+	}
+	p.Address = address("spec.peerAddress", spec.PeerAddress)
+	p.Source = address("spec.sourceAddress", spec.SourceAddress)
+	p.RouterID = address("spec.routerID", spec.RouterID)
+	if p.HoldTime > 0 && p.KeepAlive > p.HoldTime/3 {
+		complain("spec.keepaliveTime", v1beta1.ReasonInvalidSpec,
+			fmt.Sprintf("%s is more than a third of the hold time, %s", p.KeepAlive, p.HoldTime))
+		p.KeepAlive = 0
+	}
+	unusable := !p.Address.IsValid() || spec.SourceAddress != "" && !p.Source.IsValid()
+	if spec.BFDProfile != "" {
+		if p.BFD = profiles[spec.BFDProfile]; p.BFD == nil {
+			complain("spec.bfdProfile", v1beta1.ReasonDanglingReference, fmt.Sprintf("there is no BFDProfile %q: the path is not watched", spec.BFDProfile))
+		}
+	}
+	selectors, found := parseSelectors(KindBGPPeer, p.Name, "spec.nodeSelectors", spec.NodeSelectors)
+	p.nodes = selectors
+	problems = append(problems, found...)
+	if unusable {
+		return nil, problems
+	}
+	return p, problems
+}
+
+func parseBFDProfile(object *v1beta1.BFDProfile) *BFDProfile {
+	spec := &object.Spec
+	ms := func(value int32, fallback time.Duration) time.Duration {
+		if value == 0 {
+			return fallback
+		}
+		return time.Duration(value) * time.Millisecond
+	}
+	p := &BFDProfile{
+		Receive: ms(spec.ReceiveInterval, defaultInterval), Transmit: ms(spec.TransmitInterval, defaultInterval),
+		Multiplier: defaultMultiplier, Passive: spec.PassiveMode,
+	}
+	if spec.DetectMultiplier != 0 {
+		p.Multiplier = uint8(spec.DetectMultiplier) //nolint:gosec // the schema bounds it
+	}
+	return p
+}
+
+// BFD's times unless they are set.
+const (
+	defaultInterval   = 300 * time.Millisecond
+	defaultMultiplier = 3
+)
+
+func duration(value *metav1.Duration, fallback time.Duration) time.Duration {
+	if value == nil {
+		return fallback
+	}
+	return value.Duration
+}

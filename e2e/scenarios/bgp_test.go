@@ -1,0 +1,163 @@
+package scenarios
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/baliza-lb/baliza/api/v1beta1"
+	"github.com/baliza-lb/baliza/e2e/cluster"
+	"github.com/baliza-lb/baliza/e2e/lab"
+)
+
+// nodes4 and nodes6 are the next hops of all three nodes.
+var (
+	nodes4 = []string{"192.0.2.11", "192.0.2.12", "192.0.2.13"}
+	nodes6 = []string{"2001:db8:1::11", "2001:db8:1::12", "2001:db8:1::13"}
+)
+
+// routed is a plot whose pool is announced over BGP to FRR on r1, and nowhere
+// on the link.
+type routed struct {
+	*plot
+	r1 *cluster.Router
+}
+
+// newRouted makes one, with that many web pods. The functions may change the
+// peer and the advertisement.
+func newRouted(t *testing.T, pods int, peer func(*v1beta1.BGPPeerSpec), adv func(*v1beta1.BGPAdvertisementSpec)) (context.Context, *routed) {
+	t.Helper()
+	ctx, c := shared(t)
+	i := plots.Add(1)
+	p := &routed{plot: &plot{Cluster: c, t: t, name: fmt.Sprintf("plot-%d", i), v4: "203.0.113", v6: "2001:db8:5:0:0::"}}
+	t.Cleanup(p.clear)
+	t.Cleanup(p.clearBGP)
+	p.must(c.Web(ctx, p.name, pods))
+	p.must(c.Pool(ctx, p.name, []string{p.v4 + ".0/24", "2001:db8:5::/112"}, p.name))
+	p.must(c.AdvertiseBGP(ctx, p.name, adv, p.name))
+	r1, err := c.FRR(ctx, "r1", cluster.FRRConfig)
+	p.must(err)
+	p.r1 = r1
+	t.Cleanup(func() { r1.Stop(context.Background()) }) //nolint:usetesting // the test's context has ended
+	p.must(c.Peer(ctx, p.name, r1.Host.IPv4.String(), peer))
+	return ctx, p
+}
+
+func (p *routed) clearBGP() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if _, err := p.Kubectl(ctx, "delete", "--ignore-not-found", "bgppeer/"+p.name, "bgpadvertisement/"+p.name, "bfdprofile/"+p.name, "community/"+p.name); err != nil {
+		p.t.Error(err)
+	}
+}
+
+// hops waits until the router's kernel has exactly these next hops.
+func (p *routed) hops(ctx context.Context, prefix netip.Prefix, want ...string) {
+	p.t.Helper()
+	var last []string
+	err := lab.WaitFor(ctx, fmt.Sprintf("%s to go to %v", prefix, want), func() (bool, error) {
+		var err error
+		last, err = p.r1.NextHops(ctx, prefix)
+		return slices.Equal(last, want), err
+	})
+	if err != nil {
+		out, _ := p.Kubectl(context.WithoutCancel(ctx), "get", "speakers", "-o", "jsonpath={range .items[*]}{.metadata.name}{\" \"}{.status.bgp}{\"\\n\"}{end}")
+		p.t.Fatalf("%v; it goes to %v; the speakers say:\n%s", err, last, out)
+	}
+}
+
+// paths waits until FRR has paths to a prefix that are as they should be.
+func (p *routed) paths(ctx context.Context, prefix netip.Prefix, what string, good func(cluster.Path) bool) {
+	p.t.Helper()
+	var last []cluster.Path
+	err := lab.WaitFor(ctx, fmt.Sprintf("the paths to %s to have %s", prefix, what), func() (bool, error) {
+		var err error
+		last, err = p.r1.Paths(ctx, prefix)
+		return len(last) > 0 && !slices.ContainsFunc(last, func(path cluster.Path) bool { return !good(path) }), err
+	})
+	if err != nil {
+		p.t.Fatalf("%v; they are %+v", err, last)
+	}
+}
+
+// made makes a dual-stack Service and returns its addresses, IPv4 first.
+func (p *routed) made(ctx context.Context, name string, change func(*corev1.Service)) (v4, v6 netip.Addr) {
+	p.t.Helper()
+	p.service(ctx, name, func(svc *corev1.Service) {
+		cluster.DualStack(svc)
+		if change != nil {
+			change(svc)
+		}
+	})
+	addresses, err := p.WaitAddresses(ctx, p.name, name, 2)
+	p.must(err)
+	slices.SortFunc(addresses, netip.Addr.Compare)
+	return addresses[0], addresses[1]
+}
+
+func (p *routed) scale(ctx context.Context, replicas int) {
+	p.t.Helper()
+	_, err := p.Kubectl(ctx, "-n", p.name, "scale", "deployment/web", fmt.Sprintf("--replicas=%d", replicas))
+	p.must(err)
+}
+
+// established waits until every session is, and returns how often FRR has
+// seen each come up.
+func (p *routed) established(ctx context.Context) string {
+	p.t.Helper()
+	var out string
+	err := lab.WaitFor(ctx, "three sessions", func() (bool, error) {
+		var err error
+		out, err = p.r1.Vtysh(ctx, "show bgp neighbors")
+		return strings.Count(out, "BGP state = Established") == 3, err
+	})
+	if err != nil {
+		p.t.Fatalf("%v: %s", err, out)
+	}
+	var counts []string
+	for line := range strings.Lines(out) {
+		if strings.Contains(line, "Connections established") {
+			counts = append(counts, strings.TrimSpace(line))
+		}
+	}
+	return strings.Join(counts, "; ")
+}
+
+func local(svc *corev1.Service) {
+	svc.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal
+}
+
+func TestB01_The_route_follows_the_endpoints(t *testing.T) {
+	began := time.Now()
+	ctx, p := newRouted(t, 2, nil, nil)
+	v4, v6 := p.made(ctx, "web", nil)
+	p.hops(ctx, cluster.HostPrefix(v4), nodes4...)
+	t.Logf("from nothing to three next hops in %s", time.Since(began).Round(time.Millisecond))
+	p.hops(ctx, cluster.HostPrefix(v6), nodes6...)
+	p.answers(ctx, "c1", v4)
+	p.answers(ctx, "c1", v6)
+
+	p.scale(ctx, 0)
+	p.hops(ctx, cluster.HostPrefix(v4))
+	p.hops(ctx, cluster.HostPrefix(v6))
+	p.scale(ctx, 1)
+	p.hops(ctx, cluster.HostPrefix(v4), nodes4...)
+
+	v4, v6 = p.made(ctx, "here", local)
+	out, err := p.Kubectl(ctx, "-n", p.name, "get", "pods", "-l", "app=web", "--field-selector=status.phase=Running", "-o", "jsonpath={.items[0].status.hostIP}")
+	p.must(err)
+	p.hops(ctx, cluster.HostPrefix(v4), out)
+	p.answers(ctx, "c1", v4)
+	p.answers(ctx, "c1", v6)
+
+	svc := p.get(ctx, "here")
+	p.must(p.Client.CoreV1().Services(p.name).Delete(ctx, svc.Name, metav1.DeleteOptions{}))
+	p.hops(ctx, cluster.HostPrefix(v4))
+}

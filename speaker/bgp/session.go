@@ -1,0 +1,211 @@
+package bgp
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	wire "github.com/osrg/gobgp/v4/pkg/packet/bgp"
+)
+
+// farewell is how a session ends when it is meant to.
+type farewell int
+
+const (
+	farewellDeconfigured farewell = iota
+	farewellShutdown
+	// farewellRestart says nothing, so that the router keeps what it has.
+	farewellRestart
+)
+
+const (
+	// dialTimeout is short: a lost SYN is repeated by the next attempt sooner
+	// than by the kernel.
+	dialTimeout = 1500 * time.Millisecond
+	// refusedPause is the least time between attempts while the router refuses
+	// what is said to it, a wrong AS number for example.
+	refusedPause = 3 * time.Second
+)
+
+// session is one peer's.
+type session struct {
+	peer    Peer // but for its BFD, which may change
+	log     *slog.Logger
+	hub     *hub
+	changed func()
+	cancel  context.CancelFunc
+	ctx     context.Context //nolint:containedctx // it is the session's life, not a call's
+	done    chan struct{}
+	wake    chan struct{}
+	silent  chan struct{} // BFD: the router is not heard any more
+	again   bool          // this process had a session with the router before
+
+	mu      sync.Mutex
+	desired Paths
+	bfd     BFD
+	local   netip.Addr // of the last connection
+	status  Status
+	parting farewell
+}
+
+func newSession(peer *Peer, log *slog.Logger, h *hub, changed func()) *session {
+	s := &session{
+		peer: *peer, log: log.With("peer", peer.Name, "router", peer.Address.String()), hub: h, changed: changed,
+		done: make(chan struct{}), wake: make(chan struct{}, 1), silent: make(chan struct{}, 1), bfd: peer.BFD,
+		status: Status{Name: peer.Name, Address: peer.Address, State: Idle},
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s
+}
+
+func (s *session) start() {
+	go func() {
+		defer close(s.done)
+		s.run()
+	}()
+}
+
+// serves tells whether the session is the one that the peer asks for.
+func (s *session) serves(peer *Peer) bool {
+	a, b := s.peer, *peer
+	a.BFD, b.BFD = BFD{}, BFD{}
+	return a == b
+}
+
+// stop ends the session, soon.
+func (s *session) stop(how farewell) {
+	s.mu.Lock()
+	s.parting = how
+	s.mu.Unlock()
+	s.hub.stop(s)
+	s.cancel()
+	s.hub.stop(s) // if it was established meanwhile
+}
+
+// tell sets what the router is to be told.
+func (s *session) tell(paths Paths) {
+	s.mu.Lock()
+	s.desired = paths
+	s.mu.Unlock()
+	poke(s.wake)
+}
+
+// watch sets by what times the path is watched.
+func (s *session) watch(times BFD) {
+	s.mu.Lock()
+	changed := s.bfd != times
+	s.bfd = times
+	local := s.local
+	s.mu.Unlock()
+	if changed && local.IsValid() {
+		s.hub.watch(s, local, times)
+	}
+}
+
+func poke(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+func (s *session) snapshot() Status {
+	s.mu.Lock()
+	status := s.status
+	s.mu.Unlock()
+	status.BFD = s.hub.state(s)
+	return status
+}
+
+// note changes the status.
+func (s *session) note(change func(*Status)) {
+	s.mu.Lock()
+	before := s.status
+	change(&s.status)
+	news := before.State != s.status.State || before.LastError != s.status.LastError || before.Sent != s.status.Sent
+	s.mu.Unlock()
+	if news {
+		s.changed()
+	}
+}
+
+// run has session after session until it is stopped.
+func (s *session) run() {
+	for {
+		s.note(func(st *Status) { st.State = Connect })
+		conn, err := dial(s.ctx, &s.peer)
+		if err == nil {
+			err = s.converse(conn)
+			_ = conn.Close()
+		}
+		if s.ctx.Err() != nil {
+			s.note(func(st *Status) { st.State, st.Sent = Idle, 0 })
+			return
+		}
+		s.lost(err)
+		pause := max(s.peer.ConnectTime, time.Millisecond)
+		if refused, ok := errors.AsType[*notification](err); ok && refused.code == wire.BGP_ERROR_OPEN_MESSAGE_ERROR {
+			pause = max(pause, refusedPause)
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-s.ctx.Done():
+			timer.Stop()
+		case <-timer.C:
+		}
+	}
+}
+
+// lost notes why there is no session.
+func (s *session) lost(err error) {
+	var before Status
+	s.note(func(st *Status) {
+		before = *st
+		if st.State == Established {
+			st.Since = time.Now()
+		}
+		st.State, st.LastError, st.Sent = Idle, err.Error(), 0
+	})
+	switch {
+	case before.State == Established:
+		s.log.Warn("BGP session lost", "error", err)
+	case before.LastError != err.Error():
+		s.log.Warn("no BGP session", "error", err)
+	}
+}
+
+// converse is one connection, from the OPEN to its end.
+func (s *session) converse(conn net.Conn) error {
+	stop := context.AfterFunc(s.ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	c := &conversation{session: s, conn: conn, local: localAddress(conn)}
+	err := c.open()
+	if err == nil {
+		s.established(c)
+		err = c.talk()
+	}
+	c.leave(err)
+	return err
+}
+
+func (s *session) established(c *conversation) {
+	s.again = true
+	s.note(func(st *Status) {
+		st.State, st.Since, st.PeerASN, st.LastError = Established, time.Now(), c.peerASN, ""
+		st.Established++
+	})
+	s.log.Info("BGP session established", "asn", c.peerASN, "hold_time", c.hold)
+	s.mu.Lock()
+	s.local = c.local
+	times := s.bfd
+	s.mu.Unlock()
+	select {
+	case <-s.silent: // of before
+	default:
+	}
+	s.hub.watch(s, c.local, times)
+}

@@ -1,0 +1,150 @@
+package bgp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// dial opens the connection of a session, with what the kernel must know
+// before its first packet.
+func dial(ctx context.Context, p *Peer) (net.Conn, error) {
+	d := net.Dialer{
+		Timeout: dialTimeout, KeepAlive: -1,
+		Control: func(_, _ string, raw syscall.RawConn) error {
+			var failed error
+			err := raw.Control(func(fd uintptr) { failed = prepare(int(fd), p) }) //nolint:gosec // a file descriptor
+			return errors.Join(err, failed)
+		},
+	}
+	if p.Source.IsValid() {
+		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(p.Source, 0))
+	}
+	conn, err := d.DialContext(ctx, "tcp", netip.AddrPortFrom(p.Address, p.Port).String())
+	if err == nil {
+		return conn, nil
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) || isTimeout(err) {
+		if p.Password != "" {
+			return nil, errors.New("connecting: no answer; is the router up, and has it the same password?")
+		}
+		return nil, errors.New("connecting: no answer")
+	}
+	return nil, fmt.Errorf("connecting: %w", cause(err))
+}
+
+func isTimeout(err error) bool {
+	timeout, ok := errors.AsType[net.Error](err)
+	return ok && timeout.Timeout()
+}
+
+// cause leaves the addresses and ports out of an error of package net: the
+// port is another each time, and each time it would be news.
+func cause(err error) error {
+	if number, ok := errors.AsType[syscall.Errno](err); ok {
+		return number
+	}
+	return err
+}
+
+// prepare sets the password (RFC 2385), and how far packets may come and go
+// (RFC 4271, 5.1.3 and RFC 5082).
+func prepare(fd int, p *Peer) error {
+	if p.Password != "" {
+		if err := setPassword(fd, p); err != nil {
+			return fmt.Errorf("setting the password: %w", err)
+		}
+	}
+	external := p.PeerASN != 0 && p.PeerASN != p.as() || p.Dynamic == External
+	const farthest, nearest = 255, 1
+	ttl := 0
+	switch {
+	case p.TTLSecurity || external && p.MultiHop:
+		ttl = farthest
+	case external:
+		ttl = nearest
+	}
+	level, hops, least := unix.IPPROTO_IP, unix.IP_TTL, unix.IP_MINTTL
+	if p.Address.Is6() {
+		level, hops, least = unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS, unix.IPV6_MINHOPCOUNT
+	}
+	if ttl != 0 {
+		if err := unix.SetsockoptInt(fd, level, hops, ttl); err != nil {
+			return fmt.Errorf("setting the TTL: %w", err)
+		}
+	}
+	if p.TTLSecurity {
+		if err := unix.SetsockoptInt(fd, level, least, farthest); err != nil {
+			return fmt.Errorf("setting the least TTL: %w", err)
+		}
+	}
+	return nil
+}
+
+func setPassword(fd int, p *Peer) error {
+	sig := unix.TCPMD5Sig{Keylen: uint16(len(p.Password))} //nolint:gosec // the copy below bounds it
+	if copy(sig.Key[:], p.Password) != len(p.Password) {
+		return errors.New("it is longer than 80 bytes")
+	}
+	sig.Addr.Family = unix.AF_INET
+	// The address stands in the structure as it would in a sockaddr: after the
+	// port, and for IPv6 the flow label as well.
+	const after4, after6 = 2, 6
+	if p.Address.Is6() {
+		sig.Addr.Family = unix.AF_INET6
+		copy(sig.Addr.Data[after6:], p.Address.AsSlice())
+	} else {
+		copy(sig.Addr.Data[after4:], p.Address.AsSlice())
+	}
+	return unix.SetsockoptTCPMD5Sig(fd, unix.IPPROTO_TCP, unix.TCP_MD5SIG, &sig)
+}
+
+// localAddress of a connection.
+func localAddress(conn net.Conn) netip.Addr {
+	if a, ok := conn.LocalAddr().(*net.TCPAddr); ok {
+		return a.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
+}
+
+// neighbourhood returns the addresses of the interface that has an address,
+// the first global one of each family; what there is none of is not valid.
+func neighbourhood(of netip.Addr) (v4, v6 netip.Addr) {
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		return v4, v6
+	}
+	for i := range interfaces {
+		v4, v6 = netip.Addr{}, netip.Addr{}
+		here := false
+		addresses, err := interfaces[i].Addrs()
+		if err != nil {
+			continue
+		}
+		for _, a := range addresses {
+			network, ok := a.(*net.IPNet)
+			if !ok {
+				continue
+			}
+			address, _ := netip.AddrFromSlice(network.IP)
+			address = address.Unmap()
+			here = here || address == of.WithZone("")
+			switch {
+			case address.Is4() && !v4.IsValid():
+				v4 = address
+			case address.Is6() && address.IsGlobalUnicast() && !v6.IsValid():
+				v6 = address
+			}
+		}
+		if here {
+			return v4, v6
+		}
+	}
+	return netip.Addr{}, netip.Addr{}
+}

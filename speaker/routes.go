@@ -1,0 +1,236 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/baliza-lb/baliza/api/kube"
+	"github.com/baliza-lb/baliza/config"
+	"github.com/baliza-lb/baliza/speaker/bgp"
+	"github.com/baliza-lb/baliza/speaker/plan"
+)
+
+// routing is what BGP needs of kube.SpeakerView.
+type routing interface {
+	BGP() kube.BGPObjects
+	Password(secret string) (string, bool)
+}
+
+// announcer is what the loop needs of bgp.Sessions.
+type announcer interface {
+	Apply(desired []bgp.Desired)
+	Status() []bgp.Status
+	Changes() <-chan struct{}
+	Close(ctx context.Context)
+}
+
+var (
+	_ announcer = (*bgp.Sessions)(nil)
+	_ announcer = (*bgp.Fake)(nil)
+)
+
+// routes is the BGP side of a speaker. It is owned by the speaker's goroutine;
+// one without sessions does nothing.
+type routes struct {
+	log      *slog.Logger
+	cluster  routing
+	sessions announcer
+	// drainTime is how long a node that is being drained goes on as the last
+	// choice.
+	drainTime time.Duration
+
+	drainSince time.Time // zero unless this node is excluded
+	made       plan.BGPPlan
+	status     []bgp.Status
+	missing    map[string]bool // Secrets that were complained about
+}
+
+// capacity is the bandwidth that one ready pod stands for, in bytes a second;
+// only ratios matter to a router.
+const capacity = 1.25e8
+
+// changes is what the loop waits for.
+func (r *routes) changes() <-chan struct{} {
+	if r == nil {
+		return nil
+	}
+	return r.sessions.Changes()
+}
+
+// objects adds those about BGP.
+func (r *routes) objects(to *config.Objects) {
+	if r != nil {
+		to.BGP = config.BGPObjects(r.cluster.BGP())
+	}
+}
+
+// pass brings the sessions up to date. It returns when it wants to be called
+// again, or zero.
+func (r *routes) pass(now time.Time, view *plan.View) time.Duration {
+	if r == nil {
+		return 0
+	}
+	drain, again := r.drain(now, view.Nodes[view.Self].Excluded != "")
+	r.made = plan.MakeBGP(&plan.BGPView{View: *view, Drain: drain})
+	r.sessions.Apply(r.desired())
+	r.status = r.sessions.Status()
+	return again
+}
+
+// drain tells how far this node is on its way out.
+func (r *routes) drain(now time.Time, excluded bool) (plan.Drain, time.Duration) {
+	if !excluded {
+		r.drainSince = time.Time{}
+		return plan.Serving, 0
+	}
+	if r.drainSince.IsZero() {
+		r.drainSince = now
+		r.log.Info("this node is being drained: its BGP paths become the last choice, and are withdrawn later", "withdrawn_in", r.drainTime)
+	}
+	if left := r.drainTime - now.Sub(r.drainSince); left > 0 {
+		return plan.Lowering, left
+	}
+	return plan.Withdrawn, 0
+}
+
+// desired translates the plan for the sessions.
+func (r *routes) desired() []bgp.Desired {
+	all := make([]bgp.Desired, 0, len(r.made.Peers))
+	for i := range r.made.Peers {
+		p := &r.made.Peers[i]
+		peer, ok := r.peer(p.Peer)
+		if !ok {
+			continue
+		}
+		d := bgp.Desired{Peer: peer, Paths: make(bgp.Paths, len(p.Routes))}
+		shared := map[shape]*bgp.Path{}
+		for j := range p.Routes {
+			route := &p.Routes[j]
+			s := shapeOf(route)
+			if shared[s] == nil {
+				shared[s] = toPath(route)
+			}
+			d.Paths[route.Prefix] = shared[s]
+		}
+		all = append(all, d)
+	}
+	return all
+}
+
+// shape tells cheaply that two routes surely have the same path: most come
+// from the same advertisements.
+type shape struct {
+	localPref, med  *uint32
+	communities     *config.CommunityValue
+	count           int
+	prepend, weight int
+}
+
+func shapeOf(r *plan.Route) shape {
+	s := shape{localPref: r.LocalPref, med: r.MED, count: len(r.Communities), prepend: r.Prepend, weight: r.Weight}
+	if s.count > 0 {
+		s.communities = &r.Communities[0]
+	}
+	return s
+}
+
+func toPath(r *plan.Route) *bgp.Path {
+	p := &bgp.Path{LocalPref: r.LocalPref, MED: r.MED, Prepend: r.Prepend, Bandwidth: float32(r.Weight) * capacity}
+	for _, c := range r.Communities {
+		if c.Large {
+			p.LargeCommunities = append(p.LargeCommunities, [3]uint32{c.A, c.B, c.C})
+		} else {
+			p.Communities = append(p.Communities, c.B<<16|c.C)
+		}
+	}
+	return p
+}
+
+// peer translates a peer. One whose password is not there yet gets no session:
+// without it none would be accepted.
+func (r *routes) peer(p *config.BGPPeer) (bgp.Peer, bool) {
+	peer := bgp.Peer{
+		Name: p.Name, Address: p.Address, Port: p.Port, Source: p.Source, RouterID: p.RouterID,
+		MyASN: p.MyASN, LocalASN: p.LocalASN, PeerASN: p.PeerASN, Dynamic: bgp.Side(p.Dynamic),
+		HoldTime: p.HoldTime, KeepAlive: p.KeepAlive, ConnectTime: p.ConnectTime, Password: bgp.Secret(p.Password),
+		GracefulRestart: p.GracefulRestart, MultiHop: p.MultiHop, TTLSecurity: p.TTLSecurity, DualFamily: p.DualFamily,
+	}
+	if p.BFD != nil {
+		peer.BFD = bgp.BFD{Receive: p.BFD.Receive, Transmit: p.BFD.Transmit, Multiplier: p.BFD.Multiplier, Passive: p.BFD.Passive}
+	}
+	if p.PasswordSecret == "" {
+		return peer, true
+	}
+	password, ok := r.cluster.Password(p.PasswordSecret)
+	if !ok && !r.missing[p.Name] {
+		r.log.Warn("the Secret with the password does not exist, is not of type kubernetes.io/basic-auth, or has no password", "peer", p.Name, "secret", p.PasswordSecret)
+	}
+	if r.missing == nil {
+		r.missing = map[string]bool{}
+	}
+	r.missing[p.Name] = !ok
+	peer.Password = bgp.Secret(password)
+	return peer, ok
+}
+
+// lower makes this node's paths the last choice, because the speaker is about
+// to end: except for routers that keep them over a restart.
+func (r *routes) lower() (lowered bool) {
+	if r == nil {
+		return false
+	}
+	for _, p := range r.made.Peers {
+		lowered = lowered || len(p.Routes) > 0 && !p.Peer.GracefulRestart
+	}
+	if !lowered {
+		return false
+	}
+	var last uint32
+	for i := range r.made.Peers {
+		p := &r.made.Peers[i]
+		if p.Peer.GracefulRestart {
+			continue
+		}
+		for j := range p.Routes {
+			p.Routes[j] = plan.Lowered(p.Routes[j], &last)
+		}
+	}
+	r.sessions.Apply(r.desired())
+	return true
+}
+
+// closeTimeout bounds the end of the sessions.
+const closeTimeout = 2 * time.Second
+
+func (r *routes) close() {
+	if r == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	r.sessions.Close(ctx)
+}
+
+// announced are the addresses that a router knows from this node, and why the
+// others are not known to any.
+func (r *routes) announced() (known map[netip.Addr]bool, why map[netip.Addr]plan.BGPDecision) {
+	known, why = map[netip.Addr]bool{}, map[netip.Addr]plan.BGPDecision{}
+	if r == nil {
+		return known, why
+	}
+	up := map[string]bool{}
+	for _, s := range r.status {
+		up[s.Name] = s.State == bgp.Established
+	}
+	for _, d := range r.made.Decisions {
+		for _, name := range d.Peers {
+			known[d.Address] = known[d.Address] || up[name]
+		}
+		if !known[d.Address] {
+			why[d.Address] = unheard(d)
+		}
+	}
+	return known, why
+}

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/prometheus/client_golang/prometheus"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/baliza-lb/baliza/api/v1beta1"
+	"github.com/baliza-lb/baliza/speaker/bgp"
+	"github.com/baliza-lb/baliza/speaker/plan"
+)
+
+// Limits of the Speaker object (see api/v1beta1).
+const (
+	maxPeers     = 256
+	maxAnnounced = 16384
+)
+
+// unheard is why no router knows an address: that the plan withholds it, or
+// that no session is established.
+func unheard(d plan.BGPDecision) plan.BGPDecision {
+	if len(d.Peers) > 0 {
+		d.Reason, d.Message = v1beta1.ReasonNoSession, "no BGP session to a peer that is to be told is established: see status.bgp"
+	}
+	return d
+}
+
+// report is the BGP part of the Speaker's status; nil where there are no
+// peers.
+func (r *routes) report() *v1beta1.BGPReport {
+	if r == nil || len(r.made.Peers) == 0 {
+		return nil
+	}
+	report := &v1beta1.BGPReport{}
+	for i := range r.status[:min(len(r.status), maxPeers)] {
+		report.Peers = append(report.Peers, sessionReport(&r.status[i]))
+	}
+	known, _ := r.announced()
+	addresses := slices.SortedFunc(maps.Keys(known), netip.Addr.Compare)
+	for _, a := range addresses {
+		if !known[a] {
+			continue
+		}
+		report.AnnouncedCount++
+		if len(report.Announced) < maxAnnounced {
+			report.Announced = append(report.Announced, a.String())
+		}
+	}
+	return report
+}
+
+func sessionReport(s *bgp.Status) v1beta1.BGPSession {
+	out := v1beta1.BGPSession{
+		Name: s.Name, Address: s.Address.String(), State: string(s.State), PeerASN: int64(s.PeerASN),
+		LastError: clip(s.LastError), BFD: string(s.BFD), RoutesSent: int32(s.Sent), //nolint:gosec // some thousands
+	}
+	if s.State != bgp.Established {
+		// In between attempts it goes to and fro, which is no news.
+		out.State = string(bgp.Idle)
+	}
+	if !s.Since.IsZero() {
+		since := metav1.NewTime(s.Since).Rfc3339Copy()
+		out.Since = &since
+	}
+	return out
+}
+
+// mergeWithheld brings together what both protocols say of the addresses that
+// are not held: what either announces is not withheld, and where layer 2 has
+// nothing to say BGP does.
+func (r *routes) mergeWithheld(decisions []plan.Decision) []plan.Decision {
+	known, why := r.announced()
+	if len(known)+len(why) == 0 {
+		return decisions
+	}
+	merged := make([]plan.Decision, 0, len(decisions))
+	for _, d := range decisions {
+		if !d.Announce && known[d.Address] {
+			continue
+		}
+		if reason, ok := why[d.Address]; ok && d.Reason == v1beta1.ReasonNoAdvertisement && reason.Reason != v1beta1.ReasonNoAdvertisement {
+			d.Reason, d.Message = reason.Reason, reason.Message
+		}
+		merged = append(merged, d)
+	}
+	return merged
+}
+
+// routeMetrics are read from the sessions when they are asked for.
+type routeMetrics struct {
+	sessions announcer
+
+	up, sent, bfd, established, updates, dropped *prometheus.Desc
+}
+
+func newRouteMetrics(sessions announcer) *routeMetrics {
+	desc := func(name, help string) *prometheus.Desc {
+		return prometheus.NewDesc("baliza_speaker_bgp_"+name, help, []string{"peer"}, nil)
+	}
+	return &routeMetrics{
+		sessions:    sessions,
+		up:          desc("session_up", "Whether the BGP session of a peer is established."),
+		sent:        desc("routes_sent", "Prefixes that a peer has been told."),
+		bfd:         desc("bfd_up", "Whether BFD sees the path to a peer; absent where it does not watch."),
+		established: desc("sessions_established_total", "Sessions with a peer that were established."),
+		updates:     desc("updates_sent_total", "UPDATE messages sent to a peer."),
+		dropped:     desc("updates_dropped_total", "UPDATE messages of a peer, which are dropped unread."),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (m *routeMetrics) Describe(c chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{m.up, m.sent, m.bfd, m.established, m.updates, m.dropped} {
+		c <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (m *routeMetrics) Collect(c chan<- prometheus.Metric) {
+	truth := func(is bool) float64 {
+		if is {
+			return 1
+		}
+		return 0
+	}
+	for _, s := range m.sessions.Status() {
+		c <- prometheus.MustNewConstMetric(m.up, prometheus.GaugeValue, truth(s.State == bgp.Established), s.Name)
+		c <- prometheus.MustNewConstMetric(m.sent, prometheus.GaugeValue, float64(s.Sent), s.Name)
+		if s.BFD != "" {
+			c <- prometheus.MustNewConstMetric(m.bfd, prometheus.GaugeValue, truth(s.BFD == bgp.BFDUp), s.Name)
+		}
+		c <- prometheus.MustNewConstMetric(m.established, prometheus.CounterValue, float64(s.Established), s.Name)
+		c <- prometheus.MustNewConstMetric(m.updates, prometheus.CounterValue, float64(s.Updates), s.Name)
+		c <- prometheus.MustNewConstMetric(m.dropped, prometheus.CounterValue, float64(s.Heard), s.Name)
+	}
+}
