@@ -213,7 +213,7 @@ func (r *Reconciler) propose(rec *record, d *desired) {
 func (r *Reconciler) tell(before, after *corev1.Service, d *desired) {
 	if d.clean {
 		if had := shown(before); len(had) > 0 && after.DeletionTimestamp == nil {
-			r.Recorder.ServiceEvent(after, false, v1beta1.ReasonReleased, "Release", fmt.Sprintf("%s was taken back", join(had)))
+			r.record(event{after, false, v1beta1.ReasonReleased, "Release", fmt.Sprintf("%s was taken back", join(had))})
 		}
 		return
 	}
@@ -221,5 +221,5 @@ func (r *Reconciler) tell(before, after *corev1.Service, d *desired) {
 		return
 	}
 	warning := d.allocated.Status != metav1.ConditionTrue
-	r.Recorder.ServiceEvent(after, warning, v1beta1.Reason(d.allocated.Reason), "Allocate", d.allocated.Message)
+	r.record(event{after, warning, v1beta1.Reason(d.allocated.Reason), "Allocate", d.allocated.Message})
 }

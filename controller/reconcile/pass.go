@@ -61,6 +61,7 @@ func (r *Reconciler) tick(ctx context.Context) {
 	}
 	r.foldReports(now)
 	r.dispatch(ctx)
+	r.sendEvents()
 	r.writeStatuses(ctx)
 }
 

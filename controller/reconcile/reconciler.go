@@ -112,6 +112,7 @@ type Reconciler struct {
 
 	statuses statuses
 	reports  reports
+	untold   untold
 	fullAt   time.Time
 }
 
@@ -129,6 +130,7 @@ func New(deps Dependencies, options Options) *Reconciler {
 		books: ipam.New(), snapshot: empty,
 		records: make(map[string]*record), pending: make(map[string]*record),
 		retries: make(map[string]*record), inFlight: make(map[string]bool), results: make(chan result, options.Parallel),
+		untold: untold{last: make(map[string]event)},
 	}
 }
 
