@@ -34,7 +34,7 @@ func useSchemaCases() map[string]schemaCase {
 			map[string]any{"addresses": many(1, poolRange), "service": "b"},
 		},
 		"spec.reservations[].addresses minItems":    {many(1, poolRange), many(0, poolRange)},
-		"spec.reservations[].addresses maxItems":    {many(16, poolRange), many(17, poolRange)},
+		"spec.reservations[].addresses maxItems":    {many(4, poolRange), many(5, poolRange)},
 		"spec.reservations[].addresses[] minLength": {"::", "/"},
 		"spec.reservations[].addresses[] maxLength": {fmt.Sprintf("%-100s", "192.0.2.1"), fmt.Sprintf("%-101s", "192.0.2.1")},
 		"spec.reservations[].addresses[] must be an address (192.0.2.10), a CIDR (192.0.2.0/24) or a range of two addresses (192.0.2.10-192.0.2.20)": {
