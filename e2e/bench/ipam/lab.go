@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"sync"
@@ -39,11 +40,12 @@ type bench struct {
 	*cluster.Cluster
 	client kubernetes.Interface
 	count  int
+	out    io.Writer
 }
 
 // endToEnd lets Services wait for a controller, starts it, and measures until
 // the last of them shows its address; then it starts it again.
-func endToEnd(ctx context.Context, count int) (figures, error) {
+func endToEnd(ctx context.Context, count int, out io.Writer) (figures, error) {
 	ctx, cancel := context.WithTimeout(ctx, ceiling)
 	defer cancel()
 	c, err := cluster.Start(ctx, lab.Config{Nodes: 1})
@@ -51,7 +53,7 @@ func endToEnd(ctx context.Context, count int) (figures, error) {
 		return figures{}, err
 	}
 	defer c.Close()
-	b := &bench{Cluster: c, count: count}
+	b := &bench{Cluster: c, count: count, out: out}
 	config := rest.CopyConfig(c.Admin)
 	config.QPS, config.Burst = -1, 0
 	config.ContentType, config.AcceptContentTypes = "application/vnd.kubernetes.protobuf", "application/vnd.kubernetes.protobuf"
@@ -102,7 +104,7 @@ func (b *bench) prepare(ctx context.Context) error {
 	if err := b.Pool(ctx, "bench", []string{"198.18.0.0/16"}); err != nil {
 		return err
 	}
-	fmt.Printf("%d Services of each kind, without a controller\n", b.count)
+	fmt.Fprintf(b.out, "%d Services of each kind, without a controller\n", b.count)
 	foreign, no := "example.com/other", false
 	create := func(name string, class *string) error {
 		_, err := b.client.CoreV1().Services(namespace).Create(ctx, &corev1.Service{
@@ -163,7 +165,7 @@ func (b *bench) bareWrites(ctx context.Context) (float64, error) {
 		return err
 	})
 	rate := float64(b.count) / time.Since(began).Seconds()
-	fmt.Printf("bare status writes, %d in flight: %.0f a second\n", inFlight, rate)
+	fmt.Fprintf(b.out, "bare status writes, %d in flight: %.0f a second\n", inFlight, rate)
 	return rate, err
 }
 
@@ -192,7 +194,7 @@ func (b *bench) serve(ctx context.Context) (float64, error) {
 			first = last
 		}
 		if len(shown)%1000 == 0 {
-			fmt.Printf("%d have an address after %s\n", len(shown), last.Sub(first).Round(time.Millisecond))
+			fmt.Fprintf(b.out, "%d have an address after %s\n", len(shown), last.Sub(first).Round(time.Millisecond))
 		}
 		if len(shown) == b.count {
 			break
@@ -203,9 +205,9 @@ func (b *bench) serve(ctx context.Context) (float64, error) {
 	}
 	for _, p := range b.controllers() {
 		began = p.Started
-		fmt.Printf("resident memory of the controller: %s\n", resident(p.PID))
+		fmt.Fprintf(b.out, "resident memory of the controller: %s\n", resident(p.PID))
 	}
-	fmt.Printf("from the controller's start to the first address %s, to the last %s: %.0f a second between them\n",
+	fmt.Fprintf(b.out, "from the controller's start to the first address %s, to the last %s: %.0f a second between them\n",
 		first.Sub(began).Round(time.Millisecond), last.Sub(began).Round(time.Millisecond), float64(b.count-1)/last.Sub(first).Seconds())
 	return float64(b.count) / last.Sub(began).Seconds(), nil
 }
@@ -276,7 +278,7 @@ func (b *bench) restart(ctx context.Context) error {
 			written++
 		}
 	}
-	fmt.Printf("restart with %d assigned Services: at work after %s, %d of them written\n", b.count, took.Round(time.Millisecond), written)
+	fmt.Fprintf(b.out, "restart with %d assigned Services: at work after %s, %d of them written\n", b.count, took.Round(time.Millisecond), written)
 	if written > 0 {
 		return fmt.Errorf("a restart wrote %d Services", written)
 	}

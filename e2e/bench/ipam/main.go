@@ -31,12 +31,16 @@ func run() int {
 		return fail(err)
 	}
 	fmt.Println("a million Services in the books")
-	megabytes := million()
-	end, err := endToEnd(ctx, *count)
+	megabytes, err := million()
 	if err != nil {
 		return fail(err)
 	}
-	fmt.Printf("ipam_ns_at_1pct=%.0f ipam_ns_at_90pct=%.0f ipam_fill16_s=%.3f ipam_1m_services_mb=%.0f e2e_rate=%.0f raw_rate=%.0f e2e_over_raw=%.2f\n",
+	end, err := endToEnd(ctx, *count, os.Stdout)
+	if err != nil {
+		return fail(err)
+	}
+	fmt.Printf("ipam_ns_at_1pct=%.0f ipam_ns_at_90pct=%.0f ipam_fill16_s=%.3f ipam_1m_services_mb=%.0f "+
+		"e2e_rate=%.0f raw_rate=%.0f e2e_over_raw=%.2f\n",
 		books.at1, books.at90, books.fill16, megabytes, end.rate, end.raw, end.rate/end.raw)
 	return 0
 }
