@@ -78,6 +78,17 @@ fuzz: deps ## run every fuzz target for FUZZTIME (20s) each
 bench: deps ## run the Go benchmarks (BENCH selects by name)
 	@go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 
+# Each Go benchmark runs three times and the best counts: the others met
+# something else on the machine.
+.PHONY: bench-ipam
+bench-ipam: deps build ## what an address costs: in memory, and end to end on the lab against bare status writes
+	@echo "bench-ipam: the books alone"
+	@mkdir -p artifacts
+	@go test -run '^$$' -bench '^BenchmarkAllocateAt' -benchtime 300000x -count 3 ./controller/ipam | tee artifacts/bench-ipam.txt
+	@go test -run '^$$' -bench '^BenchmarkFill16$$' -benchtime 3x -count 3 ./controller/ipam | tee -a artifacts/bench-ipam.txt
+	@echo "bench-ipam: end to end on the lab"
+	@cd e2e && LAB_BIN=$(BIN) go run ./bench/ipam -benchmarks ../artifacts/bench-ipam.txt
+
 ##@ Build it
 
 .PHONY: build

@@ -139,7 +139,7 @@ type Reservation struct {
 	// +required
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:MaxItems=4
 	Addresses []ReservedAddresses `json:"addresses"`
 
 	// namespace whose Services may have the addresses. They are given these

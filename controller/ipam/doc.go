@@ -14,10 +14,12 @@
 // fragments, whatever the size of the pool and however full it is.
 //
 // A request is judged by a chain of small rules (rules.go), each of which says
-// why a pool does not do; the refusal names each pool and the rule. Rules on
-// quotas and reservations go into that chain; cool-down and the order of
-// reuse go into [space], which is the only place that picks a free address.
-// The time is an argument of [IPAM.Assign] for their sake.
+// why a pool does not do; the refusal names each pool and the rule. What
+// reservations set aside is a [part] of its own, with its own free addresses;
+// quotas (quota.go) look at a finished plan. A freed address that rests, or
+// that waits for its turn in the order of use, is [retired]. The books have a
+// clock for that, which [IPAM.Advance] and [IPAM.Assign] move on; rests and
+// the order of use are memory only, and a restart begins without them.
 //
 // The package is pure: it has no clock, no goroutine, no logger and no client.
 // Only controller/reconcile and commands that explain may import it. An [IPAM]

@@ -111,7 +111,7 @@ func (p *pool) choose(q *ask, f family, now time.Time) (netip.Addr, bool) {
 			best = r
 		}
 	}
-	return best.number.address(f), best != (retiree{})
+	return best.address(f), best != (retiree{})
 }
 
 // ready picks a free address of one part that does not rest, or rests only for
@@ -124,7 +124,7 @@ func (p *pool) ready(one *part, namespace string, f family, now time.Time) (neti
 	}
 	if p.LeastRecentlyUsed {
 		if r, exists := rested.oldest(); exists && !p.resting(r, now) {
-			return r.number.address(f), true
+			return r.address(f), true
 		}
 	}
 	if n, exists := rested.own(namespace); exists && (!found || n.less(numberOf(lowest))) {

@@ -61,38 +61,45 @@ func (m *IPAM) withinQuota(q *ask, p *pool, found *plan, wanted []family) *Refus
 	if !limited {
 		return nil
 	}
-	held := p.held[q.Namespace]
-	for f := range families {
-		a := q.holding.addresses[f]
-		if a.IsValid() && a != found.addresses[f] && m.taken[a].pool == p && !m.sharedWithin(q.Namespace, a, q.holding) {
-			held-- // it is left
-		}
-	}
-	after := held
+	held := m.heldOtherwise(q, p, found)
+	more := int64(0)
 	for _, f := range wanted {
 		if m.adds(q, found.addresses[f]) {
-			after++
+			more++
 		}
 	}
 	for _, f := range wanted {
-		if after <= limit || after == held {
-			return nil
+		if more == 0 || held+more <= limit {
+			break
 		}
 		if _, isNamed := q.named(f); isNamed || !m.adds(q, found.addresses[f]) {
 			continue
 		}
 		if a, exists := m.joinable(q, p, f, true); exists {
 			found.addresses[f] = a
-			after--
+			more--
 		}
 	}
-	if after <= limit || after == held {
+	if more == 0 || held+more <= limit {
 		return nil
 	}
 	return &Refusal{
 		v1beta1.ReasonQuotaExceeded,
-		fmt.Sprintf("namespace %s holds %d of the %d addresses that its quota allows, and %d more are wanted", q.Namespace, held, limit, after-held),
+		fmt.Sprintf("namespace %s holds %d of the %d addresses that its quota allows, and %d more are wanted", q.Namespace, held, limit, more),
 	}
+}
+
+// heldOtherwise counts what the namespace holds of the pool, less what the
+// Service leaves by the plan.
+func (m *IPAM) heldOtherwise(q *ask, p *pool, found *plan) int64 {
+	held := p.held[q.Namespace]
+	for f := range families {
+		a := q.holding.addresses[f]
+		if a.IsValid() && a != found.addresses[f] && m.taken[a].pool == p && !m.sharedWithin(q.Namespace, a, q.holding) {
+			held--
+		}
+	}
+	return held
 }
 
 // adds tells whether an address is one more for the namespace.

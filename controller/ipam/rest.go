@@ -47,7 +47,7 @@ func (m *IPAM) endRests(p *pool, one *part, f family, before time.Time) {
 			break
 		}
 		rested.remove(r.number)
-		one.free[f].give(r.number.address(f))
+		one.free[f].give(r.address(f))
 		m.generation++
 	}
 	if next, found := rested.next(m.now.UnixNano() - int64(p.ReuseDelay)); found {
@@ -74,7 +74,7 @@ func (m *IPAM) carryRests(before []*pool) {
 }
 
 func (m *IPAM) carryRest(f family, r retiree) {
-	a := r.number.address(f)
+	a := r.address(f)
 	p := m.covering(a)
 	if p == nil || m.taken[a] != nil || !p.LeastRecentlyUsed && !p.resting(r, m.now) {
 		return

@@ -27,7 +27,7 @@ type retiree struct {
 
 // before orders by the time, then by the address.
 func (r retiree) before(o retiree) bool {
-	return r.at < o.at || r.at == o.at && r.number.less(o.number)
+	return r.at < o.at || r.at == o.at && r.less(o.number)
 }
 
 func newRetired(byTime bool) *retired {
@@ -35,7 +35,7 @@ func newRetired(byTime bool) *retired {
 		queue:       btree.NewG(degree, retiree.before),
 		byNamespace: make(map[string]*btree.BTreeG[retiree]),
 		all:         make(map[number]retiree),
-		less:        func(a, b retiree) bool { return a.number.less(b.number) },
+		less:        func(a, b retiree) bool { return a.less(b.number) },
 	}
 	if byTime {
 		s.less = retiree.before

@@ -60,9 +60,9 @@ func (r *Reconciler) tick(ctx context.Context) {
 		r.fullAt = now.Add(fullEvery)
 		r.decideAll()
 	}
-	r.tellSome()
 	r.foldReports(now)
 	r.dispatch(ctx)
+	r.sendEvents()
 	r.writeStatuses(ctx)
 }
 

@@ -113,10 +113,9 @@ type Reconciler struct {
 	inFlight map[string]bool
 	results  chan result
 
-	// untold are events that wait until there is nothing to write.
-	untold   []event
 	statuses statuses
 	reports  reports
+	untold   untold
 	fullAt   time.Time
 }
 
@@ -134,6 +133,7 @@ func New(deps Dependencies, options Options) *Reconciler {
 		books: ipam.New(), snapshot: empty,
 		records: make(map[string]*record), pending: make(map[string]*record),
 		retries: make(map[string]*record), inFlight: make(map[string]bool), results: make(chan result, options.Parallel),
+		untold: untold{last: make(map[string]event)},
 	}
 }
 

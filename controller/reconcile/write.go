@@ -25,6 +25,9 @@ type result struct {
 	key   string
 	uid   types.UID
 	wrote *desired
+	// before is the object that the write was decided on. The cache may show
+	// what was written before its result is here.
+	before *corev1.Service
 	// object as it is now; nil when there is no such Service, unless read is
 	// false: then nothing is known.
 	object *corev1.Service
@@ -75,9 +78,9 @@ func (r *Reconciler) dispatch(ctx context.Context) {
 // leaves the object's state open, reads.
 func (r *Reconciler) writing(rec *record) func(context.Context) result {
 	want, write, uid, key := rec.want, rec.want.write(rec), rec.object.UID, rec.key
-	read := r.reading(rec.object)
+	before, read := rec.object, r.reading(rec.object)
 	return func(ctx context.Context) result {
-		done := result{key: key, uid: uid, wrote: want}
+		done := result{key: key, uid: uid, wrote: want, before: before}
 		if !r.Leading() {
 			done.err = errNotLeading
 			return done
@@ -148,10 +151,9 @@ func (r *Reconciler) succeeded(rec *record, done result) {
 		return
 	}
 	rec.attempts = 0
-	before := rec.object
 	forced := rec.force
 	rec.force = false
-	r.tell(before, done.object, done.wrote)
+	r.tell(done.before, done.object, done.wrote)
 	if !older(done.object, rec.object) {
 		rec.object = done.object
 	}

@@ -33,7 +33,7 @@ const (
 // refusalOf is what the API server says when a rule that is not CEL is broken.
 var refusalOf = map[string]string{
 	"minLength": "should be at least", "maxLength": "Too long", "minItems": "should have at least", "maxItems": "Too many",
-	"minimum": "should be greater than or equal",
+	"minimum": "should be greater than or equal", "enum": "Unsupported value",
 }
 
 // schemaCases has a case of every rule: resource, field, rule.
@@ -86,6 +86,7 @@ func schemaCases() map[string]schemaCase {
 		cases[field+"[] "+ruleHostBits] = schemaCase{"2001:db8::/64", "2001:db8::1/64"}
 		cases[field+"[] "+ruleFamilies] = schemaCase{"2001:db8::1-2001:db8::9", "192.0.2.10-2001:db8::9"}
 	}
+	maps.Copy(cases, useSchemaCases())
 	return cases
 }
 
@@ -116,6 +117,10 @@ func required(resource, path string) map[string]any {
 	switch resource + " " + path {
 	case "ipaddresspools spec":
 		return map[string]any{"addresses": many(1, poolRange)}
+	case "ipaddresspools spec.reservations[]":
+		return map[string]any{"addresses": many(1, poolRange), "namespace": "a"}
+	case "ipaddresspools spec.quota.namespaces[]":
+		return namespaceQuota(0).(map[string]any)
 	case "speakers status.held[]":
 		return heldAddress(0).(map[string]any)
 	case "speakers status.withheld[]":

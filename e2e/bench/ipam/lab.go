@@ -1,0 +1,286 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/baliza-lb/baliza/e2e/cluster"
+	"github.com/baliza-lb/baliza/e2e/lab"
+)
+
+const (
+	namespace = "bench"
+	// inFlight is how many requests the bare writes have under way: as many
+	// as the controller has by default.
+	inFlight = 32
+	// pause lets the cluster come to rest between measurements.
+	pause = 3 * time.Second
+	// ceiling catches a hang.
+	ceiling = 4 * time.Minute
+)
+
+// figures of the whole way, in addresses or writes a second.
+type figures struct {
+	rate, raw float64
+}
+
+// bench is a lab with many Services.
+type bench struct {
+	*cluster.Cluster
+	client kubernetes.Interface
+	count  int
+	out    io.Writer
+}
+
+// endToEnd lets Services wait for a controller, starts it, and measures until
+// the last of them shows its address; then it starts it again.
+func endToEnd(ctx context.Context, count int, out io.Writer) (figures, error) {
+	ctx, cancel := context.WithTimeout(ctx, ceiling)
+	defer cancel()
+	c, err := cluster.Start(ctx, lab.Config{Nodes: 1})
+	if err != nil {
+		return figures{}, err
+	}
+	defer c.Close()
+	b := &bench{Cluster: c, count: count, out: out}
+	config := rest.CopyConfig(c.Admin)
+	config.QPS, config.Burst = -1, 0
+	config.ContentType, config.AcceptContentTypes = "application/vnd.kubernetes.protobuf", "application/vnd.kubernetes.protobuf"
+	if b.client, err = kubernetes.NewForConfig(config); err != nil {
+		return figures{}, err
+	}
+	if err := b.prepare(ctx); err != nil {
+		return figures{}, err
+	}
+	var f figures
+	if f.raw, err = b.bareWrites(ctx); err != nil {
+		return figures{}, err
+	}
+	if f.rate, err = b.serve(ctx); err != nil {
+		return figures{}, err
+	}
+	return f, b.restart(ctx)
+}
+
+func (b *bench) scale(ctx context.Context, replicas int) error {
+	_, err := b.Kubectl(ctx, "-n", cluster.Namespace, "scale", "deployment/baliza-controller", fmt.Sprintf("--replicas=%d", replicas))
+	return err
+}
+
+// controllers are the processes of the controller.
+func (b *bench) controllers() []*lab.Process {
+	var found []*lab.Process
+	for _, p := range b.Processes("") {
+		if strings.Contains(p.Name, "/baliza-controller-") {
+			found = append(found, p)
+		}
+	}
+	return found
+}
+
+// prepare stops the controller and creates the Services: those that it is to
+// serve, and as many of a foreign class for the bare writes.
+func (b *bench) prepare(ctx context.Context) error {
+	if err := b.scale(ctx, 0); err != nil {
+		return err
+	}
+	if err := lab.WaitFor(ctx, "the controllers to end", func() (bool, error) { return len(b.controllers()) == 0, nil }); err != nil {
+		return err
+	}
+	if _, err := b.Kubectl(ctx, "create", "namespace", namespace); err != nil {
+		return err
+	}
+	if err := b.Pool(ctx, "bench", []string{"198.18.0.0/16"}); err != nil {
+		return err
+	}
+	fmt.Fprintf(b.out, "%d Services of each kind, without a controller\n", b.count)
+	foreign, no := "example.com/other", false
+	create := func(name string, class *string) error {
+		_, err := b.client.CoreV1().Services(namespace).Create(ctx, &corev1.Service{
+			ObjectMeta: metav1.ObjectMeta{Name: name},
+			Spec: corev1.ServiceSpec{
+				Type: corev1.ServiceTypeLoadBalancer, LoadBalancerClass: class, AllocateLoadBalancerNodePorts: &no,
+				Ports: []corev1.ServicePort{{Port: 80}},
+			},
+		}, metav1.CreateOptions{})
+		return err
+	}
+	return b.each(func(i int) error {
+		if err := create(fmt.Sprintf("raw-%d", i), &foreign); err != nil {
+			return err
+		}
+		return create(fmt.Sprintf("s-%d", i), nil)
+	})
+}
+
+// each does something for every number, some at a time.
+func (b *bench) each(do func(int) error) error {
+	var next atomic.Int64
+	var failed atomic.Pointer[error]
+	var workers sync.WaitGroup
+	for range inFlight {
+		workers.Go(func() {
+			for i := int(next.Add(1)) - 1; i < b.count && failed.Load() == nil; i = int(next.Add(1)) - 1 {
+				if err := do(i); err != nil {
+					failed.Store(&err)
+				}
+			}
+		})
+	}
+	workers.Wait()
+	if err := failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// bareWrites is how many statuses a second this API server takes.
+func (b *bench) bareWrites(ctx context.Context) (float64, error) {
+	time.Sleep(pause)
+	list, err := b.client.CoreV1().Services(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return 0, err
+	}
+	var all []*corev1.Service
+	for i := range list.Items {
+		if strings.HasPrefix(list.Items[i].Name, "raw-") {
+			all = append(all, &list.Items[i])
+		}
+	}
+	began := time.Now()
+	err = b.each(func(i int) error {
+		all[i].Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: fmt.Sprintf("203.0.%d.%d", i>>8, i&255)}}
+		_, err := b.client.CoreV1().Services(namespace).UpdateStatus(ctx, all[i], metav1.UpdateOptions{})
+		return err
+	})
+	rate := float64(b.count) / time.Since(began).Seconds()
+	fmt.Fprintf(b.out, "bare status writes, %d in flight: %.0f a second\n", inFlight, rate)
+	return rate, err
+}
+
+// serve starts a controller and waits until every Service shows an address.
+// The clock starts with the controller's process.
+func (b *bench) serve(ctx context.Context) (float64, error) {
+	time.Sleep(pause)
+	began := time.Now()
+	watch, err := b.client.CoreV1().Services(namespace).Watch(ctx, metav1.ListOptions{})
+	if err != nil {
+		return 0, err
+	}
+	defer watch.Stop()
+	if err := b.scale(ctx, 1); err != nil {
+		return 0, err
+	}
+	shown := make(map[string]bool, b.count)
+	var first, last time.Time
+	for event := range watch.ResultChan() {
+		svc, ok := event.Object.(*corev1.Service)
+		if !ok || !strings.HasPrefix(svc.Name, "s-") || len(svc.Status.LoadBalancer.Ingress) == 0 || shown[svc.Name] {
+			continue
+		}
+		shown[svc.Name] = true
+		if last = time.Now(); first.IsZero() {
+			first = last
+		}
+		if len(shown)%1000 == 0 {
+			fmt.Fprintf(b.out, "%d have an address after %s\n", len(shown), last.Sub(first).Round(time.Millisecond))
+		}
+		if len(shown) == b.count {
+			break
+		}
+	}
+	if len(shown) < b.count {
+		return 0, fmt.Errorf("%d of %d Services have an address: %w", len(shown), b.count, ctx.Err())
+	}
+	for _, p := range b.controllers() {
+		began = p.Started
+		fmt.Fprintf(b.out, "resident memory of the controller: %s\n", resident(p.PID))
+	}
+	fmt.Fprintf(b.out, "from the controller's start to the first address %s, to the last %s: %.0f a second between them\n",
+		first.Sub(began).Round(time.Millisecond), last.Sub(began).Round(time.Millisecond), float64(b.count-1)/last.Sub(first).Seconds())
+	return float64(b.count) / last.Sub(began).Seconds(), nil
+}
+
+// resident is the resident memory of a process, as the kernel says it.
+func resident(pid int) string {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return err.Error()
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, found := strings.CutPrefix(line, "VmRSS:"); found {
+			return strings.TrimSpace(value)
+		}
+	}
+	return "unknown"
+}
+
+// restart kills the controller and sees that the next writes no Service.
+func (b *bench) restart(ctx context.Context) error {
+	versions := func() (map[string]string, error) {
+		list, err := b.client.CoreV1().Services(namespace).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return nil, err
+		}
+		all := make(map[string]string, len(list.Items))
+		for i := range list.Items {
+			all[list.Items[i].Name] = list.Items[i].ResourceVersion
+		}
+		return all, nil
+	}
+	if err := b.scale(ctx, 0); err != nil {
+		return err
+	}
+	if err := lab.WaitFor(ctx, "the controller to end", func() (bool, error) { return len(b.controllers()) == 0, nil }); err != nil {
+		return err
+	}
+	before, err := versions()
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	if err := b.scale(ctx, 1); err != nil {
+		return err
+	}
+	took := time.Duration(0)
+	err = lab.WaitFor(ctx, "the controller to take in the cluster", func() (bool, error) {
+		for _, p := range b.controllers() {
+			began = p.Started
+			if strings.Contains(b.Log(p.Name), "took in the cluster") {
+				took = time.Since(began)
+				return true, nil
+			}
+		}
+		return false, nil
+	})
+	if err != nil {
+		return err
+	}
+	time.Sleep(pause)
+	after, err := versions()
+	if err != nil {
+		return err
+	}
+	written := 0
+	for name, version := range before {
+		if after[name] != version {
+			written++
+		}
+	}
+	fmt.Fprintf(b.out, "restart with %d assigned Services: at work after %s, %d of them written\n", b.count, took.Round(time.Millisecond), written)
+	if written > 0 {
+		return fmt.Errorf("a restart wrote %d Services", written)
+	}
+	return nil
+}
