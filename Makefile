@@ -78,6 +78,12 @@ fuzz: deps ## run every fuzz target for FUZZTIME (20s) each
 bench: deps ## run the Go benchmarks (BENCH selects by name)
 	@go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 
+.PHONY: bench-failover
+bench-failover: deps build ## failover figures on the lab (TRIALS=20, BUSY=10m, ADDRESSES=2000; PEER_* compares another provider)
+	@CGO_ENABLED=0 $(GO_BUILD) e2e ./bench -- -o $(BIN)/
+	@mkdir -p artifacts
+	@cd artifacts && LAB_BIN=$(BIN) $(BIN)/bench
+
 ##@ Build it
 
 .PHONY: build
