@@ -89,6 +89,12 @@ bench-ipam: deps build ## what an address costs: in memory, and end to end on th
 	@echo "bench-ipam: end to end on the lab"
 	@cd e2e && LAB_BIN=$(BIN) go run ./bench/ipam -benchmarks ../artifacts/bench-ipam.txt
 
+.PHONY: bench-failover
+bench-failover: deps build ## failover figures on the lab (TRIALS=20, BUSY=10m, ADDRESSES=2000; PEER_* compares another provider)
+	@CGO_ENABLED=0 $(GO_BUILD) e2e ./bench -- -o $(BIN)/
+	@mkdir -p artifacts
+	@cd artifacts && LAB_BIN=$(BIN) $(BIN)/bench
+
 ##@ Build it
 
 .PHONY: build

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -135,4 +136,46 @@ func TestManyAddressesMove(t *testing.T) {
 
 func count(l *lan, name string) int {
 	return strings.Count(l.run("ip -4 neigh show dev br0"), l.nodes[name].mac) - 1 // itself
+}
+
+// L13: what a stranger answers for is not taken, in either family.
+func TestL13_AStrangersAddressIsNotTaken(t *testing.T) {
+	const free = "198.18.0.11"
+	l := newLAN(t, 2, vip4, vip6, free)
+	// The stranger is the client: its kernel answers for these from here on,
+	// while the speakers still look for each other.
+	l.ip("addr add " + vip4 + "/32 dev br0")
+	l.ip("addr add " + vip6 + "/128 dev br0 nodad")
+	l.settle(free)
+	// The stranger goes; whoever had taken the address would answer now.
+	l.ip("addr del " + vip4 + "/32 dev br0")
+	l.ip("addr del " + vip6 + "/128 dev br0")
+	for _, witness := range []string{"arping -b -c 2 -w 1 -I br0 " + vip4, "ndisc6 -m -r 2 -w 300 " + vip6 + " br0"} {
+		words := strings.Fields(witness)
+		out, _ := exec.Command(words[0], words[1:]...).CombinedOutput() // fails when nobody answers
+		if strings.Contains(strings.ToLower(string(out)), "02:00:00:00:00:0") {
+			t.Errorf("a node answers for a stranger's address: %s", out)
+		}
+	}
+}
+
+// L13: a stranger that comes later meets an announcement first, and is given
+// way to when it insists.
+func TestL13_AHeldAddressIsDefendedOnce(t *testing.T) {
+	l := newLAN(t, 2, vip4)
+	owner := l.settle(vip4)
+	claim := func() { // a gratuitous request; nobody answers it, which arping finds strange
+		_ = exec.Command("arping", "-U", "-c", "1", "-w", "1", "-i", "br0", "-S", vip4, vip4).Run()
+	}
+	claim()
+	time.Sleep(1500 * time.Millisecond)
+	if answers := l.answers(vip4); len(answers) != 1 || answers[0] != owner {
+		t.Errorf("after the first claim %v answer, want %s", answers, owner)
+	}
+	claim()
+	time.Sleep(300 * time.Millisecond)
+	out, _ := exec.Command("arping", "-b", "-c", "1", "-w", "1", "-I", "br0", vip4).CombinedOutput()
+	if strings.Contains(string(out), l.nodes[owner].mac) {
+		t.Errorf("after the second claim %s still answers: %s", owner, out)
+	}
 }

@@ -65,13 +65,27 @@ type objects interface {
 
 // membership is what the loop needs of members.Members.
 type membership interface {
+	liveness
+	directory
+	presence
+	ownership
+	stations
+}
+
+type stations interface {
+	Locate(macs []members.Station)
+	Speaks(mac members.Station) bool
+}
+
+type liveness interface {
 	Alive() []string
 	Ready() []string
 	Changes() <-chan struct{}
+}
+
+type directory interface {
 	Seek(peers map[string]netip.AddrPort)
 	Nudge()
-	presence
-	ownership
 }
 
 type ownership interface {
@@ -121,11 +135,15 @@ type speaker struct {
 	held      map[netip.Addr][]string
 	contested []netip.Addr // at the last pass
 	handing   map[netip.Addr]time.Time
+	conflicts conflicts
 	condition condition
 }
 
 func newSpeaker(p parts) *speaker {
-	s := &speaker{parts: p, services: map[string]plan.Service{}, nodes: map[string]plan.Node{}, held: map[netip.Addr][]string{}, handing: map[netip.Addr]time.Time{}}
+	s := &speaker{
+		parts: p, services: map[string]plan.Service{}, nodes: map[string]plan.Node{},
+		held: map[netip.Addr][]string{}, handing: map[netip.Addr]time.Time{}, conflicts: newConflicts(),
+	}
 	s.config, _ = config.Build(config.Objects{})
 	s.metrics = newMetrics(p.responder.Stats, func() int { return len(p.members.Alive()) })
 	return s
@@ -156,6 +174,7 @@ func (s *speaker) run(ctx context.Context) {
 			}
 			s.members.Nudge()
 		case <-s.routes.changes():
+		case <-s.responder.Sighted():
 		case <-timer.C:
 			gathering = false
 		case <-ticker.C:
@@ -187,7 +206,9 @@ func (s *speaker) pass(now time.Time) time.Duration {
 		s.takeNothing(&desired)
 		again = sooner(again, wait)
 	}
+	again = sooner(again, s.avoid(now, &made, owners, &desired))
 	problems := s.responder.Apply(desired)
+	s.responder.Probe(s.conflicts.asking)
 	s.insist(contested)
 	held := s.responder.Held()
 	s.members.Hold(claimed(held, desired.Quiet))
@@ -293,6 +314,11 @@ func (s *speaker) noteLinks(snapshot *link.Snapshot) bool {
 		return a.Name == b.Name && a.Index == b.Index && a.Epoch == b.Epoch && a.Suitable == b.Suitable
 	})
 	s.usable = usable
+	var macs []members.Station
+	for _, i := range usable {
+		macs = append(macs, members.Station(i.MAC))
+	}
+	s.members.Locate(macs)
 	return !same
 }
 
@@ -300,7 +326,10 @@ func (s *speaker) view(now time.Time, ready []string, owners map[netip.Addr]stri
 	if s.flat == nil {
 		s.flat = slices.Collect(maps.Values(s.services))
 	}
-	v := plan.View{Self: s.node, Config: s.config, Services: s.flat, Nodes: s.nodes, Alive: ready, Owners: owners, AliveFor: map[string]time.Duration{}}
+	v := plan.View{
+		Self: s.node, Config: s.config, Services: s.flat, Nodes: s.nodes,
+		Alive: ready, Owners: owners, AliveFor: map[string]time.Duration{},
+	}
 	for name, since := range s.since {
 		v.AliveFor[name] = now.Sub(since)
 	}

@@ -136,6 +136,9 @@ const (
 	ReasonNodeExcluded Reason = "NodeExcluded"
 	// ReasonNodeNotSelected says that no advertisement selects the node.
 	ReasonNodeNotSelected Reason = "NodeNotSelected"
+	// ReasonAddressConflict says that a stranger on the network answers for
+	// the address.
+	ReasonAddressConflict Reason = "AddressConflict"
 	// ReasonNoOwner says that no node is eligible.
 	ReasonNoOwner Reason = "NoOwner"
 	// ReasonDraining says that the node is being drained: it still announces

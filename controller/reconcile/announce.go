@@ -33,6 +33,8 @@ type reports struct {
 	speakers int
 	owners   map[netip.Addr][]string
 	withheld map[netip.Addr]v1beta1.Reason
+	// strangers are what speakers say about conflicts, with the MAC.
+	strangers map[netip.Addr]string
 	// behind are Services whose condition is to be brought up to date.
 	behind []string
 }
@@ -40,7 +42,10 @@ type reports struct {
 // whyWithheld orders the reasons that concern every node alike; others mean
 // that no node is eligible.
 func whyWithheld() []v1beta1.Reason {
-	return []v1beta1.Reason{v1beta1.ReasonNoAdvertisement, v1beta1.ReasonNoEndpoint, v1beta1.ReasonNoLocalEndpoint, v1beta1.ReasonNoPeer, v1beta1.ReasonNoSession}
+	return []v1beta1.Reason{
+		v1beta1.ReasonAddressConflict, v1beta1.ReasonNoAdvertisement, v1beta1.ReasonNoEndpoint, v1beta1.ReasonNoLocalEndpoint,
+		v1beta1.ReasonNoPeer, v1beta1.ReasonNoSession,
+	}
 }
 
 // readReports gathers the speakers' reports.
@@ -49,6 +54,7 @@ func (r *Reconciler) readReports() {
 	p := &r.reports
 	p.speakers = len(speakers)
 	p.owners, p.withheld = make(map[netip.Addr][]string), make(map[netip.Addr]v1beta1.Reason)
+	p.strangers = make(map[netip.Addr]string)
 	for _, s := range speakers {
 		for _, held := range s.Status.Held {
 			if a, err := config.ParseAddress(held.Address); err == nil {
@@ -66,6 +72,9 @@ func (r *Reconciler) readReports() {
 			for _, text := range group.Addresses {
 				if a, err := config.ParseAddress(text); err == nil {
 					p.withheld[a] = graver(p.withheld[a], group.Reason)
+					if group.Reason == v1beta1.ReasonAddressConflict {
+						p.strangers[a] = ": " + group.Message
+					}
 				}
 			}
 		}
@@ -128,7 +137,7 @@ func (r *Reconciler) unannounced(rec *record, a netip.Addr) *metav1.Condition {
 	if reason == "" {
 		reason = v1beta1.ReasonNoOwner
 	}
-	return r.condition(rec, v1beta1.ConditionAnnounced, false, reason, fmt.Sprintf("no node announces %s", a))
+	return r.condition(rec, v1beta1.ConditionAnnounced, false, reason, fmt.Sprintf("no node announces %s%s", a, r.reports.strangers[a]))
 }
 
 // foldReports brings the Announced conditions up to date, a few at a time and

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/e2e/cluster"
 	"github.com/baliza-lb/baliza/e2e/lab"
 )
@@ -373,5 +374,93 @@ func TestL15_Without_the_API_server_answering_and_failover_go_on(t *testing.T) {
 		p.must(err)
 		p.answers(ctx, "c1", a)
 		p.owner(ctx, a)
+	}
+}
+
+func TestL13_An_address_that_a_stranger_has_is_not_announced(t *testing.T) {
+	ctx, p := newPlot(t, 1)
+	taken := p.v4 + ".9"
+	_, err := p.Exec(ctx, "c2", "ip", "addr", "add", taken+"/32", "dev", "eth0")
+	p.must(err)
+	defer func() {
+		_, err := p.Exec(context.WithoutCancel(ctx), "c2", "ip", "addr", "del", taken+"/32", "dev", "eth0")
+		p.must(err)
+	}()
+	stranger, err := p.Host("c2")
+	p.must(err)
+	p.service(ctx, "web", annotated(v1beta1.AnnotationAddresses, taken))
+	p.addresses(ctx, "web", 1)
+	var last *metav1.Condition
+	err = lab.WaitFor(ctx, "the Service to say that its address is in conflict", func() (bool, error) {
+		last = cluster.Condition(p.get(ctx, "web").Status.Conditions, v1beta1.ConditionAnnounced)
+		return last != nil && last.Reason == string(v1beta1.ReasonAddressConflict), nil
+	})
+	if err != nil {
+		t.Fatalf("%v; the condition is %+v", err, last)
+	}
+	if last.Status != metav1.ConditionFalse || !strings.Contains(last.Message, stranger.MAC.String()) {
+		t.Errorf("the condition does not name %s: %+v", stranger.MAC, last)
+	}
+	if nodes, err := p.Answerers(ctx, "c1", netip.MustParseAddr(taken)); err != nil || len(nodes) != 1 || nodes[0] != "c2" {
+		t.Errorf("%s is answered by %v (%v), want c2 alone", taken, nodes, err)
+	}
+}
+
+// unharmed does something under a client that connects every 10 ms and fails
+// if one connection does.
+func (p *plot) unharmed(ctx context.Context, what string, a netip.Addr, do func()) {
+	p.t.Helper()
+	prober := p.Probe(ctx, "c1", netip.AddrPortFrom(a, 80), 10*time.Millisecond)
+	time.Sleep(300 * time.Millisecond)
+	do()
+	time.Sleep(1500 * time.Millisecond)
+	report := prober.Stop()
+	p.t.Logf("%s, %s: %s", what, a, report)
+	if len(report.Failures) > 0 {
+		p.t.Errorf("%s: %d connections to %s failed, the first: %v", what, len(report.Failures), a, report.Failures[0].Err)
+	}
+}
+
+func TestL11_A_planned_departure_loses_no_connection(t *testing.T) {
+	ctx, p := newPlot(t, 3)
+	for _, a := range p.served(ctx, "web", nil) {
+		owner := p.owner(ctx, "c1", a)
+		p.unharmed(ctx, "node excluded", a, func() {
+			_, err := p.Kubectl(ctx, "label", "node", owner, v1beta1.LabelExcludeNode+"=true")
+			p.must(err)
+		})
+		if now := p.owner(ctx, "c1", a); now == owner {
+			t.Errorf("%s still owns %s", owner, a)
+		}
+		p.unharmed(ctx, "node included again", a, func() {
+			_, err := p.Kubectl(ctx, "label", "node", owner, v1beta1.LabelExcludeNode+"-")
+			p.must(err)
+		})
+		owner = p.owner(ctx, "c1", a)
+		p.unharmed(ctx, "speaker deleted", a, func() {
+			_, err := p.Kubectl(ctx, "-n", cluster.Namespace, "delete", "pod", "-l", "app.kubernetes.io/component=speaker",
+				"--field-selector", "spec.nodeName="+owner, "--wait=true", "--timeout=30s")
+			p.must(err)
+			p.must(p.Rollout(ctx))
+		})
+	}
+}
+
+func TestL14_A_returning_node_takes_nothing_back(t *testing.T) {
+	ctx, p := newPlot(t, 3)
+	for _, a := range p.served(ctx, "web", nil) {
+		owner := p.owner(ctx, "c1", a)
+		p.must(p.CutSilently(owner))
+		err := lab.WaitFor(ctx, "another owner", func() (bool, error) {
+			nodes, err := p.Answerers(ctx, "c1", a)
+			return len(nodes) == 1 && nodes[0] != owner, err
+		})
+		p.must(p.Heal(owner))
+		p.must(err)
+		p.waitAllReady(ctx)
+		if now := p.owner(ctx, "c1", a); now == owner {
+			t.Errorf("%s took %s back", owner, a)
+		}
+		p.answers(ctx, "c1", a)
 	}
 }

@@ -211,6 +211,9 @@ func FuzzARP(f *testing.F) {
 	f.Add(request(func(_ *net.HardwareAddr, p *arp.Packet) { p.SenderIP = netip.IPv4Unspecified() }))
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		before := bytes.Clone(frame)
+		if address, mac, sighted := sightARP(frame, on, holding(3)); sighted && (!holding(3).holds(address, on.Index) || !individual(mac)) {
+			t.Errorf("%s of %s is sighted", address, mac)
+		}
 		if reply, v := answerARP(frame, on, holding(3)); v == answered {
 			checkARP(t, reply)
 		} else if reply != nil {

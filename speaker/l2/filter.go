@@ -11,38 +11,38 @@ import (
 // that has no interface here, whose tag the kernel has already taken off.
 const otherHost = 3
 
-// filterARP lets through what answerARP can answer: ARP requests for IPv4 over
-// Ethernet that are for this host and not gratuitous.
+// filterARP lets through what answerARP can answer and what sightARP must see:
+// ARP requests and replies for IPv4 over Ethernet, but for what others send to
+// each other alone.
 func filterARP() ([]bpf.RawInstruction, error) {
 	return assemble(
 		bpf.LoadExtension{Num: bpf.ExtType},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: otherHost, SkipTrue: 11},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: otherHost, SkipTrue: 8},
 		bpf.LoadAbsolute{Off: 12, Size: 2},
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: etherTypeARP, SkipTrue: 9},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: etherTypeARP, SkipTrue: 6},
 		bpf.LoadAbsolute{Off: 16, Size: 4}, // protocol type, lengths
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: 0x08000604, SkipTrue: 7},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: 0x08000604, SkipTrue: 4},
 		bpf.LoadAbsolute{Off: 20, Size: 2}, // operation
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: 1, SkipTrue: 5},
-		bpf.LoadAbsolute{Off: arpTarget, Size: 4},
-		bpf.TAX{},
-		bpf.LoadAbsolute{Off: arpSender, Size: 4},
-		bpf.JumpIfX{Cond: bpf.JumpEqual, SkipTrue: 1},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: 1, SkipTrue: 1},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: 2, SkipTrue: 1},
 		bpf.RetConstant{Val: maxFrame},
 		bpf.RetConstant{Val: 0},
 	)
 }
 
-// filterNDP lets through neighbour solicitations that have not been routed.
+// filterNDP lets through neighbour solicitations and advertisements that have
+// not been routed.
 func filterNDP() ([]bpf.RawInstruction, error) {
 	return assemble(
 		bpf.LoadExtension{Num: bpf.ExtType},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: otherHost, SkipTrue: 7},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: otherHost, SkipTrue: 8},
 		bpf.LoadAbsolute{Off: 12, Size: 2},
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: etherTypeIPv6, SkipTrue: 5},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: etherTypeIPv6, SkipTrue: 6},
 		bpf.LoadAbsolute{Off: ethernetHeader + 6, Size: 2}, // next header, hop limit
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: nextICMPv6<<8 | hopLimitOnLink, SkipTrue: 3},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: nextICMPv6<<8 | hopLimitOnLink, SkipTrue: 4},
 		bpf.LoadAbsolute{Off: icmpv6Offset, Size: 2}, // type, code
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: solicitation << 8, SkipTrue: 1},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: solicitation << 8, SkipTrue: 1},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: neighbourAdvertisement << 8, SkipTrue: 1},
 		bpf.RetConstant{Val: maxFrame},
 		bpf.RetConstant{Val: 0},
 	)

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/mdlayher/ndp"
 	"github.com/mdlayher/packet"
@@ -28,13 +29,14 @@ type port struct {
 	stats  *counters
 	arp    atomic.Pointer[packet.Conn] // nil while no IPv4 address is desired
 	nd     atomic.Pointer[packet.Conn] // nil while no IPv6 address is desired
+	seen   *sightings
 	groups groups
 	broken atomic.Bool // a reader gave up
 	wait   sync.WaitGroup
 }
 
-func newPort(on Interface, t *atomic.Pointer[table], stats *counters) *port {
-	p := &port{table: t, stats: stats}
+func newPort(on Interface, t *atomic.Pointer[table], stats *counters, seen *sightings) *port {
+	p := &port{table: t, stats: stats, seen: seen}
 	p.on.Store(&on)
 	p.groups = groups{on: p.device(), joined: map[netip.Addr]*ndp.Conn{}}
 	return p
@@ -45,18 +47,20 @@ func (p *port) device() *net.Interface {
 	return &net.Interface{Index: on.Index, Name: on.Name, HardwareAddr: on.MAC, Flags: net.FlagUp | net.FlagBroadcast | net.FlagMulticast}
 }
 
+type sighter func(frame []byte, on *Interface, t *table) (netip.Addr, net.HardwareAddr, bool)
+
 type answerer func(frame []byte, on *Interface, t *table) ([]byte, verdict)
 
 // want opens the sockets that the families need, and closes the others.
 func (p *port) want(v4, v6 bool) error {
 	return errors.Join(
-		p.wantSocket(&p.arp, v4, etherTypeARP, filterARP, answerARP, &p.stats.arp),
-		p.wantSocket(&p.nd, v6, etherTypeIPv6, filterNDP, answerNDP, &p.stats.ndp),
+		p.wantSocket(&p.arp, v4, etherTypeARP, filterARP, answerARP, sightARP, &p.stats.arp),
+		p.wantSocket(&p.nd, v6, etherTypeIPv6, filterNDP, answerNDP, sightNDP, &p.stats.ndp),
 	)
 }
 
 func (p *port) wantSocket(at *atomic.Pointer[packet.Conn], wanted bool, protocol int,
-	filter func() ([]bpf.RawInstruction, error), answer answerer, stats *familyCounters,
+	filter func() ([]bpf.RawInstruction, error), answer answerer, sight sighter, stats *familyCounters,
 ) error {
 	conn := at.Load()
 	switch {
@@ -75,7 +79,7 @@ func (p *port) wantSocket(at *atomic.Pointer[packet.Conn], wanted bool, protocol
 			return fmt.Errorf("interface %s: %w", p.on.Load().Name, err)
 		}
 		at.Store(conn)
-		p.wait.Go(func() { p.serve(raw, conn, answer, stats) })
+		p.wait.Go(func() { p.serve(raw, conn, answer, sight, stats) })
 	case !wanted && conn != nil:
 		at.Store(nil)
 		return conn.Close()
@@ -84,7 +88,7 @@ func (p *port) wantSocket(at *atomic.Pointer[packet.Conn], wanted bool, protocol
 }
 
 // serve answers frames until the socket is closed.
-func (p *port) serve(raw syscall.RawConn, conn *packet.Conn, answer answerer, stats *familyCounters) {
+func (p *port) serve(raw syscall.RawConn, conn *packet.Conn, answer answerer, sight sighter, stats *familyCounters) {
 	buffer := make([]byte, maxFrame)
 	var n int
 	var readErr error
@@ -105,7 +109,11 @@ func (p *port) serve(raw syscall.RawConn, conn *packet.Conn, answer answerer, st
 			p.broken.Store(true)
 			return
 		}
-		reply, v := answer(buffer[:n], p.on.Load(), p.table.Load())
+		on, t := p.on.Load(), p.table.Load()
+		if address, mac, sighted := sight(buffer[:n], on, t); sighted {
+			p.seen.add(Sighting{Address: address, MAC: mac, Interface: on.Name, At: time.Now()})
+		}
+		reply, v := answer(buffer[:n], on, t)
 		if v != answered {
 			stats.ignored.Add(1)
 			continue
@@ -135,6 +143,8 @@ func (p *port) announce(address netip.Addr, reminder bool) {
 	}
 	if reminder {
 		all = all[:1]
+	} else if question, err := probe(p.on.Load(), address); err == nil {
+		all = append(all, question) // beside the announcement: a stranger who has it answers
 	}
 	for _, frame := range all {
 		if _, err := conn.WriteTo(frame, &packet.Addr{HardwareAddr: frame[:6]}); err != nil {
@@ -143,6 +153,24 @@ func (p *port) announce(address netip.Addr, reminder bool) {
 		}
 	}
 	stats.announced.Add(1)
+}
+
+// probe asks whether an address is taken.
+func (p *port) probe(address netip.Addr) {
+	conn, stats := p.arp.Load(), &p.stats.arp
+	if address.Is6() {
+		conn, stats = p.nd.Load(), &p.stats.ndp
+	}
+	if conn == nil {
+		return
+	}
+	frame, err := probe(p.on.Load(), address)
+	if err == nil {
+		_, err = conn.WriteTo(frame, &packet.Addr{HardwareAddr: frame[:6]})
+	}
+	if err != nil {
+		stats.failed.Add(1)
+	}
 }
 
 func (p *port) close() {

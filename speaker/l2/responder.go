@@ -20,6 +20,9 @@ type Desired struct {
 	// Quiet are those of Addresses that are answered for but not announced:
 	// another is about to take them over.
 	Quiet map[netip.Addr]bool
+	// Probing are addresses that are not answered for yet, with interfaces:
+	// Probe asks whether they are free, and Sightings says if not.
+	Probing map[netip.Addr][]string
 }
 
 // Problem is an interface on which something cannot be held.
@@ -38,6 +41,7 @@ type Responder struct {
 	held      atomic.Pointer[map[netip.Addr][]string]
 	stats     counters
 	announcer *announcer
+	seen      sightings
 	quiet     map[netip.Addr]bool // of the last Apply
 	stop      context.CancelFunc
 	wait      sync.WaitGroup
@@ -45,7 +49,7 @@ type Responder struct {
 
 // New makes a Responder that holds nothing yet and has no socket open.
 func New() *Responder {
-	r := &Responder{}
+	r := &Responder{seen: sightings{found: map[netip.Addr]Sighting{}, told: make(chan struct{}, 1)}}
 	r.table.Store(&table{})
 	r.ports.Store(&map[int]*port{})
 	r.held.Store(&map[netip.Addr][]string{})
@@ -61,7 +65,7 @@ func New() *Responder {
 func Check(on Interface) error {
 	var t atomic.Pointer[table]
 	t.Store(&table{})
-	p := newPort(on, &t, &counters{})
+	p := newPort(on, &t, &counters{}, &sightings{found: map[netip.Addr]Sighting{}, told: make(chan struct{}, 1)})
 	defer p.close()
 	if err := p.want(true, false); err != nil {
 		return err // once, not once for each family
@@ -78,7 +82,7 @@ func (r *Responder) Apply(desired Desired) []Problem {
 	ports := make(map[int]*port, len(wanted))
 	var closing []*port
 	var problems []Problem
-	next := &table{held: make(map[netip.Addr][]int, len(desired.Addresses))}
+	next := &table{held: make(map[netip.Addr][]int, len(desired.Addresses)), probed: map[netip.Addr][]int{}}
 	var fresh []int // interfaces whose neighbours must be told everything
 
 	for _, w := range wanted {
@@ -88,7 +92,7 @@ func (r *Responder) Apply(desired Desired) []Problem {
 			p = nil
 		}
 		if p == nil {
-			p = newPort(w.on, &r.table, &r.stats)
+			p = newPort(w.on, &r.table, &r.stats, &r.seen)
 			fresh = append(fresh, w.on.Index)
 		}
 		p.on.Store(&w.on)
@@ -96,6 +100,10 @@ func (r *Responder) Apply(desired Desired) []Problem {
 		held, found := p.prepare(w)
 		problems = append(problems, found...)
 		for _, address := range held {
+			if desired.Probing[address] != nil {
+				next.probed[address] = append(next.probed[address], w.on.Index)
+				continue
+			}
 			next.held[address] = append(next.held[address], w.on.Index)
 		}
 	}
@@ -158,6 +166,25 @@ func (r *Responder) Reannounce(addresses []netip.Addr) {
 	r.announcer.change(all, nil)
 }
 
+// Probe asks whether addresses that are desired as Probing are free.
+func (r *Responder) Probe(addresses []netip.Addr) {
+	probed, ports := r.table.Load().probed, *r.ports.Load()
+	for _, address := range addresses {
+		for _, index := range probed[address] {
+			if p := ports[index]; p != nil {
+				p.probe(address)
+			}
+		}
+	}
+}
+
+// Sightings takes the claims of others that were seen since the last time, at
+// most one for each address. Sighted tells that there are some.
+func (r *Responder) Sightings() []Sighting { return r.seen.take() }
+
+// Sighted receives after somebody else claimed an address.
+func (r *Responder) Sighted() <-chan struct{} { return r.seen.told }
+
 // Quiet ends all announcements while answering goes on: what another node is
 // about to take over must not be called back.
 func (r *Responder) Quiet() {
@@ -205,15 +232,17 @@ func gather(desired Desired) []want {
 	for _, on := range desired.Interfaces {
 		byName[on.Name] = &want{on: on}
 	}
-	for address, names := range desired.Addresses {
-		for _, name := range names {
-			w := byName[name]
-			switch {
-			case w == nil:
-			case address.Is4():
-				w.v4 = append(w.v4, address)
-			default:
-				w.v6 = append(w.v6, address)
+	for _, addresses := range []map[netip.Addr][]string{desired.Addresses, desired.Probing} {
+		for address, names := range addresses {
+			for _, name := range names {
+				w := byName[name]
+				switch {
+				case w == nil:
+				case address.Is4():
+					w.v4 = append(w.v4, address)
+				default:
+					w.v6 = append(w.v6, address)
+				}
 			}
 		}
 	}

@@ -19,7 +19,13 @@ type Interface struct {
 
 // table says who is answered for where. It is never changed once it is in use.
 type table struct {
-	held map[netip.Addr][]int // indexes of interfaces
+	held   map[netip.Addr][]int // indexes of interfaces
+	probed map[netip.Addr][]int // not answered for: we ask whether it is free
+}
+
+// concerns tells whether another's claim for the address matters here.
+func (t *table) concerns(a netip.Addr, index int) bool {
+	return t.holds(a, index) || slices.Contains(t.probed[a], index)
 }
 
 // holds tells whether the address is answered for on the interface.

@@ -25,7 +25,12 @@ type Claims struct {
 	Strength uint16
 	// List is sorted by address.
 	List []Claim
+	// Stations are the MACs that the claimant answers with.
+	Stations []Station
 }
+
+// Station is a MAC.
+type Station [6]byte
 
 // Ledger is who owns what, as far as one speaker knows. It is pure: no clock,
 // no lock, no network.
@@ -34,11 +39,13 @@ type Ledger struct {
 	clock  uint64
 	mine   Claims
 	theirs map[string]Claims
+	// stations outlive the claims: whom we hold dead may answer still.
+	stations map[string][]Station
 }
 
 // NewLedger makes the empty one of a speaker.
 func NewLedger(self string) *Ledger {
-	return &Ledger{self: self, mine: Claims{Version: 1}, theirs: map[string]Claims{}}
+	return &Ledger{self: self, mine: Claims{Version: 1}, theirs: map[string]Claims{}, stations: map[string][]Station{}}
 }
 
 // Hold says what this speaker answers for from now on, sorted. What is new
@@ -75,6 +82,16 @@ func (l *Ledger) Weigh(strength int) (changed bool) {
 	return true
 }
 
+// Locate says with which MACs this speaker answers.
+func (l *Ledger) Locate(stations []Station) (changed bool) {
+	if slices.Equal(stations, l.mine.Stations) {
+		return false
+	}
+	l.mine.Stations = stations
+	l.mine.Version++
+	return true
+}
+
 // Hear takes over what a living speaker claims.
 func (l *Ledger) Hear(name string, claims Claims) {
 	if name == l.self {
@@ -87,6 +104,19 @@ func (l *Ledger) Hear(name string, claims Claims) {
 		}
 	}
 	l.theirs[name] = claims
+	if len(claims.Stations) > 0 {
+		l.stations[name] = claims.Stations
+	}
+}
+
+// Speaks tells whether a MAC is that of a speaker, alive or not.
+func (l *Ledger) Speaks(station Station) bool {
+	for _, known := range l.stations {
+		if slices.Contains(known, station) {
+			return true
+		}
+	}
+	return slices.Contains(l.mine.Stations, station)
 }
 
 // Lose forgets the claims of one that died: should it return, it must say

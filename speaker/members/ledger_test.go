@@ -22,7 +22,7 @@ func TestALaterTakingWinsAndAStrongerSideMore(t *testing.T) {
 	a.Hold(one)
 	b.Hear("a", a.Claims())
 	b.Hold(one) // later
-	owner := func(l *Ledger, heard *Ledger, name string) string {
+	owner := func(l, heard *Ledger, name string) string {
 		l.Hear(name, heard.Claims())
 		owners, _ := l.Owners()
 		return owners[one[0]]

@@ -272,6 +272,24 @@ func (m *Members) Hold(addresses []netip.Addr) {
 	}
 }
 
+// Locate says with which MACs this speaker answers, so that the others do not
+// take it for a stranger. Speaks tells whether a MAC is a speaker's.
+func (m *Members) Locate(macs []Station) {
+	m.pulse.mu.Lock()
+	changed := m.pulse.ledger.Locate(macs)
+	m.pulse.mu.Unlock()
+	if changed {
+		signal(m.pulse.wake)
+	}
+}
+
+// Speaks tells whether a MAC is that of a speaker, this one included.
+func (m *Members) Speaks(mac Station) bool {
+	m.pulse.mu.Lock()
+	defer m.pulse.mu.Unlock()
+	return m.pulse.ledger.Speaks(mac)
+}
+
 // Ownership returns who owns which address as far as it is known, and which
 // of this speaker's own another living speaker still claims, too.
 func (m *Members) Ownership() (owners map[netip.Addr]string, contested []netip.Addr) {

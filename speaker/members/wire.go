@@ -15,7 +15,8 @@ import (
 //	beat:   sequence 8, pulse in ms 2, flags 1, claims' version 8,
 //	        address length 1, address, port 2, heard count 2, heard × (id 8, age in ms 2)
 //	ask:    address length 1, address, port 2
-//	claims: version 8, strength 2, count 4, claims × (epoch 8, address length 1, address)
+//	claims: version 8, strength 2, count 4, claims × (epoch 8, address length 1, address),
+//	        count 1, MACs × 6
 const (
 	kindBeat   = 1
 	kindAsk    = 2
@@ -29,7 +30,8 @@ const (
 	// mostHeard bounds a beat to one packet.
 	mostHeard = 100
 	// mostClaims bounds what is believed of one speaker.
-	mostClaims = 1 << 17
+	mostClaims   = 1 << 17
+	mostStations = 255
 	// longestAge is what fits.
 	longestAge = 65535 * time.Millisecond
 )
@@ -109,6 +111,11 @@ func (m *message) marshal() []byte {
 		b = binary.BigEndian.AppendUint32(b, uint32(len(m.claims.List)))
 		for _, c := range m.claims.List {
 			b = appendAddress(binary.BigEndian.AppendUint64(b, c.Epoch), c.Address)
+		}
+		stations := m.claims.Stations[:min(len(m.claims.Stations), mostStations)]
+		b = append(b, byte(len(stations)))
+		for _, station := range stations {
+			b = append(b, station[:]...)
 		}
 	}
 	return b
@@ -208,5 +215,11 @@ func (r *reader) claims(m *message) {
 			return
 		}
 		m.claims.List = append(m.claims.List, Claim{Epoch: r.uint64(), Address: r.address()})
+	}
+	for range r.byte() {
+		if r.short {
+			return
+		}
+		m.claims.Stations = append(m.claims.Stations, Station(r.take(len(Station{}))))
 	}
 }

@@ -1,0 +1,219 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"os/signal"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/baliza-lb/baliza/e2e/cluster"
+	"github.com/baliza-lb/baliza/e2e/lab"
+)
+
+const (
+	namespace = "bench"
+	client    = "c1"
+	interval  = 10 * time.Millisecond
+	ceiling   = time.Hour
+)
+
+func main() {
+	code, inside := lab.Enter(lab.Outside{})
+	if !inside {
+		os.Exit(code)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, cancel := context.WithTimeout(ctx, ceiling)
+	b := &bench{began: time.Now(), values: map[string]string{}}
+	err := b.run(ctx)
+	if b.c != nil {
+		b.c.Close()
+	}
+	cancel()
+	stop()
+	if err != nil {
+		fmt.Printf("bench-failover: failed: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
+		os.Exit(1)
+	}
+}
+
+type bench struct {
+	began   time.Time
+	c       *cluster.Cluster
+	trials  int
+	v4, v6  netip.Addr
+	peer    bool
+	rows    []row
+	values  map[string]string
+	example []lab.Attempt // of the first cut, for the timeline
+	cutAt   time.Time
+}
+
+// row is one line of the table: a figure and how it came about.
+type row struct {
+	name    string
+	samples []time.Duration
+	note    string
+}
+
+func (b *bench) say(format string, args ...any) {
+	fmt.Printf("%7.1fs  %s\n", time.Since(b.began).Seconds(), fmt.Sprintf(format, args...))
+}
+
+func number(name string, otherwise int) int {
+	if n, err := strconv.Atoi(os.Getenv(name)); err == nil && n >= 0 {
+		return n
+	}
+	return otherwise
+}
+
+func median(samples []time.Duration) time.Duration {
+	if len(samples) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(samples))
+	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
+}
+
+// figure records the samples under the name of a row and of a figure.
+func (b *bench) figure(key, name string, samples []time.Duration, of func([]time.Duration) time.Duration) {
+	b.rows = append(b.rows, row{name: name, samples: samples})
+	if key != "" && len(samples) > 0 {
+		b.values[key] = strconv.FormatInt(of(samples).Milliseconds(), 10)
+	}
+}
+
+func (b *bench) start(ctx context.Context) error {
+	quiet := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	config := lab.Config{Nodes: max(1, number("NODES", 3)), Log: quiet}
+	b.trials = number("TRIALS", 20)
+	manifests := os.Getenv("PEER_MANIFESTS")
+	b.peer = manifests != ""
+	b.say("starting a cluster of %d nodes", config.Nodes)
+	install := b.ours
+	if b.peer {
+		install = b.theirs
+	}
+	if err := install(ctx, config, manifests); err != nil {
+		return err
+	}
+	if err := b.c.Web(ctx, namespace, config.Nodes); err != nil {
+		return err
+	}
+	if _, err := b.c.Service(ctx, namespace, "web", func(s *corev1.Service) { cluster.DualStack(s) }); err != nil {
+		return err
+	}
+	addresses, err := b.c.WaitAddresses(ctx, namespace, "web", 2)
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(addresses, netip.Addr.Compare)
+	b.v4, b.v6 = addresses[0], addresses[1]
+	for _, a := range addresses {
+		if err := b.answered(ctx, a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) ours(ctx context.Context, config lab.Config, _ string) error {
+	c, err := cluster.Start(ctx, config)
+	if err != nil {
+		return err
+	}
+	b.c = c
+	if err := c.Advertise(ctx, namespace, namespace); err != nil {
+		return err
+	}
+	return c.Pool(ctx, namespace, []string{"198.19.200.0/28", "2001:db8:4:0:200::/124"}, namespace)
+}
+
+func (b *bench) theirs(ctx context.Context, config lab.Config, manifests string) error {
+	config.Images = map[string]lab.Image{
+		"peer/controller": {Path: os.Getenv("PEER_CONTROLLER")}, "peer/speaker": {Path: os.Getenv("PEER_SPEAKER")},
+	}
+	l, err := lab.Start(ctx, config)
+	if err != nil {
+		return err
+	}
+	b.c = &cluster.Cluster{Lab: l}
+	raw, err := os.ReadFile(manifests)
+	if err == nil {
+		err = l.Apply(ctx, string(raw))
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", manifests, err)
+	}
+	return nil
+}
+
+// answered waits until the client gets the page.
+func (b *bench) answered(ctx context.Context, a netip.Addr) error {
+	return lab.WaitFor(ctx, fmt.Sprintf("an answer from %s", a), func() (bool, error) {
+		_, _, err := b.c.Fetch(ctx, client, a)
+		return err == nil, nil
+	})
+}
+
+func (b *bench) run(ctx context.Context) error {
+	if err := b.start(ctx); err != nil {
+		return err
+	}
+	parts := []func(context.Context) error{b.cuts, b.secondCuts}
+	if !b.peer {
+		parts = append(parts, b.planned, b.fast, b.many, b.busy)
+	}
+	// Last, since a link that goes down from inside loses routes for good.
+	parts = append(parts, b.otherFailures)
+	var failed error
+	for _, part := range parts {
+		if failed = part(ctx); failed != nil {
+			break
+		}
+	}
+	b.table()
+	if err := b.draw(); err != nil {
+		return err
+	}
+	if failed != nil {
+		return failed
+	}
+	keys := []string{
+		"l2_cut_median_ms", "l2_cut_worst_ms", "l2_cut_v6_median_ms", "l2_cut_fast_median_ms", "l2_second_cut_ms", "l2_heal_one_owner_ms",
+		"l2_planned_lost", "l2_restart_lost", "l2_cut_2000_last_ms", "l2_false_failovers",
+	}
+	var line strings.Builder
+	for _, key := range keys {
+		value := b.values[key]
+		if value == "" {
+			value = "-" // not taken in this run
+		}
+		fmt.Fprintf(&line, "%s=%s ", key, value)
+	}
+	fmt.Printf("%sn=%d\n", line.String(), b.trials)
+	return nil
+}
+
+func (b *bench) table() {
+	fmt.Printf("\n%-44s %5s %9s %9s %9s\n", "longest time without an answer", "n", "median", "worst", "best")
+	for _, r := range b.rows {
+		if len(r.samples) == 0 {
+			fmt.Printf("%-44s %s\n", r.name, r.note)
+			continue
+		}
+		ms := func(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) + " ms" }
+		fmt.Printf("%-44s %5d %9s %9s %9s\n", r.name, len(r.samples), ms(median(r.samples)), ms(slices.Max(r.samples)), ms(slices.Min(r.samples)))
+	}
+	load, _ := os.ReadFile("/proc/loadavg")
+	fmt.Printf("load of the machine at the end: %s\n", load)
+}

@@ -1,0 +1,239 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/baliza-lb/baliza/api/v1beta1"
+	"github.com/baliza-lb/baliza/e2e/cluster"
+	"github.com/baliza-lb/baliza/e2e/lab"
+)
+
+// under runs something while the prober works on both families, and returns
+// how many connections failed.
+func (b *bench) under(ctx context.Context, do func() error) (lost int, err error) {
+	four := b.c.Probe(ctx, client, netip.AddrPortFrom(b.v4, 80), interval)
+	six := b.c.Probe(ctx, client, netip.AddrPortFrom(b.v6, 80), interval)
+	time.Sleep(before)
+	err = do()
+	time.Sleep(after)
+	return len(four.Stop().Failures) + len(six.Stop().Failures), err
+}
+
+func (b *bench) planned(ctx context.Context) error {
+	lost := 0
+	for i := range min(few, b.trials) {
+		owner, err := b.c.WaitOwner(ctx, client, b.v4)
+		if err != nil {
+			return err
+		}
+		for _, step := range []struct{ name, set, unset string }{
+			{"excluded by its label", v1beta1.LabelExcludeNode + "=true", v1beta1.LabelExcludeNode + "-"},
+			{"speaker deleted", "", ""},
+		} {
+			n, err := b.under(ctx, func() error { return b.depart(ctx, owner, step.set) })
+			if err != nil {
+				return err
+			}
+			if step.unset != "" {
+				if _, err := b.c.Kubectl(ctx, "label", "node", owner, step.unset); err != nil {
+					return err
+				}
+				time.Sleep(time.Second)
+				if owner, err = b.c.WaitOwner(ctx, client, b.v4); err != nil {
+					return err
+				}
+			}
+			lost += n
+			b.say("planned departure %d, %s: %d connections lost", i+1, step.name, n)
+		}
+	}
+	b.values["l2_planned_lost"] = strconv.Itoa(lost)
+	b.rows = append(b.rows, row{name: "planned departure", note: fmt.Sprintf("%d connections lost", lost)})
+
+	lost, err := b.under(ctx, func() error {
+		if _, err := b.c.Kubectl(ctx, "-n", cluster.Namespace, "rollout", "restart", "daemonset/baliza-speaker"); err != nil {
+			return err
+		}
+		return b.c.Rollout(ctx)
+	})
+	b.values["l2_restart_lost"] = strconv.Itoa(lost)
+	b.rows = append(b.rows, row{name: "rolling update of all speakers", note: fmt.Sprintf("%d connections lost", lost)})
+	b.say("rolling update: %d connections lost", lost)
+	return err
+}
+
+// depart takes a node out by a label, or its speaker's pod away.
+func (b *bench) depart(ctx context.Context, node, label string) error {
+	if label != "" {
+		_, err := b.c.Kubectl(ctx, "label", "node", node, label)
+		time.Sleep(2 * time.Second)
+		return err
+	}
+	_, err := b.c.Kubectl(ctx, "-n", cluster.Namespace, "delete", "pod", "-l", "app.kubernetes.io/component=speaker",
+		"--field-selector", "spec.nodeName="+node, "--wait=true", "--timeout=30s")
+	if err != nil {
+		return err
+	}
+	return b.c.Rollout(ctx)
+}
+
+// profile restarts the speakers with another profile.
+func (b *bench) profile(ctx context.Context, name string) error {
+	out, err := b.c.Kubectl(ctx, "-n", cluster.Namespace, "get", "daemonset/baliza-speaker",
+		"-o", "jsonpath={.spec.template.spec.containers[0].args}")
+	if err != nil {
+		return err
+	}
+	var args []string
+	if err := json.Unmarshal([]byte(out), &args); err != nil {
+		return err
+	}
+	for i, arg := range args {
+		if strings.HasPrefix(arg, "--profile=") {
+			patch := fmt.Sprintf(`[{"op":"replace","path":"/spec/template/spec/containers/0/args/%d","value":"--profile=%s"}]`, i, name)
+			if _, err := b.c.Kubectl(ctx, "-n", cluster.Namespace, "patch", "daemonset/baliza-speaker", "--type=json", "-p", patch); err != nil {
+				return err
+			}
+		}
+	}
+	return b.c.Rollout(ctx)
+}
+
+func (b *bench) fast(ctx context.Context) error {
+	if err := b.profile(ctx, "fast"); err != nil {
+		return err
+	}
+	time.Sleep(time.Second)
+	var samples []time.Duration
+	for i := range b.trials {
+		f := []fault{b.cable(), b.silent()}[i%2]
+		outage, owner, err := b.trial(ctx, b.v4, f)
+		if err != nil {
+			return err
+		}
+		if err := b.recover(ctx, owner, f); err != nil {
+			return err
+		}
+		samples = append(samples, outage)
+		b.say("fast profile, cut %d of %d: %s", i+1, b.trials, outage.Round(time.Millisecond))
+	}
+	b.figure("l2_cut_fast_median_ms", "link of the owner cut, IPv4, profile fast", samples, median)
+	return b.profile(ctx, "default")
+}
+
+// many puts thousands of addresses on one node, cuts it, and listens when the
+// last of them is announced by another.
+func (b *bench) many(ctx context.Context) error {
+	count := number("ADDRESSES", 2000)
+	if count == 0 {
+		return nil
+	}
+	const victim, pool = "n1", "bench-many"
+	_, err := b.c.Baliza.BalizaV1beta1().L2Advertisements().Create(ctx, &v1beta1.L2Advertisement{
+		ObjectMeta: metav1.ObjectMeta{Name: pool},
+		Spec: v1beta1.L2AdvertisementSpec{
+			IPAddressPools: []string{pool},
+			PreferredNodes: []v1beta1.PreferredNode{{
+				Weight: 1, NodeSelector: metav1.LabelSelector{MatchLabels: map[string]string{"kubernetes.io/hostname": victim}},
+			}},
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return err
+	}
+	if err := b.c.Pool(ctx, pool, []string{"198.19.0.0/17"}, pool); err != nil {
+		return err
+	}
+	if err := b.c.Web(ctx, pool, 1); err != nil {
+		return err
+	}
+	b.say("making %d Services", count)
+	for i := range count {
+		if _, err := b.c.Service(ctx, pool, fmt.Sprintf("s%d", i), func(s *corev1.Service) { s.Spec.Ports = s.Spec.Ports[:1] }); err != nil {
+			return err
+		}
+	}
+	err = lab.WaitFor(ctx, fmt.Sprintf("%s to hold %d addresses", victim, count), func() (bool, error) {
+		s, err := b.c.Baliza.BalizaV1beta1().Speakers().Get(ctx, victim, metav1.GetOptions{})
+		return err == nil && int(s.Status.HeldCount) >= count, err
+	})
+	if err != nil {
+		return err
+	}
+	time.Sleep(3 * time.Second) // announcements at once, and again after the locktime
+	capture, err := b.c.Capture(ctx, client, "arp")
+	if err != nil {
+		return err
+	}
+	cut := time.Now()
+	if err := b.c.Cut(victim); err != nil {
+		return err
+	}
+	time.Sleep(4 * time.Second)
+	packets := capture.Stop()
+	if err := b.c.Heal(victim); err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	var last time.Duration
+	for _, p := range packets {
+		_, rest, found := strings.Cut(p.Text, "Reply ")
+		if address, _, ok := strings.Cut(rest, " is-at"); found && ok && p.Time.After(cut) && strings.HasPrefix(address, "198.19.") &&
+			!seen[address] {
+			seen[address] = true
+			last = max(last, p.Time.Sub(cut))
+		}
+	}
+	if len(seen) < count {
+		return fmt.Errorf("only %d of %d addresses were announced by their new owners", len(seen), count)
+	}
+	b.figure("l2_cut_2000_last_ms", fmt.Sprintf("last of %d addresses announced anew", count), []time.Duration{last}, median)
+	b.say("%d addresses: the last was announced by its new owner after %s", len(seen), last.Round(time.Millisecond))
+	_, err = b.c.Kubectl(ctx, "delete", "namespace", pool, "--wait=false")
+	return err
+}
+
+// busy keeps every core busy and counts what the speakers take for deaths.
+func (b *bench) busy(ctx context.Context) error {
+	period, err := time.ParseDuration(os.Getenv("BUSY"))
+	if err != nil {
+		period = 10 * time.Minute
+	}
+	if period == 0 {
+		return nil
+	}
+	deaths := func() (n int) {
+		for _, p := range b.c.Processes("") {
+			if strings.Contains(p.Name, "/baliza-speaker-") {
+				n += strings.Count(b.c.Log(p.Name), "speaker is gone")
+			}
+		}
+		return n
+	}
+	had := deaths()
+	b.say("keeping %d cores busy for %s", runtime.NumCPU(), period)
+	spin, stop := context.WithTimeout(ctx, period)
+	defer stop()
+	for range runtime.NumCPU() {
+		if err := exec.CommandContext(spin, "sh", "-c", "while :; do :; done").Start(); err != nil {
+			return err
+		}
+	}
+	<-spin.Done()
+	n := deaths() - had
+	b.values["l2_false_failovers"] = strconv.Itoa(n)
+	b.rows = append(b.rows, row{name: "cores busy for " + period.String(), note: fmt.Sprintf("%d false alarms", n)})
+	return ctx.Err()
+}

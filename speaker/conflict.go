@@ -1,0 +1,139 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/baliza-lb/baliza/api/v1beta1"
+	"github.com/baliza-lb/baliza/speaker/l2"
+	"github.com/baliza-lb/baliza/speaker/members"
+	"github.com/baliza-lb/baliza/speaker/plan"
+)
+
+// RFC 5227 probes for seconds, since it speaks for hosts that come and go on
+// any network. Here a Service waits.
+const (
+	// probeEvery is the time between the probes for an address that nobody
+	// has owned before; probes is how many there are.
+	probeEvery = 150 * time.Millisecond
+	probes     = 3
+	// fresh is how long after it was taken a claim of another counts at once.
+	fresh = 2 * time.Second
+	// defenceInterval of RFC 5227 section 2.4: the first claim of another in
+	// it is met with an announcement, the second ends our use.
+	defenceInterval = 10 * time.Second
+	// burst is how long claims count as one.
+	burst = time.Second
+	// quarantine is when an address in conflict is probed for again.
+	quarantine = 30 * time.Second
+)
+
+// conflicts is what is known of strangers.
+type conflicts struct {
+	owned    map[netip.Addr]bool      // by whomever, since this process started
+	trying   map[netip.Addr]time.Time // when probing began
+	taken    map[netip.Addr]time.Time
+	defended map[netip.Addr]time.Time
+	lost     map[netip.Addr]stranger
+	asking   []netip.Addr // what is to be probed for after this pass
+}
+
+type stranger struct {
+	message string
+	until   time.Time
+}
+
+func newConflicts() conflicts {
+	return conflicts{
+		owned: map[netip.Addr]bool{}, trying: map[netip.Addr]time.Time{}, taken: map[netip.Addr]time.Time{},
+		defended: map[netip.Addr]time.Time{}, lost: map[netip.Addr]stranger{},
+	}
+}
+
+// avoid keeps away from addresses that strangers have: what nobody owned
+// before is probed for first, what is in conflict is withheld. It returns when
+// to look again, or zero.
+func (s *speaker) avoid(now time.Time, made *plan.Plan, owners map[netip.Addr]string, desired *l2.Desired) (again time.Duration) {
+	c := &s.conflicts
+	for _, sighting := range s.responder.Sightings() {
+		s.sighted(now, sighting)
+	}
+	c.asking = nil
+	desired.Probing = map[netip.Addr][]string{}
+	known := make(map[netip.Addr]bool, len(made.Decisions))
+	for i := range made.Decisions {
+		d := &made.Decisions[i]
+		known[d.Address] = c.owned[d.Address] || owners[d.Address] != ""
+		on, wanted := desired.Addresses[d.Address]
+		if !wanted || desired.Quiet[d.Address] {
+			delete(c.trying, d.Address)
+			continue
+		}
+		if lost, ok := c.lost[d.Address]; ok && now.Before(lost.until) {
+			delete(desired.Addresses, d.Address)
+			d.Announce, d.Reason, d.Message = false, v1beta1.ReasonAddressConflict, lost.message
+			again = sooner(again, lost.until.Sub(now))
+			continue
+		} else if ok {
+			delete(c.lost, d.Address)
+			known[d.Address] = false // ask again
+		}
+		switch held := len(s.held[d.Address]) > 0; {
+		case held:
+		case known[d.Address]:
+			c.taken[d.Address] = now
+		default:
+			if wait := s.try(now, d.Address); wait > 0 {
+				delete(desired.Addresses, d.Address)
+				desired.Probing[d.Address] = on
+				again = sooner(again, wait)
+				continue
+			}
+			c.taken[d.Address], known[d.Address] = now, true
+		}
+		delete(c.trying, d.Address)
+	}
+	c.owned = known
+	return again
+}
+
+// try goes on probing for an address; zero means that it is free.
+func (s *speaker) try(now time.Time, address netip.Addr) (wait time.Duration) {
+	c := &s.conflicts
+	since, ok := c.trying[address]
+	if !ok {
+		since = now
+		c.trying[address] = now
+	}
+	if now.Sub(since) >= probes*probeEvery {
+		return 0
+	}
+	c.asking = append(c.asking, address)
+	return probeEvery
+}
+
+// sighted acts on somebody's claim for an address of ours.
+func (s *speaker) sighted(now time.Time, sighting l2.Sighting) {
+	c := &s.conflicts
+	a := sighting.Address
+	if s.members.Speaks(members.Station(sighting.MAC)) {
+		return // an owner before or after us: the membership settles that
+	}
+	_, probing := c.trying[a]
+	if !probing && len(s.held[a]) == 0 {
+		return
+	}
+	if since := now.Sub(c.defended[a]); !probing && now.Sub(c.taken[a]) > fresh && (since > defenceInterval || since < burst) {
+		if since >= burst {
+			c.defended[a] = now
+			s.log.Warn("somebody else claims an address, which is defended", "address", a, "mac", sighting.MAC.String(), "interface", sighting.Interface)
+			s.responder.Reannounce([]netip.Addr{a})
+		}
+		return
+	}
+	delete(c.trying, a)
+	message := fmt.Sprintf("%s answers for the address on %s and belongs to no node with a speaker", sighting.MAC, sighting.Interface)
+	c.lost[a] = stranger{message, now.Add(quarantine)}
+	s.log.Error("address conflict", "address", a, "mac", sighting.MAC.String(), "interface", sighting.Interface)
+}

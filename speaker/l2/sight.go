@@ -1,0 +1,131 @@
+package l2
+
+import (
+	"encoding/binary"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/mdlayher/arp"
+	"github.com/mdlayher/ndp"
+)
+
+// Sighting is somebody else's claim for an address that is answered or probed
+// for here: an ARP packet that has it as its sender's (RFC 5227 section 2.4),
+// or a neighbour advertisement for it.
+type Sighting struct {
+	Address   netip.Addr
+	MAC       net.HardwareAddr
+	Interface string
+	At        time.Time
+}
+
+// sightings gathers what the readers see until it is taken. A flood of claims
+// is one for each address.
+type sightings struct {
+	mu    sync.Mutex
+	found map[netip.Addr]Sighting
+	told  chan struct{}
+}
+
+func (s *sightings) add(one Sighting) {
+	s.mu.Lock()
+	s.found[one.Address] = one
+	s.mu.Unlock()
+	select {
+	case s.told <- struct{}{}:
+	default:
+	}
+}
+
+func (s *sightings) take() []Sighting {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.found) == 0 {
+		return nil
+	}
+	all := make([]Sighting, 0, len(s.found))
+	for _, one := range s.found {
+		all = append(all, one)
+	}
+	clear(s.found)
+	slices.SortFunc(all, func(a, b Sighting) int { return a.Address.Compare(b.Address) })
+	return all
+}
+
+// sightARP tells whether an ARP packet claims an address that concerns us.
+func sightARP(frame []byte, on *Interface, t *table) (address netip.Addr, mac net.HardwareAddr, sighted bool) {
+	if len(frame) < arpFrame || binary.BigEndian.Uint16(frame[12:]) != etherTypeARP {
+		return address, nil, false
+	}
+	address = netip.AddrFrom4([4]byte(frame[arpSender : arpSender+4]))
+	if !t.concerns(address, on.Index) {
+		return address, nil, false
+	}
+	mac = net.HardwareAddr(slices.Clone(frame[ethernetHeader+8 : ethernetHeader+14]))
+	return address, mac, individual(mac) && !slices.Equal(mac, on.MAC) && !slices.Equal(net.HardwareAddr(frame[6:12]), on.MAC)
+}
+
+// sightNDP tells whether a neighbour advertisement is for an address that
+// concerns us.
+func sightNDP(frame []byte, on *Interface, t *table) (address netip.Addr, mac net.HardwareAddr, sighted bool) {
+	if len(frame) < icmpv6Offset+shortestNS || binary.BigEndian.Uint16(frame[12:]) != etherTypeIPv6 {
+		return address, nil, false
+	}
+	header := frame[ethernetHeader:]
+	length := int(binary.BigEndian.Uint16(header[4:]))
+	if header[6] != nextICMPv6 || frame[hopLimitByte] != hopLimitOnLink || length < shortestNS || len(frame) < icmpv6Offset+length {
+		return address, nil, false
+	}
+	body := frame[icmpv6Offset : icmpv6Offset+length]
+	address = netip.AddrFrom16([16]byte(body[8:24]))
+	if body[0] != neighbourAdvertisement || body[1] != 0 || !t.concerns(address, on.Index) || checksum(header[8:40], body) != 0xffff {
+		return address, nil, false
+	}
+	if mac = advertiser(body); mac == nil {
+		mac = net.HardwareAddr(slices.Clone(frame[6:12]))
+	}
+	return address, mac, individual(mac) && !slices.Equal(mac, on.MAC) && !slices.Equal(net.HardwareAddr(frame[6:12]), on.MAC)
+}
+
+// advertiser returns the target link-layer address of an advertisement, or nil.
+func advertiser(body []byte) net.HardwareAddr {
+	parsed, err := ndp.ParseMessage(body)
+	message, ok := parsed.(*ndp.NeighborAdvertisement)
+	if err != nil || !ok {
+		return nil
+	}
+	for _, option := range message.Options {
+		if a, ok := option.(*ndp.LinkLayerAddress); ok && a.Direction == ndp.Target {
+			return a.Addr
+		}
+	}
+	return nil
+}
+
+// probe makes the frame that asks whether an address is taken, in the name of
+// nobody: RFC 5227 section 2.1.1 for IPv4, RFC 4862 section 5.4.2 for IPv6.
+func probe(on *Interface, address netip.Addr) ([]byte, error) {
+	if address.Is4() {
+		nobody := net.HardwareAddr{0, 0, 0, 0, 0, 0}
+		return arpMessage(arp.OperationRequest, on.MAC, netip.IPv4Unspecified(), nobody, address, broadcast())
+	}
+	group, err := ndp.SolicitedNodeMulticast(address)
+	if err != nil {
+		return nil, err
+	}
+	body, err := ndp.MarshalMessageChecksum(&ndp.NeighborSolicitation{TargetAddress: address}, netip.IPv6Unspecified(), group)
+	if err != nil {
+		return nil, err
+	}
+	to := group.As16()
+	toMAC := net.HardwareAddr{0x33, 0x33, to[12], to[13], to[14], to[15]}
+	frame := appendEthernet(make([]byte, 0, icmpv6Offset+len(body)), toMAC, on.MAC, etherTypeIPv6)
+	frame = append(frame, 0x60, 0, 0, 0, 0, byte(len(body)), nextICMPv6, hopLimitOnLink)
+	frame = append(append(frame, netip.IPv6Unspecified().AsSlice()...), group.AsSlice()...)
+	return append(frame, body...), nil
+}
+
+const neighbourAdvertisement = 136
