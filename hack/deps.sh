@@ -18,6 +18,9 @@ needed=(
 	"curl     curl"
 	"ping     iputils-ping"
 	"ps       procps"
+	"bgpd     frr"
+	"vtysh    frr"
+	"bird     bird2"
 )
 
 fail() {
@@ -81,7 +84,7 @@ install_packages() {
 }
 
 # Programs of the administrator are not on every user's PATH.
-PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:/usr/lib/frr
 [[ $(uname -s) == Linux ]] || fail "the lab needs Linux; this is $(uname -s)."
 check_go
 check_c

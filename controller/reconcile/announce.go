@@ -40,7 +40,9 @@ type reports struct {
 // whyWithheld orders the reasons that concern every node alike; others mean
 // that no node is eligible.
 func whyWithheld() []v1beta1.Reason {
-	return []v1beta1.Reason{v1beta1.ReasonNoAdvertisement, v1beta1.ReasonNoEndpoint, v1beta1.ReasonNoLocalEndpoint, v1beta1.ReasonNoPeer, v1beta1.ReasonNoSession}
+	return []v1beta1.Reason{
+		v1beta1.ReasonNoAdvertisement, v1beta1.ReasonNoEndpoint, v1beta1.ReasonNoLocalEndpoint, v1beta1.ReasonNoPeer, v1beta1.ReasonNoSession,
+	}
 }
 
 // readReports gathers the speakers' reports.
@@ -55,13 +57,7 @@ func (r *Reconciler) readReports() {
 				p.owners[a] = append(p.owners[a], s.Name)
 			}
 		}
-		if s.Status.BGP != nil {
-			for _, text := range s.Status.BGP.Announced {
-				if a, err := config.ParseAddress(text); err == nil && !slices.Contains(p.owners[a], s.Name) {
-					p.owners[a] = append(p.owners[a], s.Name)
-				}
-			}
-		}
+		p.readRoutes(s)
 		for _, group := range s.Status.Withheld {
 			for _, text := range group.Addresses {
 				if a, err := config.ParseAddress(text); err == nil {
