@@ -145,7 +145,7 @@ func number(value *int64) *uint32 {
 	if value == nil {
 		return nil
 	}
-	n := uint32(*value) //nolint:gosec // the schema bounds it
+	n := uint32(*value)
 	return &n
 }
 

@@ -63,14 +63,17 @@ func (p *BGPPeer) Carries(a netip.Addr) bool { return p.DualFamily || p.Address.
 func parseBGPPeer(object *v1beta1.BGPPeer, profiles map[string]*BFDProfile) (*BGPPeer, []Problem) {
 	spec := &object.Spec
 	p := &BGPPeer{
-		Name: object.Name, MyASN: uint32(spec.MyASN), LocalASN: uint32(spec.LocalASN), PeerASN: uint32(spec.PeerASN), //nolint:gosec // the schema bounds them
+		Name: object.Name,
+		// The schema bounds the numbers.
+		MyASN: uint32(spec.MyASN), LocalASN: uint32(spec.LocalASN), PeerASN: uint32(spec.PeerASN), //nolint:gosec // see above
 		Dynamic: spec.DynamicASN, Port: defaultBGPPort,
-		HoldTime: duration(spec.HoldTime, defaultHoldTime), KeepAlive: duration(spec.KeepaliveTime, 0), ConnectTime: duration(spec.ConnectTime, defaultConnectTime),
-		Password: spec.Password, GracefulRestart: spec.EnableGracefulRestart, MultiHop: spec.EBGPMultiHop,
+		HoldTime: duration(spec.HoldTime, defaultHoldTime), KeepAlive: duration(spec.KeepaliveTime, 0),
+		ConnectTime: duration(spec.ConnectTime, defaultConnectTime),
+		Password:    spec.Password, GracefulRestart: spec.EnableGracefulRestart, MultiHop: spec.EBGPMultiHop,
 		TTLSecurity: spec.TTLSecurity, DualFamily: spec.DualStackAddressFamily,
 	}
 	if spec.PeerPort != 0 {
-		p.Port = uint16(spec.PeerPort) //nolint:gosec // the schema bounds it
+		p.Port = uint16(spec.PeerPort)
 	}
 	if spec.PasswordSecret != nil {
 		p.PasswordSecret = spec.PasswordSecret.Name
@@ -100,7 +103,8 @@ func parseBGPPeer(object *v1beta1.BGPPeer, profiles map[string]*BFDProfile) (*BG
 	unusable := !p.Address.IsValid() || spec.SourceAddress != "" && !p.Source.IsValid()
 	if spec.BFDProfile != "" {
 		if p.BFD = profiles[spec.BFDProfile]; p.BFD == nil {
-			complain("spec.bfdProfile", v1beta1.ReasonDanglingReference, fmt.Sprintf("there is no BFDProfile %q: the path is not watched", spec.BFDProfile))
+			complain("spec.bfdProfile", v1beta1.ReasonDanglingReference,
+				fmt.Sprintf("there is no BFDProfile %q: the path is not watched", spec.BFDProfile))
 		}
 	}
 	selectors, found := parseSelectors(KindBGPPeer, p.Name, "spec.nodeSelectors", spec.NodeSelectors)
@@ -125,7 +129,7 @@ func parseBFDProfile(object *v1beta1.BFDProfile) *BFDProfile {
 		Multiplier: defaultMultiplier, Passive: spec.PassiveMode,
 	}
 	if spec.DetectMultiplier != 0 {
-		p.Multiplier = uint8(spec.DetectMultiplier) //nolint:gosec // the schema bounds it
+		p.Multiplier = uint8(spec.DetectMultiplier)
 	}
 	return p
 }

@@ -165,7 +165,8 @@ func (r *routes) peer(p *config.BGPPeer) (bgp.Peer, bool) {
 	}
 	password, ok := r.cluster.Password(p.PasswordSecret)
 	if !ok && !r.missing[p.Name] {
-		r.log.Warn("the Secret with the password does not exist, is not of type kubernetes.io/basic-auth, or has no password", "peer", p.Name, "secret", p.PasswordSecret)
+		r.log.Warn("the Secret with the password does not exist, is not of type kubernetes.io/basic-auth, or has no password",
+			"peer", p.Name, "secret", p.PasswordSecret)
 	}
 	if r.missing == nil {
 		r.missing = map[string]bool{}

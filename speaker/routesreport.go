@@ -55,7 +55,7 @@ func (r *routes) report() *v1beta1.BGPReport {
 func sessionReport(s *bgp.Status) v1beta1.BGPSession {
 	out := v1beta1.BGPSession{
 		Name: s.Name, Address: s.Address.String(), State: string(s.State), PeerASN: int64(s.PeerASN),
-		LastError: clip(s.LastError), BFD: string(s.BFD), RoutesSent: int32(s.Sent), //nolint:gosec // some thousands
+		LastError: clip(s.LastError), BFD: string(s.BFD), RoutesSent: int32(s.Sent),
 	}
 	if s.State != bgp.Established {
 		// In between attempts it goes to and fro, which is no news.

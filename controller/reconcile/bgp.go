@@ -1,8 +1,11 @@
 package reconcile
 
 import (
+	"slices"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/config"
 )
 
@@ -41,4 +44,16 @@ func (r *Reconciler) eachBGP(f func(kind string, object metav1.Object, condition
 // metaOf is what a condition needs to know of its object.
 func metaOf(object metav1.Object) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Name: object.GetName(), UID: object.GetUID(), Generation: object.GetGeneration()}
+}
+
+// readRoutes counts as owner each node from which a router knows an address.
+func (p *reports) readRoutes(s *v1beta1.Speaker) {
+	if s.Status.BGP == nil {
+		return
+	}
+	for _, text := range s.Status.BGP.Announced {
+		if a, err := config.ParseAddress(text); err == nil && !slices.Contains(p.owners[a], s.Name) {
+			p.owners[a] = append(p.owners[a], s.Name)
+		}
+	}
 }

@@ -96,7 +96,7 @@ func (r *Router) run(program string, argv ...string) error {
 // Stop ends the router's programs.
 func (r *Router) Stop(ctx context.Context) {
 	for _, name := range slices.Backward(r.programs) {
-		_ = r.c.Lab.Stop(ctx, name, unix.SIGTERM) // it may have ended by itself
+		_ = r.c.Stop(ctx, name, unix.SIGTERM) // it may have ended by itself
 	}
 }
 

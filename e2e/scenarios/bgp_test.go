@@ -42,10 +42,13 @@ func newRouted(t *testing.T, pods int, peer func(*v1beta1.BGPPeerSpec), adv func
 	p.must(c.Web(ctx, p.name, pods))
 	p.must(c.Pool(ctx, p.name, []string{p.v4 + ".0/24", "2001:db8:5::/112"}, p.name))
 	p.must(c.AdvertiseBGP(ctx, p.name, adv, p.name))
+	// A router shares by connections, not by pairs of addresses.
+	_, err := c.Exec(ctx, "r1", "sh", "-c", "echo 1 > /proc/sys/net/ipv4/fib_multipath_hash_policy")
+	p.must(err)
 	r1, err := c.FRR(ctx, "r1", cluster.FRRConfig)
 	p.must(err)
 	p.r1 = r1
-	t.Cleanup(func() { r1.Stop(context.Background()) }) //nolint:usetesting // the test's context has ended
+	t.Cleanup(func() { r1.Stop(context.Background()) })
 	p.must(c.Peer(ctx, p.name, r1.Host.IPv4.String(), peer))
 	return ctx, p
 }

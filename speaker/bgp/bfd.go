@@ -68,8 +68,8 @@ func (c *control) marshal() []byte {
 	b[2], b[3] = c.multiplier, controlSize
 	binary.BigEndian.PutUint32(b[4:], c.mine)
 	binary.BigEndian.PutUint32(b[8:], c.yours)
-	binary.BigEndian.PutUint32(b[12:], uint32(c.transmit/time.Microsecond)) //nolint:gosec // at most a minute
-	binary.BigEndian.PutUint32(b[16:], uint32(c.receive/time.Microsecond))  //nolint:gosec // at most a minute
+	binary.BigEndian.PutUint32(b[12:], uint32(c.transmit/time.Microsecond))
+	binary.BigEndian.PutUint32(b[16:], uint32(c.receive/time.Microsecond))
 	return b
 }
 
@@ -135,6 +135,17 @@ func (m *machine) receive(c *control, now time.Time) (answer *control) {
 	if c.final {
 		m.poll = false
 	}
+	m.step(c)
+	if c.poll {
+		reply := m.packet()
+		reply.poll, reply.final = false, true
+		return &reply
+	}
+	return nil
+}
+
+// step is the state machine of RFC 5880 section 6.2.
+func (m *machine) step(c *control) {
 	switch {
 	case c.state == BFDAdminDown:
 		if m.state != BFDDown {
@@ -147,12 +158,6 @@ func (m *machine) receive(c *control, now time.Time) (answer *control) {
 	case m.state == BFDUp && c.state == BFDDown:
 		m.down(diagNeighborDown)
 	}
-	if c.poll {
-		reply := m.packet()
-		reply.poll, reply.final = false, true
-		return &reply
-	}
-	return nil
 }
 
 func (m *machine) down(why uint8) {

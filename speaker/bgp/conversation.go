@@ -141,8 +141,9 @@ func (c *conversation) ourOpen() (*wire.BGPMessage, error) {
 	if as <= math.MaxUint16 {
 		short = uint16(as)
 	}
-	hold := uint16(min(c.peer.HoldTime/time.Second, math.MaxUint16)) //nolint:gosec // bounded
-	return wire.NewBGPOpenMessage(short, hold, c.identifier(), []wire.OptionParameterInterface{wire.NewOptionParameterCapability(capabilities)})
+	hold := uint16(min(c.peer.HoldTime/time.Second, math.MaxUint16))
+	parameters := []wire.OptionParameterInterface{wire.NewOptionParameterCapability(capabilities)}
+	return wire.NewBGPOpenMessage(short, hold, c.identifier(), parameters)
 }
 
 // identifier is ours (RFC 6286): any number but zero that no other node uses.

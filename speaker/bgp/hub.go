@@ -215,12 +215,16 @@ func (h *hub) receive(from netip.Addr, data []byte) {
 		return
 	}
 	p.mu.Lock()
-	before := p.machine.state
+	before, pace := p.machine.state, p.machine.pace()
 	answer := p.machine.receive(&packet, time.Now())
-	after := p.machine.state
+	after, quicker := p.machine.state, p.machine.pace() < pace
 	p.mu.Unlock()
 	if answer != nil {
 		_, _ = p.conn.Write(answer.marshal())
+	}
+	if quicker {
+		// The router may count on it from now on: FRR does.
+		poke(p.sooner)
 	}
 	if before != after {
 		h.log.Info("BFD", "router", from.String(), "state", after, "before", before)

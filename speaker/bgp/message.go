@@ -52,7 +52,7 @@ func heard(body []byte) error {
 // communication is what an operator wrote (RFC 9003).
 func communication(n *notification, data []byte) string {
 	shutdown := n.subcode == wire.BGP_ERROR_SUB_ADMINISTRATIVE_SHUTDOWN || n.subcode == wire.BGP_ERROR_SUB_ADMINISTRATIVE_RESET
-	if n.code != wire.BGP_ERROR_CEASE || !shutdown || len(data) == 0 || int(data[0]) > len(data)-1 {
+	if n.code != wire.BGP_ERROR_CEASE || !shutdown || len(data) == 0 || int(data[0]) >= len(data) {
 		return ""
 	}
 	return strings.Map(func(r rune) rune {

@@ -19,7 +19,7 @@ func dial(ctx context.Context, p *Peer) (net.Conn, error) {
 		Timeout: dialTimeout, KeepAlive: -1,
 		Control: func(_, _ string, raw syscall.RawConn) error {
 			var failed error
-			err := raw.Control(func(fd uintptr) { failed = prepare(int(fd), p) }) //nolint:gosec // a file descriptor
+			err := raw.Control(func(fd uintptr) { failed = prepare(int(fd), p) })
 			return errors.Join(err, failed)
 		},
 	}
@@ -88,7 +88,7 @@ func prepare(fd int, p *Peer) error {
 }
 
 func setPassword(fd int, p *Peer) error {
-	sig := unix.TCPMD5Sig{Keylen: uint16(len(p.Password))} //nolint:gosec // the copy below bounds it
+	sig := unix.TCPMD5Sig{Keylen: uint16(len(p.Password))}
 	if copy(sig.Key[:], p.Password) != len(p.Password) {
 		return errors.New("it is longer than 80 bytes")
 	}

@@ -92,7 +92,7 @@ func key(p *Path, v4 bool) string {
 	}
 	optional(p.LocalPref)
 	optional(p.MED)
-	number(uint32(p.Prepend)) //nolint:gosec // at most ten
+	number(uint32(p.Prepend))
 	number(math.Float32bits(p.Bandwidth))
 	for _, c := range p.Communities {
 		number(c)
@@ -218,7 +218,8 @@ func (e *encoding) attributes(p *Path, v4 bool) ([]wire.PathAttributeInterface, 
 		if e.as <= math.MaxUint16 {
 			short = uint16(e.as)
 		}
-		all = append(all, wire.NewPathAttributeExtendedCommunities([]wire.ExtendedCommunityInterface{wire.NewLinkBandwidthExtended(short, p.Bandwidth)}))
+		bandwidth := []wire.ExtendedCommunityInterface{wire.NewLinkBandwidthExtended(short, p.Bandwidth)}
+		all = append(all, wire.NewPathAttributeExtendedCommunities(bandwidth))
 	}
 	if len(p.LargeCommunities) > 0 {
 		var large []*wire.LargeCommunity

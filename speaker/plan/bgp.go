@@ -14,12 +14,12 @@ import (
 type Drain int
 
 const (
-	// Serving: it is not.
+	// Serving means that it is not.
 	Serving Drain = iota
-	// Lowering: its paths are marked as the last choice (RFC 8326), so that
+	// Lowering means that its paths are marked as the last choice (RFC 8326), so that
 	// traffic moves while the node still answers.
 	Lowering
-	// Withdrawn: it announces nothing.
+	// Withdrawn means that it announces nothing.
 	Withdrawn
 )
 
@@ -109,7 +109,10 @@ type told struct {
 }
 
 func newBGPPlanner(view *BGPView) *bgpPlanner {
-	b := &bgpPlanner{view: view, self: view.Nodes[view.Self], here: map[*config.BGPAdvertisement]bool{}, last: map[*config.BGPAdvertisement][]config.CommunityValue{}}
+	b := &bgpPlanner{
+		view: view, self: view.Nodes[view.Self],
+		here: map[*config.BGPAdvertisement]bool{}, last: map[*config.BGPAdvertisement][]config.CommunityValue{},
+	}
 	for _, p := range view.Config.BGPPeers {
 		if p.SelectsNode(b.self.Labels) {
 			b.peers = append(b.peers, &told{p, map[netip.Prefix]Route{}})

@@ -1,0 +1,232 @@
+package scenarios
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/baliza-lb/baliza/api/v1beta1"
+	"github.com/baliza-lb/baliza/e2e/cluster"
+	"github.com/baliza-lb/baliza/e2e/lab"
+)
+
+// fastBFD makes a profile of 100 ms, three times.
+func (p *routed) fastBFD(ctx context.Context) {
+	p.t.Helper()
+	_, err := p.Baliza.BalizaV1beta1().BFDProfiles().Create(ctx, &v1beta1.BFDProfile{
+		ObjectMeta: metav1.ObjectMeta{Name: p.name},
+		Spec:       v1beta1.BFDProfileSpec{ReceiveInterval: 100, TransmitInterval: 100, DetectMultiplier: 3},
+	}, metav1.CreateOptions{})
+	p.must(err)
+	p.patch(ctx, "peer", map[string]any{"bfdProfile": p.name})
+}
+
+func bfdUp(s *v1beta1.BGPSession) bool { return isUp(s) && s.BFD == "Up" }
+
+// BIRD on a client is a second router; FRR hangs, and BIRD does not notice.
+func TestB06_B07_A_router_that_hangs_delays_nobody(t *testing.T) {
+	ctx, p := newRouted(t, 1, func(s *v1beta1.BGPPeerSpec) { s.HoldTime = &metav1.Duration{Duration: 9 * time.Second} }, nil)
+	bird, err := p.BIRD(ctx, "c2", cluster.BIRDConfig)
+	p.must(err)
+	defer bird.Stop(context.WithoutCancel(ctx))
+	other := p.name + "-bird"
+	p.must(p.Peer(ctx, other, bird.Host.IPv4.String(), nil))
+	defer func() {
+		_, err := p.Kubectl(context.WithoutCancel(ctx), "delete", "bgppeer/"+other)
+		p.must(err)
+	}()
+	for _, node := range []string{"n1", "n2", "n3"} {
+		p.session(ctx, node, p.name, "established", isUp)
+		p.session(ctx, node, other, "established", isUp)
+	}
+	p.must(p.Signal("r1/bgpd", unix.SIGSTOP))
+	hung := time.Now()
+	v4, v6 := p.made(ctx, "web", nil)
+	for _, a := range []netip.Addr{v4, v6} {
+		p.must(lab.WaitFor(ctx, "BIRD to know "+a.String(), func() (bool, error) {
+			out, err := bird.Birdc(ctx, "show route all for "+a.String())
+			return strings.Count(out, "BGP.as_path: 64513") == 3, err
+		}))
+	}
+	if took := time.Since(hung); took > 6*time.Second {
+		t.Errorf("BIRD knew after %s, while FRR hung", took)
+	}
+	p.session(ctx, "n1", p.name, "lost by the hold timer", func(s *v1beta1.BGPSession) bool {
+		return s.State != "Established" && strings.Contains(s.LastError, "hold timer")
+	})
+	t.Logf("given up after %s", time.Since(hung).Round(time.Millisecond))
+	p.must(p.Signal("r1/bgpd", unix.SIGCONT))
+	back := time.Now()
+	p.hops(ctx, cluster.HostPrefix(v4), nodes4...)
+	if took := time.Since(back); took > 5*time.Second {
+		t.Errorf("FRR had the routes %s after it went on", took)
+	} else {
+		t.Logf("back after %s", took.Round(time.Millisecond))
+	}
+	p.session(ctx, "n1", other, "still the first", func(s *v1beta1.BGPSession) bool { return isUp(s) && s.Since.Time.Before(hung) })
+}
+
+// throughTwo makes a Service that two nodes announce, and returns it.
+func (p *routed) throughTwo(ctx context.Context) netip.Addr {
+	p.t.Helper()
+	p.patch(ctx, "advertisement", map[string]any{"nodeSelectors": []any{map[string]any{"matchExpressions": []any{
+		map[string]any{"key": "kubernetes.io/hostname", "operator": "In", "values": []string{"n1", "n2"}},
+	}}}})
+	v4, _ := p.made(ctx, "web", local)
+	p.hops(ctx, cluster.HostPrefix(v4), nodes4[:2]...)
+	return v4
+}
+
+// bfd waits until the path of every node is watched.
+func (p *routed) bfd(ctx context.Context) {
+	p.t.Helper()
+	for _, node := range []string{"n1", "n2", "n3"} {
+		p.session(ctx, node, p.name, "watched", bfdUp)
+	}
+}
+
+func TestB09_BFD_takes_a_dead_node_out_and_back(t *testing.T) {
+	ctx, p := newRouted(t, 3, nil, nil)
+	p.fastBFD(ctx)
+	v4 := p.throughTwo(ctx)
+	p.bfd(ctx)
+	for range 3 {
+		lost, back := p.cutOnce(ctx, v4)
+		t.Logf("cut: %s without an answer; used again %s after the heal", lost, back)
+		if lost > 700*time.Millisecond {
+			t.Errorf("%s without an answer", lost)
+		}
+		if back > 5*time.Second {
+			t.Errorf("used again after %s", back)
+		}
+	}
+}
+
+// cutOnce cuts n2 off, and heals it.
+func (p *routed) cutOnce(ctx context.Context, v4 netip.Addr) (lost, back time.Duration) {
+	p.t.Helper()
+	probe := p.Probe(ctx, "c1", netip.AddrPortFrom(v4, 80), 10*time.Millisecond)
+	time.Sleep(300 * time.Millisecond)
+	p.must(p.CutSilently("n2"))
+	p.hops(ctx, cluster.HostPrefix(v4), nodes4[0])
+	time.Sleep(time.Second)
+	report := probe.Stop()
+	p.must(p.Heal("n2"))
+	healed := time.Now()
+	p.hops(ctx, cluster.HostPrefix(v4), nodes4[:2]...)
+	back = time.Since(healed).Round(time.Millisecond)
+	p.bfd(ctx)
+	return window(report), back
+}
+
+// window is from the first connection that failed to the last: for that long
+// a client may have been unlucky.
+func window(r lab.Report) time.Duration {
+	if len(r.Failures) == 0 {
+		return 0
+	}
+	return r.Failures[len(r.Failures)-1].Start.Sub(r.Failures[0].Start).Round(time.Millisecond)
+}
+
+func TestB10_A_restart_under_load_loses_nothing(t *testing.T) {
+	ctx, p := newRouted(t, 3, func(s *v1beta1.BGPPeerSpec) { s.EnableGracefulRestart = true }, nil)
+	p.fastBFD(ctx)
+	v4 := p.throughTwo(ctx)
+	p.bfd(ctx)
+	report := p.restart(ctx, v4)
+	t.Log(report)
+	if len(report.Failures) > 0 {
+		t.Errorf("%d connections failed, first %+v", len(report.Failures), report.Failures[0])
+	}
+	p.hops(ctx, cluster.HostPrefix(v4), nodes4[:2]...)
+}
+
+// restart restarts all speakers under load.
+func (p *routed) restart(ctx context.Context, v4 netip.Addr) lab.Report {
+	p.t.Helper()
+	probe := p.Probe(ctx, "c1", netip.AddrPortFrom(v4, 80), 10*time.Millisecond)
+	_, err := p.Kubectl(ctx, "-n", cluster.Namespace, "rollout", "restart", "daemonset/baliza-speaker")
+	p.must(err)
+	p.must(p.Rollout(ctx))
+	p.bfd(ctx)
+	return probe.Stop()
+}
+
+func TestB11_A_drained_node_goes_last_and_then_away(t *testing.T) {
+	ctx, p := newRouted(t, 3, nil, nil)
+	v4 := p.throughTwo(ctx)
+	_, err := p.r1.Vtysh(ctx, "configure terminal", "bgp community-list standard GSHUT permit graceful-shutdown",
+		"route-map FROM-NODES permit 10", "match community GSHUT", "set local-preference 0", "exit", "route-map FROM-NODES permit 20", "exit",
+		"router bgp 64512", "address-family ipv4 unicast", "neighbor nodes route-map FROM-NODES in")
+	p.must(err)
+	probe := p.Probe(ctx, "c1", netip.AddrPortFrom(v4, 80), 10*time.Millisecond)
+	_, err = p.Kubectl(ctx, "label", "node", "n2", v1beta1.LabelExcludeNode+"=true")
+	p.must(err)
+	defer func() {
+		_, err := p.Kubectl(context.WithoutCancel(ctx), "label", "node", "n2", v1beta1.LabelExcludeNode+"-")
+		p.must(err)
+	}()
+	p.hops(ctx, cluster.HostPrefix(v4), nodes4[0])
+	paths, err := p.r1.Paths(ctx, cluster.HostPrefix(v4))
+	p.must(err)
+	if !slices.ContainsFunc(paths, func(path cluster.Path) bool { return strings.Contains(path.Community.String, "graceful-shutdown") }) || len(paths) != 2 {
+		t.Errorf("n2 should be the last choice, not gone: %+v", paths)
+	}
+	if report := probe.Stop(); len(report.Failures) > 0 {
+		t.Errorf("%d connections failed, first %+v", len(report.Failures), report.Failures[0])
+	}
+}
+
+func TestB12_Traffic_is_shared_by_pods_not_by_nodes(t *testing.T) {
+	ctx, p := newRouted(t, 1, nil, func(a *v1beta1.BGPAdvertisementSpec) { a.Weighted = true })
+	pin := func(replicas map[string]int) {
+		t.Helper()
+		for node, n := range replicas {
+			p.must(p.Apply(ctx, fmt.Sprintf(pinned, p.name, node, n)))
+		}
+	}
+	p.scale(ctx, 0)
+	pin(map[string]int{"n1": 1, "n2": 3})
+	v4, _ := p.made(ctx, "web", func(svc *corev1.Service) {
+		local(svc)
+		svc.Spec.Selector = map[string]string{"app": "pinned"}
+	})
+	var last []string
+	err := lab.WaitFor(ctx, "weights of one to three", func() (bool, error) {
+		var err error
+		last, err = p.r1.NextHops(ctx, cluster.HostPrefix(v4))
+		var light, heavy int
+		if len(last) == 2 {
+			_, _ = fmt.Sscanf(last[0], nodes4[0]+"*%d", &light)
+			_, _ = fmt.Sscanf(last[1], nodes4[1]+"*%d", &heavy)
+		}
+		return light > 0 && heavy >= 3*light-3 && heavy <= 3*light+3, err
+	})
+	if err != nil {
+		t.Fatalf("%v: %v", err, last)
+	}
+	t.Log(last)
+}
+
+const pinned = `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: pinned-%[2]s, namespace: %[1]s}
+spec:
+  replicas: %[3]d
+  selector: {matchLabels: {app: pinned, node: %[2]s}}
+  template:
+    metadata: {labels: {app: pinned, node: %[2]s}}
+    spec:
+      nodeName: %[2]s
+      containers:
+      - {name: web, image: lab/web, ports: [{containerPort: 8080}], readinessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1}}
+`
