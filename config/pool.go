@@ -14,7 +14,8 @@ import (
 
 // Pool is an IPAddressPool that has been understood.
 type Pool struct {
-	Name   string
+	Name string
+	// Labels, never nil: a nil set stands for a pool that is gone.
 	Labels labels.Set
 	// Ranges that the pool may give, in address order and disjoint, IPv4
 	// before IPv6; Excluded and AvoidBuggyIPs are still to be taken off.
@@ -84,6 +85,9 @@ func parsePool(object *v1beta1.IPAddressPool) (*Pool, []Problem) {
 		AvoidBuggyIPs: object.Spec.AvoidBuggyIPs,
 		AutoAssign:    object.Spec.AutoAssign == nil || *object.Spec.AutoAssign,
 		Priority:      math.MaxInt32,
+	}
+	if pool.Labels == nil {
+		pool.Labels = labels.Set{}
 	}
 	problems := pool.parseAddresses(object)
 	for i, text := range object.Spec.Excluded {

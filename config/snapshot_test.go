@@ -231,3 +231,32 @@ func TestSelectsPool(t *testing.T) {
 		})
 	}
 }
+
+// A pool that exists and has no labels is not a pool that is gone: selectors
+// that ask for the absence of a label, or for nothing, select it.
+func TestSelectorsSelectAPoolWithoutLabels(t *testing.T) {
+	for sentence, selector := range map[string]metav1.LabelSelector{
+		"an empty selector": {},
+		"the absence of a label": {MatchExpressions: []metav1.LabelSelectorRequirement{
+			{Key: "tier", Operator: metav1.LabelSelectorOpDoesNotExist},
+		}},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			s, problems := Build(Objects{
+				Pools: []*v1beta1.IPAddressPool{aPool("lan", 1, ranges("192.0.2.0/24"))},
+				L2Advertisements: []*v1beta1.L2Advertisement{
+					{Spec: v1beta1.L2AdvertisementSpec{IPAddressPoolSelectors: []metav1.LabelSelector{selector}}},
+				},
+			})
+			if len(problems) != 0 {
+				t.Errorf("problems: %v", problems)
+			}
+			if pool := s.Pool("lan"); !s.L2Advertisements[0].SelectsPool(pool.Name, pool.Labels) {
+				t.Error("the pool is not selected")
+			}
+			if s.L2Advertisements[0].SelectsPool("gone", nil) {
+				t.Error("a pool that is gone is selected")
+			}
+		})
+	}
+}
