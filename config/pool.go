@@ -53,11 +53,13 @@ func (p *Pool) Covers(a netip.Addr) bool {
 }
 
 // Allows tells whether the pool's serviceAllocation lets a Service in. Where
-// both namespaces and Services are restricted, both must match.
+// both namespaces and Services are restricted, both must match. The labels of
+// a namespace that has not been seen yet are nil: no selector matches those,
+// or one that asks for the absence of a label would let in whom it keeps out.
 func (p *Pool) Allows(namespace string, namespaceLabels, serviceLabels labels.Set) bool {
 	restricted := len(p.namespaces) > 0 || len(p.namespaceSelectors) > 0
 	byName := p.namespaces[namespace]
-	byLabel := len(p.namespaceSelectors) > 0 && p.namespaceSelectors.Match(namespaceLabels)
+	byLabel := len(p.namespaceSelectors) > 0 && namespaceLabels != nil && p.namespaceSelectors.Match(namespaceLabels)
 	if restricted && !byName && !byLabel {
 		return false
 	}

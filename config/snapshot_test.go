@@ -169,6 +169,9 @@ func TestBadSelectorsMatchNothing(t *testing.T) {
 func TestA12WhomAPoolAllows(t *testing.T) {
 	red := []metav1.LabelSelector{{MatchLabels: map[string]string{"team": "red"}}}
 	gold := []metav1.LabelSelector{{MatchLabels: map[string]string{"tier": "gold"}}, {MatchLabels: map[string]string{"tier": "silver"}}}
+	notRed := []metav1.LabelSelector{{MatchExpressions: []metav1.LabelSelectorRequirement{
+		{Key: "team", Operator: metav1.LabelSelectorOpNotIn, Values: []string{"red"}},
+	}}}
 	for sentence, test := range map[string]struct {
 		to                 *v1beta1.ServiceAllocation
 		namespace          string
@@ -181,6 +184,8 @@ func TestA12WhomAPoolAllows(t *testing.T) {
 		"the namespace by label":            {&v1beta1.ServiceAllocation{NamespaceSelectors: red}, "x", labels.Set{"team": "red"}, nil, true},
 		"name or label":                     {&v1beta1.ServiceAllocation{Namespaces: []string{"y"}, NamespaceSelectors: red}, "x", labels.Set{"team": "red"}, nil, true},
 		"neither name nor label":            {&v1beta1.ServiceAllocation{Namespaces: []string{"y"}, NamespaceSelectors: red}, "x", nil, nil, false},
+		"all but a label":                   {&v1beta1.ServiceAllocation{NamespaceSelectors: notRed}, "x", labels.Set{}, nil, true},
+		"all but a label, namespace unseen": {&v1beta1.ServiceAllocation{NamespaceSelectors: notRed}, "x", nil, nil, false},
 		"one of the Service selectors":      {&v1beta1.ServiceAllocation{ServiceSelectors: gold}, "x", nil, labels.Set{"tier": "silver"}, true},
 		"none of the Service selectors":     {&v1beta1.ServiceAllocation{ServiceSelectors: gold}, "x", nil, nil, false},
 		"both are restricted and match":     {&v1beta1.ServiceAllocation{Namespaces: []string{"x"}, ServiceSelectors: gold}, "x", nil, labels.Set{"tier": "gold"}, true},
