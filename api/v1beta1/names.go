@@ -127,6 +127,9 @@ const (
 	ReasonNodeExcluded Reason = "NodeExcluded"
 	// ReasonNodeNotSelected says that no advertisement selects the node.
 	ReasonNodeNotSelected Reason = "NodeNotSelected"
+	// ReasonSocketProblem says that the owner cannot speak ARP or NDP: the
+	// operating system refuses it a socket.
+	ReasonSocketProblem Reason = "SocketProblem"
 	// ReasonNoOwner says that no node is eligible.
 	ReasonNoOwner Reason = "NoOwner"
 )

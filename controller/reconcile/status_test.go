@@ -195,3 +195,23 @@ func TestAMonstrousAnnotationDoesNotBecomeAMonstrousCondition(t *testing.T) {
 		t.Errorf("%d writes for one refusal", n)
 	}
 }
+
+// The owner alone knows why it does not announce; that the others do not own
+// the address explains nothing.
+func TestWhatIsInTheOwnersWayIsWhatTheServiceSays(t *testing.T) {
+	c := newCluster(t)
+	c.pool("lan", nil, "192.0.2.10-192.0.2.20")
+	c.service("web", nil)
+	c.start()
+	c.expectShown("web", "192.0.2.10")
+	because := func(reason v1beta1.Reason) []v1beta1.WithheldAddresses {
+		return []v1beta1.WithheldAddresses{{Reason: reason, Addresses: []string{"192.0.2.10"}}}
+	}
+	c.announcedBy("n1", nil, "192.0.2.10")
+	c.expectAnnounced("True Announced: announced by n1")
+	c.announcedBy("n2", because(v1beta1.ReasonNoLocalEndpoint))
+	c.announcedBy("n1", because(v1beta1.ReasonInterfaceMissing))
+	c.expectAnnounced("False InterfaceMissing: no node announces 192.0.2.10")
+	c.announcedBy("n1", because(v1beta1.ReasonSocketProblem))
+	c.expectAnnounced("False SocketProblem: no node announces 192.0.2.10")
+}
