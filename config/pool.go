@@ -15,7 +15,8 @@ import (
 
 // Pool is an IPAddressPool that has been understood.
 type Pool struct {
-	Name   string
+	Name string
+	// Labels, never nil: a nil set stands for a pool that is gone.
 	Labels labels.Set
 	// Ranges that the pool may give, in address order and disjoint, IPv4
 	// before IPv6; Excluded and AvoidBuggyIPs are still to be taken off.
@@ -64,11 +65,13 @@ func (p *Pool) Covers(a netip.Addr) bool {
 }
 
 // Allows tells whether the pool's serviceAllocation lets a Service in. Where
-// both namespaces and Services are restricted, both must match.
+// both namespaces and Services are restricted, both must match. The labels of
+// a namespace that has not been seen yet are nil: no selector matches those,
+// or one that asks for the absence of a label would let in whom it keeps out.
 func (p *Pool) Allows(namespace string, namespaceLabels, serviceLabels labels.Set) bool {
 	restricted := len(p.namespaces) > 0 || len(p.namespaceSelectors) > 0
 	byName := p.namespaces[namespace]
-	byLabel := len(p.namespaceSelectors) > 0 && p.namespaceSelectors.Match(namespaceLabels)
+	byLabel := len(p.namespaceSelectors) > 0 && namespaceLabels != nil && p.namespaceSelectors.Match(namespaceLabels)
 	if restricted && !byName && !byLabel {
 		return false
 	}
@@ -96,6 +99,9 @@ func parsePool(object *v1beta1.IPAddressPool) (*Pool, []Problem) {
 		AvoidBuggyIPs: object.Spec.AvoidBuggyIPs,
 		AutoAssign:    object.Spec.AutoAssign == nil || *object.Spec.AutoAssign,
 		Priority:      math.MaxInt32,
+	}
+	if pool.Labels == nil {
+		pool.Labels = labels.Set{}
 	}
 	problems := pool.parseAddresses(object)
 	for i, text := range object.Spec.Excluded {

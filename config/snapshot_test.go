@@ -169,6 +169,9 @@ func TestBadSelectorsMatchNothing(t *testing.T) {
 func TestA12WhomAPoolAllows(t *testing.T) {
 	red := []metav1.LabelSelector{{MatchLabels: map[string]string{"team": "red"}}}
 	gold := []metav1.LabelSelector{{MatchLabels: map[string]string{"tier": "gold"}}, {MatchLabels: map[string]string{"tier": "silver"}}}
+	notRed := []metav1.LabelSelector{{MatchExpressions: []metav1.LabelSelectorRequirement{
+		{Key: "team", Operator: metav1.LabelSelectorOpNotIn, Values: []string{"red"}},
+	}}}
 	for sentence, test := range map[string]struct {
 		to                 *v1beta1.ServiceAllocation
 		namespace          string
@@ -181,6 +184,8 @@ func TestA12WhomAPoolAllows(t *testing.T) {
 		"the namespace by label":            {&v1beta1.ServiceAllocation{NamespaceSelectors: red}, "x", labels.Set{"team": "red"}, nil, true},
 		"name or label":                     {&v1beta1.ServiceAllocation{Namespaces: []string{"y"}, NamespaceSelectors: red}, "x", labels.Set{"team": "red"}, nil, true},
 		"neither name nor label":            {&v1beta1.ServiceAllocation{Namespaces: []string{"y"}, NamespaceSelectors: red}, "x", nil, nil, false},
+		"all but a label":                   {&v1beta1.ServiceAllocation{NamespaceSelectors: notRed}, "x", labels.Set{}, nil, true},
+		"all but a label, namespace unseen": {&v1beta1.ServiceAllocation{NamespaceSelectors: notRed}, "x", nil, nil, false},
 		"one of the Service selectors":      {&v1beta1.ServiceAllocation{ServiceSelectors: gold}, "x", nil, labels.Set{"tier": "silver"}, true},
 		"none of the Service selectors":     {&v1beta1.ServiceAllocation{ServiceSelectors: gold}, "x", nil, nil, false},
 		"both are restricted and match":     {&v1beta1.ServiceAllocation{Namespaces: []string{"x"}, ServiceSelectors: gold}, "x", nil, labels.Set{"tier": "gold"}, true},
@@ -227,6 +232,35 @@ func TestSelectsPool(t *testing.T) {
 			s, _ := Build(Objects{L2Advertisements: []*v1beta1.L2Advertisement{{Spec: test.spec}}})
 			if got := s.L2Advertisements[0].SelectsPool("lan", test.labels); got != test.selected {
 				t.Errorf("selected: %v", got)
+			}
+		})
+	}
+}
+
+// A pool that exists and has no labels is not a pool that is gone: selectors
+// that ask for the absence of a label, or for nothing, select it.
+func TestSelectorsSelectAPoolWithoutLabels(t *testing.T) {
+	for sentence, selector := range map[string]metav1.LabelSelector{
+		"an empty selector": {},
+		"the absence of a label": {MatchExpressions: []metav1.LabelSelectorRequirement{
+			{Key: "tier", Operator: metav1.LabelSelectorOpDoesNotExist},
+		}},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			s, problems := Build(Objects{
+				Pools: []*v1beta1.IPAddressPool{aPool("lan", 1, ranges("192.0.2.0/24"))},
+				L2Advertisements: []*v1beta1.L2Advertisement{
+					{Spec: v1beta1.L2AdvertisementSpec{IPAddressPoolSelectors: []metav1.LabelSelector{selector}}},
+				},
+			})
+			if len(problems) != 0 {
+				t.Errorf("problems: %v", problems)
+			}
+			if pool := s.Pool("lan"); !s.L2Advertisements[0].SelectsPool(pool.Name, pool.Labels) {
+				t.Error("the pool is not selected")
+			}
+			if s.L2Advertisements[0].SelectsPool("gone", nil) {
+				t.Error("a pool that is gone is selected")
 			}
 		})
 	}

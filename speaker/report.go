@@ -27,11 +27,8 @@ const (
 	maxLoggedChanges = 5
 )
 
-// Reasons of the Speaker's Ready condition.
-const (
-	reasonAnnouncing    v1beta1.Reason = "Announcing"
-	reasonSocketProblem v1beta1.Reason = "SocketProblem"
-)
+// reasonAnnouncing is that of a Ready condition that is True.
+const reasonAnnouncing v1beta1.Reason = "Announcing"
 
 // readiness is what /readyz asks for; it is read by other goroutines.
 type readiness struct {
@@ -109,7 +106,7 @@ func withheld(decisions []plan.Decision, held map[netip.Addr][]string) []v1beta1
 		w := why{d.Reason, d.Message}
 		if d.Announce {
 			// Planned, but the sockets refuse; the Ready condition has the details.
-			w = why{reasonSocketProblem, "no socket could be opened for the address"}
+			w = why{v1beta1.ReasonSocketProblem, "no socket could be opened for the address"}
 		}
 		i, ok := groups[w]
 		if !ok {
@@ -142,7 +139,7 @@ func (s *speaker) readyCondition(now time.Time, made plan.Plan, problems []l2.Pr
 		}
 	}
 	for _, problem := range problems {
-		ready.Reason = string(reasonSocketProblem)
+		ready.Reason = string(v1beta1.ReasonSocketProblem)
 		complaints = append(complaints, problem.Error())
 	}
 	if len(complaints) > 0 {

@@ -66,7 +66,7 @@ func TestWithheldAddressesAreGroupedByReason(t *testing.T) {
 	if groups[0].Count != 1500 || len(groups[0].Addresses) != maxAddresses || !strings.Contains(groups[0].Message, "n1") {
 		t.Errorf("first group: %d of %d, %s", len(groups[0].Addresses), groups[0].Count, groups[0].Message)
 	}
-	if groups[2].Reason != reasonSocketProblem || groups[2].Count != 1 {
+	if groups[2].Reason != v1beta1.ReasonSocketProblem || groups[2].Count != 1 {
 		t.Errorf("what the sockets refuse: %+v", groups[2])
 	}
 }

@@ -168,8 +168,11 @@ func (v *ControllerView) ReadServices(ctx context.Context) ([]*corev1.Service, e
 // NamespaceLabels returns the labels of a namespace; nil when it is unknown.
 func (v *ControllerView) NamespaceLabels(name string) labels.Set {
 	namespace, err := v.namespaces.Get(name)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil
+	case namespace.Labels == nil:
+		return labels.Set{}
 	}
 	return namespace.Labels
 }

@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -38,7 +39,7 @@ func (r *Recorder) ServiceEvent(svc *corev1.Service, warning bool, reason v1beta
 		kind = corev1.EventTypeWarning
 	}
 	if len(note) > noteLimit {
-		note = note[:noteLimit-3] + "..."
+		note = strings.ToValidUTF8(note[:noteLimit-len("...")], "") + "..."
 	}
 	about := &corev1.ObjectReference{
 		APIVersion: "v1", Kind: "Service", Namespace: svc.Namespace, Name: svc.Name,

@@ -139,6 +139,9 @@ const (
 	// ReasonAddressConflict says that a stranger on the network answers for
 	// the address.
 	ReasonAddressConflict Reason = "AddressConflict"
+	// ReasonSocketProblem says that the owner cannot speak ARP or NDP: the
+	// operating system refuses it a socket.
+	ReasonSocketProblem Reason = "SocketProblem"
 	// ReasonNoOwner says that no node is eligible.
 	ReasonNoOwner Reason = "NoOwner"
 	// ReasonDraining says that the node is being drained: it still announces

@@ -39,11 +39,13 @@ type reports struct {
 	behind []string
 }
 
-// whyWithheld orders the reasons that concern every node alike; others mean
-// that no node is eligible.
+// whyWithheld orders the reasons that explain a Service: first those of an
+// owner that cannot announce, then those that concern every node alike; others
+// mean that no node is eligible.
 func whyWithheld() []v1beta1.Reason {
 	return []v1beta1.Reason{
-		v1beta1.ReasonAddressConflict, v1beta1.ReasonNoAdvertisement, v1beta1.ReasonNoEndpoint, v1beta1.ReasonNoLocalEndpoint,
+		v1beta1.ReasonAddressConflict, v1beta1.ReasonInterfaceMissing, v1beta1.ReasonSocketProblem,
+		v1beta1.ReasonNoAdvertisement, v1beta1.ReasonNoEndpoint, v1beta1.ReasonNoLocalEndpoint,
 		v1beta1.ReasonNoPeer, v1beta1.ReasonNoSession,
 	}
 }

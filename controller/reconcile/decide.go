@@ -130,7 +130,7 @@ func join(addresses []netip.Addr) string {
 // transition while the status stays.
 func (r *Reconciler) condition(rec *record, kind string, status bool, reason v1beta1.Reason, message string) *metav1.Condition {
 	c := &metav1.Condition{
-		Type: kind, Status: metav1.ConditionFalse, Reason: string(reason), Message: message,
+		Type: kind, Status: metav1.ConditionFalse, Reason: string(reason), Message: clipMessage(message),
 		ObservedGeneration: rec.object.Generation, LastTransitionTime: metav1.NewTime(r.Now()),
 	}
 	if status {

@@ -382,3 +382,23 @@ func TestS04DualStack(t *testing.T) {
 	c.start()
 	c.expectShown("web", "2001:db8::10,192.0.2.10")
 }
+
+// The caches of Services and of namespaces are filled independently: a Service
+// may be seen before the namespace that it is in.
+func TestA12AServiceIsNotLetInBeforeItsNamespaceIsKnown(t *testing.T) {
+	c := newCluster(t)
+	c.pool("lan", func(spec *v1beta1.IPAddressPoolSpec) {
+		spec.AllocateTo = &v1beta1.ServiceAllocation{NamespaceSelectors: []metav1.LabelSelector{{
+			MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "quarantined", Operator: metav1.LabelSelectorOpDoesNotExist}},
+		}}}
+	}, "192.0.2.10-192.0.2.20")
+	c.service("web", nil)
+	c.start()
+	c.expectReason("web", v1beta1.ReasonPoolNotAllowed)
+	c.expectShown("web", "")
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "default"}}
+	if _, err := c.core.CoreV1().Namespaces().Create(t.Context(), namespace, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	c.expectShown("web", "192.0.2.10")
+}

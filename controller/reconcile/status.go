@@ -166,8 +166,17 @@ func clip(lines []string) []string {
 	return lines
 }
 
-// messageLimit is the API's limit for a condition's message.
+// messageLimit is the API's limit for a condition's message, here in bytes.
 const messageLimit = 32768
+
+// clipMessage shortens a message to the limit without cutting a character in
+// two: what the API server would mend in it would be written again for ever.
+func clipMessage(message string) string {
+	if len(message) <= messageLimit {
+		return message
+	}
+	return strings.ToValidUTF8(message[:messageLimit-len("...")], "") + "..."
+}
 
 // ready is the Ready condition of an object: True with the reason fine unless
 // there are problems.
@@ -187,8 +196,7 @@ func (r *Reconciler) ready(kind string, meta metav1.ObjectMeta, before []metav1.
 		messages = append(messages, p.Field+": "+p.Message)
 	}
 	if len(messages) > 0 {
-		c.Message = strings.Join(messages, "; ")
-		c.Message = c.Message[:min(len(c.Message), messageLimit)]
+		c.Message = clipMessage(strings.Join(messages, "; "))
 	}
 	for _, old := range r.lastConditions(meta.UID, before) {
 		if old.Type == c.Type && old.Status == c.Status {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -171,4 +172,46 @@ func TestSpeakersReportsAreFoldedIntoTheService(t *testing.T) {
 	c.edit("web", "kubectl", annotate(v1beta1.AnnotationAddresses, "192.0.2.15"))
 	c.expectShown("web", "192.0.2.15")
 	c.expectAnnounced("")
+}
+
+// The message repeats what the user wrote, and an annotation can have a
+// quarter of a megabyte.
+func TestAMonstrousAnnotationDoesNotBecomeAMonstrousCondition(t *testing.T) {
+	c := newCluster(t)
+	c.pool("lan", nil, "192.0.2.10-192.0.2.20")
+	c.service("addresses", annotate(v1beta1.AnnotationAddresses, strings.Repeat("é", 100_000)))
+	c.service("pool", annotate(v1beta1.AnnotationPool, strings.Repeat("\U0001F6D1", 50_000)))
+	c.start()
+	c.expectReason("addresses", v1beta1.ReasonInvalidRequest)
+	c.expectReason("pool", v1beta1.ReasonPoolUnknown)
+	for _, name := range []string{"addresses", "pool"} {
+		message := conditionOf(c.live(name), v1beta1.ConditionAllocated).Message
+		if len(message) > messageLimit || !utf8.ValidString(message) {
+			t.Errorf("%s: the message has %d bytes, valid UTF-8: %t", name, len(message), utf8.ValidString(message))
+		}
+	}
+	c.settle()
+	if n := c.writesOf("addresses"); n != 1 {
+		t.Errorf("%d writes for one refusal", n)
+	}
+}
+
+// The owner alone knows why it does not announce; that the others do not own
+// the address explains nothing.
+func TestWhatIsInTheOwnersWayIsWhatTheServiceSays(t *testing.T) {
+	c := newCluster(t)
+	c.pool("lan", nil, "192.0.2.10-192.0.2.20")
+	c.service("web", nil)
+	c.start()
+	c.expectShown("web", "192.0.2.10")
+	because := func(reason v1beta1.Reason) []v1beta1.WithheldAddresses {
+		return []v1beta1.WithheldAddresses{{Reason: reason, Addresses: []string{"192.0.2.10"}}}
+	}
+	c.announcedBy("n1", nil, "192.0.2.10")
+	c.expectAnnounced("True Announced: announced by n1")
+	c.announcedBy("n2", because(v1beta1.ReasonNoLocalEndpoint))
+	c.announcedBy("n1", because(v1beta1.ReasonInterfaceMissing))
+	c.expectAnnounced("False InterfaceMissing: no node announces 192.0.2.10")
+	c.announcedBy("n1", because(v1beta1.ReasonSocketProblem))
+	c.expectAnnounced("False SocketProblem: no node announces 192.0.2.10")
 }

@@ -1,0 +1,41 @@
+package baliza_test
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/util/yaml"
+)
+
+// A speaker runs on every node, so that its token is the easiest to steal: it
+// may read, and write nothing but Speakers.
+func TestASpeakerMayWriteOnlySpeakers(t *testing.T) {
+	text, err := os.ReadFile("deploy/install.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules := 0
+	for document := range strings.SplitSeq(string(text), "\n---\n") {
+		var role rbacv1.ClusterRole
+		if err := yaml.Unmarshal([]byte(document), &role); err != nil || role.Name != "baliza-speaker" {
+			continue
+		}
+		for _, rule := range role.Rules {
+			rules++
+			for _, verb := range rule.Verbs {
+				reads := slices.Contains([]string{"get", "list", "watch"}, verb)
+				ours := slices.Equal(rule.APIGroups, []string{"baliza.io"}) &&
+					!slices.ContainsFunc(rule.Resources, func(r string) bool { return r != "speakers" && r != "speakers/status" })
+				if !reads && !ours {
+					t.Errorf("a speaker may %s %v of %v", verb, rule.Resources, rule.APIGroups)
+				}
+			}
+		}
+	}
+	if rules == 0 {
+		t.Error("deploy/install.yaml has no rules for the speaker")
+	}
+}
