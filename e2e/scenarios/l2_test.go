@@ -424,19 +424,19 @@ func (p *plot) unharmed(ctx context.Context, what string, a netip.Addr, do func(
 func TestL11_A_planned_departure_loses_no_connection(t *testing.T) {
 	ctx, p := newPlot(t, 3)
 	for _, a := range p.served(ctx, "web", nil) {
-		owner := p.owner(ctx, "c1", a)
+		owner := p.owner(ctx, a)
 		p.unharmed(ctx, "node excluded", a, func() {
 			_, err := p.Kubectl(ctx, "label", "node", owner, v1beta1.LabelExcludeNode+"=true")
 			p.must(err)
 		})
-		if now := p.owner(ctx, "c1", a); now == owner {
+		if now := p.owner(ctx, a); now == owner {
 			t.Errorf("%s still owns %s", owner, a)
 		}
 		p.unharmed(ctx, "node included again", a, func() {
 			_, err := p.Kubectl(ctx, "label", "node", owner, v1beta1.LabelExcludeNode+"-")
 			p.must(err)
 		})
-		owner = p.owner(ctx, "c1", a)
+		owner = p.owner(ctx, a)
 		p.unharmed(ctx, "speaker deleted", a, func() {
 			_, err := p.Kubectl(ctx, "-n", cluster.Namespace, "delete", "pod", "-l", "app.kubernetes.io/component=speaker",
 				"--field-selector", "spec.nodeName="+owner, "--wait=true", "--timeout=30s")
@@ -449,7 +449,7 @@ func TestL11_A_planned_departure_loses_no_connection(t *testing.T) {
 func TestL14_A_returning_node_takes_nothing_back(t *testing.T) {
 	ctx, p := newPlot(t, 3)
 	for _, a := range p.served(ctx, "web", nil) {
-		owner := p.owner(ctx, "c1", a)
+		owner := p.owner(ctx, a)
 		p.must(p.CutSilently(owner))
 		err := lab.WaitFor(ctx, "another owner", func() (bool, error) {
 			nodes, err := p.Answerers(ctx, "c1", a)
@@ -458,7 +458,7 @@ func TestL14_A_returning_node_takes_nothing_back(t *testing.T) {
 		p.must(p.Heal(owner))
 		p.must(err)
 		p.waitAllReady(ctx)
-		if now := p.owner(ctx, "c1", a); now == owner {
+		if now := p.owner(ctx, a); now == owner {
 			t.Errorf("%s took %s back", owner, a)
 		}
 		p.answers(ctx, "c1", a)
