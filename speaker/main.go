@@ -70,6 +70,11 @@ func (f *flags) check() (netip.AddrPort, error) {
 	if err != nil {
 		return netip.AddrPort{}, fmt.Errorf("--member-address %q is not an IP address", f.memberAddress)
 	}
+	// The others are told this address. One that leads each of them to itself
+	// would leave every speaker alone, and owner of everything.
+	if !address.IsGlobalUnicast() {
+		return netip.AddrPort{}, fmt.Errorf("--member-address %s is not one at which other nodes reach this one", address)
+	}
 	return netip.AddrPortFrom(address, f.memberPort), nil
 }
 
