@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/e2e/cluster"
@@ -253,7 +254,7 @@ func TestS06_A_shared_address_has_one_owner(t *testing.T) {
 	}
 	p.service(ctx, "four", shared(corev1.ServicePort{Port: 81}))
 	four := p.addresses(ctx, "four", 1)
-	dual := p.served(ctx, "both", shared(corev1.ServicePort{Port: 80}))
+	dual := p.served(ctx, "both", shared(corev1.ServicePort{Port: 80, TargetPort: intstr.FromInt32(8080)}))
 	if dual[0].String() != four {
 		t.Fatalf("the Services have %v and %s", dual, four)
 	}
