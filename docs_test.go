@@ -4,6 +4,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -41,6 +42,22 @@ func TestDocumentedCommandsExist(t *testing.T) {
 			if !slices.Contains(targets, target) {
 				t.Errorf("%s: make %s does not exist", file, target)
 			}
+		}
+	}
+}
+
+func TestDocumentedRouterConfigurationsAreTheLabs(t *testing.T) {
+	page, err := os.ReadFile("docs/bgp.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{"e2e/cluster/frr.conf", "e2e/cluster/bird.conf"} {
+		configuration, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(page), "```\n"+string(configuration)+"```\n") {
+			t.Errorf("docs/bgp.md does not show %s as it is", file)
 		}
 	}
 }

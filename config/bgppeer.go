@@ -65,7 +65,7 @@ func parseBGPPeer(object *v1beta1.BGPPeer, profiles map[string]*BFDProfile) (*BG
 	p := &BGPPeer{
 		Name: object.Name,
 		// The schema bounds the numbers.
-		MyASN: uint32(spec.MyASN), LocalASN: uint32(spec.LocalASN), PeerASN: uint32(spec.PeerASN), //nolint:gosec // see above
+		MyASN: uint32(spec.MyASN), LocalASN: uint32(spec.LocalASN), PeerASN: uint32(spec.PeerASN),
 		Dynamic: spec.DynamicASN, Port: defaultBGPPort,
 		HoldTime: duration(spec.HoldTime, defaultHoldTime), KeepAlive: duration(spec.KeepaliveTime, 0),
 		ConnectTime: duration(spec.ConnectTime, defaultConnectTime),

@@ -163,12 +163,8 @@ func (p *routed) restart(ctx context.Context, v4 netip.Addr) lab.Report {
 func TestB11_A_drained_node_goes_last_and_then_away(t *testing.T) {
 	ctx, p := newRouted(t, 3, nil, nil)
 	v4 := p.throughTwo(ctx)
-	_, err := p.r1.Vtysh(ctx, "configure terminal", "bgp community-list standard GSHUT permit graceful-shutdown",
-		"route-map FROM-NODES permit 10", "match community GSHUT", "set local-preference 0", "exit", "route-map FROM-NODES permit 20", "exit",
-		"router bgp 64512", "address-family ipv4 unicast", "neighbor nodes route-map FROM-NODES in")
-	p.must(err)
 	probe := p.Probe(ctx, "c1", netip.AddrPortFrom(v4, 80), 10*time.Millisecond)
-	_, err = p.Kubectl(ctx, "label", "node", "n2", v1beta1.LabelExcludeNode+"=true")
+	_, err := p.Kubectl(ctx, "label", "node", "n2", v1beta1.LabelExcludeNode+"=true")
 	p.must(err)
 	defer func() {
 		_, err := p.Kubectl(context.WithoutCancel(ctx), "label", "node", "n2", v1beta1.LabelExcludeNode+"-")
@@ -182,6 +178,20 @@ func TestB11_A_drained_node_goes_last_and_then_away(t *testing.T) {
 	}
 	if report := probe.Stop(); len(report.Failures) > 0 {
 		t.Errorf("%d connections failed, first %+v", len(report.Failures), report.Failures[0])
+	}
+}
+
+// One pool, both protocols: routers share the traffic, and hosts on the link
+// find one owner.
+func TestB14_Both_protocols_side_by_side(t *testing.T) {
+	ctx, p := newRouted(t, 2, nil, nil)
+	p.must(p.Advertise(ctx, p.name, p.name))
+	v4, v6 := p.made(ctx, "web", nil)
+	p.hops(ctx, cluster.HostPrefix(v4), nodes4...)
+	p.hops(ctx, cluster.HostPrefix(v6), nodes6...)
+	for _, a := range []netip.Addr{v4, v6} {
+		p.owner(ctx, a)
+		p.answers(ctx, "c1", a)
 	}
 }
 

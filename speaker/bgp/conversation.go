@@ -179,7 +179,8 @@ func (c *conversation) agree(open *wire.BGPOpen) error {
 	case c.peer.Dynamic == External && o.asn == as:
 		return badAS("its AS number is ours, %d: it is not external", o.asn)
 	case open.HoldTime == 1 || open.HoldTime == 2:
-		return complain(wire.BGP_ERROR_OPEN_MESSAGE_ERROR, wire.BGP_ERROR_SUB_UNACCEPTABLE_HOLD_TIME, "its hold time of %d s is too short", open.HoldTime)
+		return complain(wire.BGP_ERROR_OPEN_MESSAGE_ERROR, wire.BGP_ERROR_SUB_UNACCEPTABLE_HOLD_TIME,
+			"its hold time of %d s is too short", open.HoldTime)
 	}
 	c.peerASN = o.asn
 	c.hold = min(c.peer.HoldTime, time.Duration(open.HoldTime)*time.Second)

@@ -106,7 +106,7 @@ func (r *router) ends(in *bufio.Reader) (code, subcode uint8) {
 func newSessions(t *testing.T) *Sessions {
 	t.Helper()
 	s := New(slog.New(slog.DiscardHandler))
-	t.Cleanup(func() { s.Close(context.Background()) }) //nolint:usetesting // the test's context has ended by then
+	t.Cleanup(func() { s.Close(context.Background()) })
 	return s
 }
 

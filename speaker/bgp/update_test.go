@@ -2,6 +2,7 @@ package bgp
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"strings"
 	"testing"
@@ -110,10 +111,7 @@ func TestB08_Ten_thousand_routes_of_both_families(t *testing.T) {
 	if announced, withdrawn := count(written(t, sample(false, true), desired, nil)); announced != 0 || withdrawn != 10_000 {
 		t.Errorf("%d announced, %d withdrawn", announced, withdrawn)
 	}
-	changed := Paths{}
-	for prefix, path := range desired {
-		changed[prefix] = path
-	}
+	changed := maps.Clone(desired)
 	changed[netip.MustParsePrefix("198.18.0.1/32")] = &Path{Communities: []uint32{1}}
 	delete(changed, netip.MustParsePrefix("198.18.0.2/32"))
 	if announced, withdrawn := count(written(t, sample(false, true), desired, changed)); announced != 1 || withdrawn != 1 {

@@ -59,10 +59,11 @@ func lines(p plan.BGPPlan) []string {
 	for _, peer := range p.Peers {
 		for i := range peer.Routes {
 			r := &peer.Routes[i]
-			text := peer.Peer.Name + " " + r.Prefix.String()
+			words := []string{peer.Peer.Name, r.Prefix.String()}
 			for _, c := range r.Communities {
-				text += " " + c.String()
+				words = append(words, c.String())
 			}
+			text := strings.Join(words, " ")
 			if r.LocalPref != nil {
 				text += fmt.Sprintf(" lp=%d", *r.LocalPref)
 			}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"log/slog"
+	"net/netip"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/baliza-lb/baliza/api/kube"
+	"github.com/baliza-lb/baliza/api/v1beta1"
+	"github.com/baliza-lb/baliza/config"
+	"github.com/baliza-lb/baliza/speaker/bgp"
+	"github.com/baliza-lb/baliza/speaker/plan"
+)
+
+// paperRoutes are objects about BGP that stand in a test.
+type paperRoutes struct {
+	objects   kube.BGPObjects
+	passwords map[string]string
+}
+
+func (p *paperRoutes) BGP() kube.BGPObjects { return p.objects }
+
+func (p *paperRoutes) Password(secret string) (string, bool) {
+	password, ok := p.passwords[secret]
+	return password, ok
+}
+
+// newRoutes makes the BGP side of a speaker with one peer, and a view of one
+// Service.
+func newRoutes(t *testing.T, spec v1beta1.BGPPeerSpec) (*routes, *bgp.Fake, *plan.View) {
+	t.Helper()
+	spec.MyASN, spec.PeerASN, spec.PeerAddress = 64513, 64512, "192.0.2.254"
+	paper := &paperRoutes{passwords: map[string]string{}, objects: kube.BGPObjects{
+		Peers:          []*v1beta1.BGPPeer{{ObjectMeta: metav1.ObjectMeta{Name: "rack"}, Spec: spec}},
+		Advertisements: []*v1beta1.BGPAdvertisement{{ObjectMeta: metav1.ObjectMeta{Name: "all"}}},
+	}}
+	fake := bgp.NewFake()
+	r := &routes{log: slog.New(slog.DiscardHandler), cluster: paper, sessions: fake, drainTime: 30 * time.Second}
+	objects := config.Objects{Pools: []*v1beta1.IPAddressPool{{
+		ObjectMeta: metav1.ObjectMeta{Name: "lan"}, Spec: v1beta1.IPAddressPoolSpec{Addresses: []v1beta1.AddressRange{"203.0.113.0/24"}},
+	}}}
+	r.objects(&objects)
+	snapshot, problems := config.Build(objects)
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	service := plan.Service{Key: "default/web", Addresses: []netip.Addr{netip.MustParseAddr("203.0.113.1")}}
+	service.IPv4 = plan.Endpoints{Any: true, Nodes: map[string]bool{"n1": true}}
+	return r, fake, &plan.View{Self: "n1", Config: snapshot, Services: []plan.Service{service}, Nodes: map[string]plan.Node{}}
+}
+
+func TestB11_A_drained_node_lowers_and_withdraws(t *testing.T) {
+	r, fake, view := newRoutes(t, v1beta1.BGPPeerSpec{})
+	prefix := netip.MustParsePrefix("203.0.113.1/32")
+	now := time.Unix(1000, 0)
+	check := func(after time.Duration, excluded string, told, lowered bool) {
+		t.Helper()
+		view.Nodes["n1"] = plan.Node{Excluded: excluded}
+		r.pass(now.Add(after), view)
+		paths, _ := fake.Told("rack")
+		path := paths[prefix]
+		if (path != nil) != told || path != nil && (len(path.Communities) == 1 && path.Communities[0] == 65535<<16) != lowered {
+			t.Errorf("after %s the router knows %+v", after, path)
+		}
+	}
+	check(0, "", true, false)
+	check(time.Second, "the label", true, true)
+	check(30*time.Second, "the label", true, true)
+	check(32*time.Second, "the label", false, false)
+	check(33*time.Second, "", true, false)
+	if !r.lower() {
+		t.Error("a speaker that ends lowers nothing")
+	}
+	if paths, _ := fake.Told("rack"); len(paths[prefix].Communities) != 1 {
+		t.Errorf("a speaker that ends announces %+v", paths[prefix])
+	}
+}
+
+func TestB10_Where_the_router_keeps_routes_nothing_is_lowered(t *testing.T) {
+	r, _, view := newRoutes(t, v1beta1.BGPPeerSpec{EnableGracefulRestart: true})
+	r.pass(time.Unix(1000, 0), view)
+	if r.lower() {
+		t.Error("lowered before a restart")
+	}
+}
+
+func TestAPeerWaitsForItsPassword(t *testing.T) {
+	r, fake, view := newRoutes(t, v1beta1.BGPPeerSpec{PasswordSecret: &v1beta1.PasswordSecret{Name: "rack"}})
+	r.pass(time.Unix(1000, 0), view)
+	if _, there := fake.Told("rack"); there {
+		t.Error("a session without its password")
+	}
+	if paper, ok := r.cluster.(*paperRoutes); ok {
+		paper.passwords["rack"] = "opensesame"
+	}
+	r.pass(time.Unix(1001, 0), view)
+	if fake.Peer("rack").Password != "opensesame" {
+		t.Error("no session with its password")
+	}
+}
+
+func TestWhatIsReportedOfRoutes(t *testing.T) {
+	r, fake, view := newRoutes(t, v1beta1.BGPPeerSpec{})
+	r.pass(time.Unix(1000, 0), view)
+	report := r.report()
+	if report == nil || report.AnnouncedCount != 1 || report.Announced[0] != "203.0.113.1" || report.Peers[0].State != "Established" {
+		t.Errorf("reported: %+v", report)
+	}
+	withheld := []plan.Decision{{Address: netip.MustParseAddr("203.0.113.1"), Reason: v1beta1.ReasonNoAdvertisement}}
+	if got := r.mergeWithheld(withheld); len(got) != 0 {
+		t.Errorf("withheld, though a router knows it: %+v", got)
+	}
+	fake.Refuse("rack", "connection refused")
+	<-r.changes()
+	r.pass(time.Unix(1001, 0), view)
+	if got := r.mergeWithheld(withheld); len(got) != 1 || got[0].Reason != v1beta1.ReasonNoSession {
+		t.Errorf("withheld: %+v", got)
+	}
+	if report := r.report(); report.AnnouncedCount != 0 || report.Peers[0].LastError != "connection refused" {
+		t.Errorf("reported: %+v", report)
+	}
+}
+
+// A speaker without BGP does without.
+func TestNoRoutes(t *testing.T) {
+	var r *routes
+	if r.pass(time.Time{}, &plan.View{}) != 0 || r.changes() != nil || r.report() != nil || r.lower() {
+		t.Error("it does something")
+	}
+	r.close()
+}
