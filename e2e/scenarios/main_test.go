@@ -147,7 +147,10 @@ func (p *plot) ready(ctx context.Context, object, status string, reason v1beta1.
 	err := lab.WaitFor(ctx, fmt.Sprintf("%s to have Ready=%s, %s", object, status, reason), func() (bool, error) {
 		var err error
 		out, err = p.Kubectl(ctx, "get", object, "-o", `jsonpath={range .status.conditions[?(@.type=="Ready")]}{.status} {.reason} {.message}{end}`)
-		return strings.HasPrefix(out, status+" "+string(reason)+" "), err
+		if err != nil {
+			out = err.Error() // it may not exist yet
+		}
+		return strings.HasPrefix(out, status+" "+string(reason)+" "), nil
 	})
 	if err != nil {
 		p.t.Fatalf("%v; it is %q", err, out)
