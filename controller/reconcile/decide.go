@@ -29,6 +29,7 @@ func (r *Reconciler) adopt(rec *record) {
 	}
 	if c := conditionOf(svc, v1beta1.ConditionAllocated); c != nil && c.Reason == string(v1beta1.ReasonWriteConflict) {
 		rec.yielded = c.Message
+		r.bookForeign(rec)
 		return
 	}
 	givenBy, _ := config.Annotation(svc, v1beta1.AnnotationAllocatedPool)
@@ -48,9 +49,11 @@ func (r *Reconciler) decide(rec *record) {
 	}
 	if rec.yielded != "" && len(rec.object.Status.LoadBalancer.Ingress) == 0 {
 		rec.yielded = ""
+		r.books.Release(rec.key)
 	}
 	if rec.yielded != "" {
 		delete(r.pending, rec.key)
+		r.bookForeign(rec)
 		r.setReason(rec, v1beta1.ReasonWriteConflict)
 		r.propose(rec, &desired{allocated: r.condition(rec, v1beta1.ConditionAllocated, false, v1beta1.ReasonWriteConflict, rec.yielded)})
 		return
@@ -88,6 +91,13 @@ func (r *Reconciler) ask(rec *record) (ipam.Assignment, *ipam.Refusal, []config.
 	}
 	given, refusal := r.books.Assign(request, r.Cluster.NamespaceLabels(request.Namespace), r.Now())
 	return given, refusal, problems
+}
+
+// bookForeign books what another provider made a Service show: where that is
+// of a pool of ours, nobody else may be given it.
+func (r *Reconciler) bookForeign(rec *record) {
+	request, _ := config.ParseService(rec.object)
+	r.books.Readopt(request, shown(rec.object), "")
 }
 
 // verdict puts the outcome into a reason and a sentence.
@@ -147,7 +157,10 @@ func (r *Reconciler) condition(rec *record, kind string, status bool, reason v1b
 func (r *Reconciler) retire(rec *record) {
 	delete(r.pending, rec.key)
 	r.setReason(rec, "")
-	rec.yielded = ""
+	if rec.yielded != "" {
+		r.books.Release(rec.key) // what it shows is another's, not to be taken back
+		rec.yielded = ""
+	}
 	if rec.unsure || r.inFlight[rec.key] || r.ours(rec) {
 		r.propose(rec, &desired{clean: true})
 		return

@@ -28,7 +28,9 @@
 // and nothing points to another provider, the loop takes the field over once:
 // that repairs what a restored backup or a stray edit left. When somebody
 // changes it again, the loop yields: the Service carries reason WriteConflict,
-// loses its booking, and is left alone until its status is empty.
+// loses its booking, and is left alone until its status is empty. What it shows
+// meanwhile is booked for it where a pool of ours has it, so that nobody else is
+// given the same.
 //
 // # Concurrency
 //

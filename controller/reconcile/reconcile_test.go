@@ -402,3 +402,26 @@ func TestA12AServiceIsNotLetInBeforeItsNamespaceIsKnown(t *testing.T) {
 	}
 	c.expectShown("web", "192.0.2.10")
 }
+
+// Another provider may have a pool that overlaps ours. What it gave is not
+// given again, before and after a restart, until it is let go.
+func TestAnAddressThatAnotherProviderGaveIsNotGivenAgain(t *testing.T) {
+	c := newCluster(t)
+	c.pool("lan", nil, "192.0.2.10-192.0.2.12")
+	c.service("web", nil)
+	run := c.start()
+	c.expectShown("web", "192.0.2.10")
+	c.edit("web", "metallb-controller", shownAs("192.0.2.11"))
+	c.expectReason("web", v1beta1.ReasonWriteConflict)
+	c.service("b", nil)
+	c.expectShown("b", "192.0.2.10")
+	run.stop()
+	c.start()
+	c.service("c", nil)
+	c.expectShown("c", "192.0.2.12")
+	c.service("d", nil)
+	c.expectReason("d", v1beta1.ReasonPoolExhausted)
+	c.edit("web", "metallb-controller", shownAs("203.0.113.9"))
+	c.expectShown("d", "192.0.2.11")
+	c.expectShown("web", "203.0.113.9")
+}
