@@ -47,6 +47,17 @@ func (c *Cluster) FRR(ctx context.Context, host, configuration string) (*Router,
 		if err := r.run(program, argv...); err != nil {
 			return nil, err
 		}
+		if program != "zebra" {
+			continue
+		}
+		// The others register with zebra once, and try again only after 10 s.
+		err := lab.WaitFor(ctx, "zebra on "+host, func() (bool, error) {
+			_, err := os.Stat(r.file("zserv.api"))
+			return err == nil, nil
+		})
+		if err != nil {
+			return nil, err
+		}
 	}
 	return r, lab.WaitFor(ctx, "FRR on "+host, func() (bool, error) {
 		_, err := r.Vtysh(ctx, "show bgp summary json")
@@ -79,6 +90,7 @@ func (c *Cluster) router(host, kind, configuration string) (*Router, error) {
 		return nil, err
 	}
 	r := &Router{c: c, Host: h, dir: dir}
+	_ = os.Remove(r.file("zserv.api")) // of an earlier one
 	return r, os.WriteFile(r.file(kind+".conf"), []byte(configuration), 0o600)
 }
 
