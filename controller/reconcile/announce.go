@@ -63,26 +63,27 @@ func (r *Reconciler) readReports() {
 				p.owners[a] = append(p.owners[a], s.Name)
 			}
 		}
-		if s.Status.BGP != nil {
-			for _, text := range s.Status.BGP.Announced {
-				if a, err := config.ParseAddress(text); err == nil && !slices.Contains(p.owners[a], s.Name) {
-					p.owners[a] = append(p.owners[a], s.Name)
-				}
-			}
-		}
-		for _, group := range s.Status.Withheld {
-			for _, text := range group.Addresses {
-				if a, err := config.ParseAddress(text); err == nil {
-					p.withheld[a] = graver(p.withheld[a], group.Reason)
-					if group.Reason == v1beta1.ReasonAddressConflict {
-						p.strangers[a] = ": " + group.Message
-					}
-				}
-			}
-		}
+		p.readRoutes(s)
+		p.readWithheld(s)
 	}
 	for _, owners := range p.owners {
 		slices.Sort(owners)
+	}
+}
+
+// readWithheld notes why an address is not announced, the gravest reason first.
+func (p *reports) readWithheld(s *v1beta1.Speaker) {
+	for _, group := range s.Status.Withheld {
+		for _, text := range group.Addresses {
+			a, err := config.ParseAddress(text)
+			if err != nil {
+				continue
+			}
+			p.withheld[a] = graver(p.withheld[a], group.Reason)
+			if group.Reason == v1beta1.ReasonAddressConflict {
+				p.strangers[a] = ": " + group.Message
+			}
+		}
 	}
 }
 

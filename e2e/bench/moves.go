@@ -153,7 +153,7 @@ func (b *bench) many(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := b.c.Pool(ctx, pool, []string{"198.19.0.0/17"}, pool); err != nil {
+	if err := b.c.Pool(ctx, pool, []string{lab.VIPs4}, pool); err != nil {
 		return err
 	}
 	if err := b.c.Web(ctx, pool, 1); err != nil {
@@ -186,23 +186,29 @@ func (b *bench) many(ctx context.Context) error {
 	if err := b.c.Heal(victim); err != nil {
 		return err
 	}
-	seen := map[string]bool{}
-	var last time.Duration
-	for _, p := range packets {
-		_, rest, found := strings.Cut(p.Text, "Reply ")
-		if address, _, ok := strings.Cut(rest, " is-at"); found && ok && p.Time.After(cut) && strings.HasPrefix(address, "198.19.") &&
-			!seen[address] {
-			seen[address] = true
-			last = max(last, p.Time.Sub(cut))
-		}
-	}
-	if len(seen) < count {
-		return fmt.Errorf("only %d of %d addresses were announced by their new owners", len(seen), count)
+	announced, last := announcedSince(packets, cut)
+	if announced < count {
+		return fmt.Errorf("only %d of %d addresses were announced by their new owners", announced, count)
 	}
 	b.figure("l2_cut_2000_last_ms", fmt.Sprintf("last of %d addresses announced anew", count), []time.Duration{last}, median)
-	b.say("%d addresses: the last was announced by its new owner after %s", len(seen), last.Round(time.Millisecond))
+	b.say("%d addresses: the last was announced by its new owner after %s", announced, last.Round(time.Millisecond))
 	_, err = b.c.Kubectl(ctx, "delete", "namespace", pool, "--wait=false")
 	return err
+}
+
+// announcedSince counts the addresses of the large pool that were announced
+// after a moment, and tells how long after it the last was for the first time.
+func announcedSince(packets []lab.Packet, moment time.Time) (count int, last time.Duration) {
+	seen := map[string]bool{}
+	for _, p := range packets {
+		_, rest, found := strings.Cut(p.Text, "Reply ")
+		address, _, ok := strings.Cut(rest, " is-at")
+		if found && ok && p.Time.After(moment) && strings.HasPrefix(address, "198.19.") && !seen[address] {
+			seen[address] = true
+			last = max(last, p.Time.Sub(moment))
+		}
+	}
+	return len(seen), last
 }
 
 // busy keeps every core busy and counts what the speakers take for deaths.
