@@ -406,46 +406,6 @@ func TestL13_An_address_that_a_stranger_has_is_not_announced(t *testing.T) {
 	}
 }
 
-// unharmed does something under a client that connects every 10 ms and fails
-// if one connection does.
-func (p *plot) unharmed(ctx context.Context, what string, a netip.Addr, do func()) {
-	p.t.Helper()
-	prober := p.Probe(ctx, "c1", netip.AddrPortFrom(a, 80), 10*time.Millisecond)
-	time.Sleep(300 * time.Millisecond)
-	do()
-	time.Sleep(1500 * time.Millisecond)
-	report := prober.Stop()
-	p.t.Logf("%s, %s: %s", what, a, report)
-	if len(report.Failures) > 0 {
-		p.t.Errorf("%s: %d connections to %s failed, the first: %v", what, len(report.Failures), a, report.Failures[0].Err)
-	}
-}
-
-func TestL11_A_planned_departure_loses_no_connection(t *testing.T) {
-	ctx, p := newPlot(t, 3)
-	for _, a := range p.served(ctx, "web", nil) {
-		owner := p.owner(ctx, a)
-		p.unharmed(ctx, "node excluded", a, func() {
-			_, err := p.Kubectl(ctx, "label", "node", owner, v1beta1.LabelExcludeNode+"=true")
-			p.must(err)
-		})
-		if now := p.owner(ctx, a); now == owner {
-			t.Errorf("%s still owns %s", owner, a)
-		}
-		p.unharmed(ctx, "node included again", a, func() {
-			_, err := p.Kubectl(ctx, "label", "node", owner, v1beta1.LabelExcludeNode+"-")
-			p.must(err)
-		})
-		owner = p.owner(ctx, a)
-		p.unharmed(ctx, "speaker deleted", a, func() {
-			_, err := p.Kubectl(ctx, "-n", cluster.Namespace, "delete", "pod", "-l", "app.kubernetes.io/component=speaker",
-				"--field-selector", "spec.nodeName="+owner, "--wait=true", "--timeout=30s")
-			p.must(err)
-			p.must(p.Rollout(ctx))
-		})
-	}
-}
-
 func TestL14_A_returning_node_takes_nothing_back(t *testing.T) {
 	ctx, p := newPlot(t, 3)
 	for _, a := range p.served(ctx, "web", nil) {

@@ -33,7 +33,7 @@ const (
 // refusalOf is what the API server says when a rule that is not CEL is broken.
 var refusalOf = map[string]string{
 	"minLength": "should be at least", "maxLength": "Too long", "minItems": "should have at least", "maxItems": "Too many",
-	"minimum": "should be greater than or equal", "enum": "Unsupported value",
+	"minimum": "should be greater than or equal", "maximum": "should be less than or equal", "enum": "Unsupported value",
 }
 
 // schemaCases has a case of every rule: resource, field, rule.
@@ -59,6 +59,20 @@ func schemaCases() map[string]schemaCase {
 		"l2advertisements spec.interfaces maxItems":                         {many(64, number), many(65, number)},
 		"l2advertisements spec.interfaces[] minLength":                      {text(1), text(0)},
 		"l2advertisements spec.interfaces[] maxLength":                      {text(15), text(16)},
+		"l2advertisements spec.preferredNodes maxItems":                     {many(64, preferredNode), many(65, preferredNode)},
+		"l2advertisements spec.preferredNodes[].weight minimum":             {int64(1), int64(0)},
+		"l2advertisements spec.preferredNodes[].weight maximum":             {int64(100), int64(101)},
+		"l2advertisements spec.failback enum":                               {"Never", "Sometimes"},
+		"l2advertisements spec.failbackDelay must be between 1s and 24h":    {"1s", "25h"},
+		"l2advertisements spec failbackDelay goes with failback: After":     {failbackAfter("After"), failbackAfter("Never")},
+		"speakers status.bgp.announced maxItems":                            {many(16384, number), many(16385, number)},
+		"speakers status.bgp.announced[] maxLength":                         {text(45), text(46)},
+		"speakers status.bgp.peers maxItems":                                {many(256, session), many(257, session)},
+		"speakers status.bgp.peers[].name maxLength":                        {text(253), text(254)},
+		"speakers status.bgp.peers[].address maxLength":                     {text(45), text(46)},
+		"speakers status.bgp.peers[].state maxLength":                       {text(16), text(17)},
+		"speakers status.bgp.peers[].bfd maxLength":                         {text(16), text(17)},
+		"speakers status.bgp.peers[].lastError maxLength":                   {text(1024), text(1025)},
 		"speakers status.memberAddress maxLength":                           {text(64), text(65)},
 		"speakers status.version maxLength":                                 {text(128), text(129)},
 		"speakers status.held maxItems":                                     {many(4096, heldAddress), many(4097, heldAddress)},
@@ -104,6 +118,18 @@ func poolRange(i int) any { return fmt.Sprintf("198.51.100.%d/32", i) }
 
 func heldAddress(i int) any { return map[string]any{"address": strconv.Itoa(i)} }
 
+func preferredNode(int) any {
+	return map[string]any{"weight": int64(1), "nodeSelector": map[string]any{}}
+}
+
+func failbackAfter(failback string) any {
+	return map[string]any{"failback": failback, "failbackDelay": "10s"}
+}
+
+func session(i int) any {
+	return map[string]any{"name": strconv.Itoa(i), "address": "192.0.2.254", "state": "Idle", "routesSent": int64(0)}
+}
+
 func withheldAddresses(int) any { return map[string]any{"reason": "NotOwner", "count": int64(1)} }
 
 func someCondition(i int) any {
@@ -121,6 +147,12 @@ func required(resource, path string) map[string]any {
 		return map[string]any{"addresses": many(1, poolRange), "namespace": "a"}
 	case "ipaddresspools spec.quota.namespaces[]":
 		return namespaceQuota(0).(map[string]any)
+	case "l2advertisements spec.preferredNodes[]":
+		return preferredNode(0).(map[string]any)
+	case "speakers status.bgp":
+		return map[string]any{"announcedCount": int64(0)}
+	case "speakers status.bgp.peers[]":
+		return session(0).(map[string]any)
 	case "speakers status.held[]":
 		return heldAddress(0).(map[string]any)
 	case "speakers status.withheld[]":
@@ -141,6 +173,9 @@ func place(resource, path string, value any) map[string]any {
 	}
 	object := required(resource, parent)
 	object[name] = value
+	if path == "spec.failbackDelay" {
+		object["failback"] = "After"
+	}
 	if parent == "" {
 		return object
 	}
