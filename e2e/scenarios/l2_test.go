@@ -405,22 +405,3 @@ func TestL13_An_address_that_a_stranger_has_is_not_announced(t *testing.T) {
 		t.Errorf("%s is answered by %v (%v), want c2 alone", taken, nodes, err)
 	}
 }
-
-func TestL14_A_returning_node_takes_nothing_back(t *testing.T) {
-	ctx, p := newPlot(t, 3)
-	for _, a := range p.served(ctx, "web", nil) {
-		owner := p.owner(ctx, a)
-		p.must(p.CutSilently(owner))
-		err := lab.WaitFor(ctx, "another owner", func() (bool, error) {
-			nodes, err := p.Answerers(ctx, "c1", a)
-			return len(nodes) == 1 && nodes[0] != owner, err
-		})
-		p.must(p.Heal(owner))
-		p.must(err)
-		p.waitAllReady(ctx)
-		if now := p.owner(ctx, a); now == owner {
-			t.Errorf("%s took %s back", owner, a)
-		}
-		p.answers(ctx, "c1", a)
-	}
-}

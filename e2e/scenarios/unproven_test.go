@@ -9,6 +9,8 @@ package scenarios
 //   - L11: about one connection in some hundreds fails when its address moves:
 //     reset when it was under way (the next node's kube-proxy knows nothing of
 //     it), and once "no route to host", which is not explained.
+//   - L14: passes mostly; once a node that had been cut off took an IPv6 address
+//     back after the heal.
 //   - B09: some cuts waited for the hold timer because BFD was not up again.
 //   - B10: has passed, and once failed because BFD never came up.
 //   - B11: connections failed while the routes were new, before the drain.
@@ -195,3 +197,22 @@ func (p *routed) bfd(ctx context.Context) {
 }
 
 func bfdUp(s *v1beta1.BGPSession) bool { return isUp(s) && s.BFD == "Up" }
+
+func TestL14_A_returning_node_takes_nothing_back(t *testing.T) {
+	ctx, p := newPlot(t, 3)
+	for _, a := range p.served(ctx, "web", nil) {
+		owner := p.owner(ctx, a)
+		p.must(p.CutSilently(owner))
+		err := lab.WaitFor(ctx, "another owner", func() (bool, error) {
+			nodes, err := p.Answerers(ctx, "c1", a)
+			return len(nodes) == 1 && nodes[0] != owner, err
+		})
+		p.must(p.Heal(owner))
+		p.must(err)
+		p.waitAllReady(ctx)
+		if now := p.owner(ctx, a); now == owner {
+			t.Errorf("%s took %s back", owner, a)
+		}
+		p.answers(ctx, "c1", a)
+	}
+}
