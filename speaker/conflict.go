@@ -127,7 +127,8 @@ func (s *speaker) sighted(now time.Time, sighting l2.Sighting) {
 	if since := now.Sub(c.defended[a]); !probing && now.Sub(c.taken[a]) > fresh && (since > defenceInterval || since < burst) {
 		if since >= burst {
 			c.defended[a] = now
-			s.log.Warn("somebody else claims an address, which is defended", "address", a, "mac", sighting.MAC.String(), "interface", sighting.Interface)
+			s.log.Warn("somebody else claims an address, which is defended",
+				"address", a, "mac", sighting.MAC.String(), "interface", sighting.Interface)
 			s.responder.Reannounce([]netip.Addr{a})
 		}
 		return
