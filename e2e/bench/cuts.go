@@ -147,10 +147,16 @@ func (b *bench) heal(ctx context.Context, owner string, f fault) (time.Duration,
 		return 0, err
 	}
 	var last time.Duration
+	heard := false
 	for _, p := range capture.Stop() {
-		if p.Time.After(mended) && !strings.HasPrefix(strings.ToLower(p.Text), host.MAC.String()) {
+		right := strings.HasPrefix(strings.ToLower(p.Text), host.MAC.String())
+		heard = heard || right
+		if p.Time.After(mended) && !right {
 			last = max(last, p.Time.Sub(mended))
 		}
+	}
+	if !heard {
+		return 0, fmt.Errorf("the witness heard nobody answer for %s", b.v4)
 	}
 	return last, nil
 }

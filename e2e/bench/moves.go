@@ -141,6 +141,51 @@ func (b *bench) many(ctx context.Context) error {
 		return nil
 	}
 	const victim, pool = "n1", "bench-many"
+	if err := b.crowd(ctx, pool, victim, count); err != nil {
+		return err
+	}
+	time.Sleep(3 * time.Second) // announcements at once, and again after the locktime
+	capture, err := b.c.Capture(ctx, client, "arp")
+	if err != nil {
+		return err
+	}
+	cut := time.Now()
+	if err := b.c.Cut(victim); err != nil {
+		return err
+	}
+	time.Sleep(4 * time.Second)
+	packets := capture.Stop()
+	if err := b.c.Heal(victim); err != nil {
+		return err
+	}
+	seen, last := announced(packets, cut)
+	if seen < count {
+		return fmt.Errorf("only %d of %d addresses were announced by their new owners", seen, count)
+	}
+	b.figure("l2_cut_2000_last_ms", fmt.Sprintf("last of %d addresses announced anew", count), []time.Duration{last}, median)
+	b.say("%d addresses: the last was announced by its new owner after %s", seen, last.Round(time.Millisecond))
+	_, err = b.c.Kubectl(ctx, "delete", "namespace", pool, "--wait=false")
+	return err
+}
+
+// announced counts the addresses that were announced after a cut, and says when
+// the last of them first was.
+func announced(packets []lab.Packet, cut time.Time) (count int, last time.Duration) {
+	seen := map[string]bool{}
+	for _, p := range packets {
+		_, rest, found := strings.Cut(p.Text, "Reply ")
+		address, _, ok := strings.Cut(rest, " is-at")
+		if !found || !ok || seen[address] || p.Time.Before(cut) || !strings.HasPrefix(address, "198.19.") {
+			continue
+		}
+		seen[address] = true
+		last = max(last, p.Time.Sub(cut))
+	}
+	return len(seen), last
+}
+
+// crowd makes that many Services whose addresses prefer one node.
+func (b *bench) crowd(ctx context.Context, pool, victim string, count int) error {
 	_, err := b.c.Baliza.BalizaV1beta1().L2Advertisements().Create(ctx, &v1beta1.L2Advertisement{
 		ObjectMeta: metav1.ObjectMeta{Name: pool},
 		Spec: v1beta1.L2AdvertisementSpec{
@@ -169,46 +214,7 @@ func (b *bench) many(ctx context.Context) error {
 		s, err := b.c.Baliza.BalizaV1beta1().Speakers().Get(ctx, victim, metav1.GetOptions{})
 		return err == nil && int(s.Status.HeldCount) >= count, err
 	})
-	if err != nil {
-		return err
-	}
-	time.Sleep(3 * time.Second) // announcements at once, and again after the locktime
-	capture, err := b.c.Capture(ctx, client, "arp")
-	if err != nil {
-		return err
-	}
-	cut := time.Now()
-	if err := b.c.Cut(victim); err != nil {
-		return err
-	}
-	time.Sleep(4 * time.Second)
-	packets := capture.Stop()
-	if err := b.c.Heal(victim); err != nil {
-		return err
-	}
-	announced, last := announcedSince(packets, cut)
-	if announced < count {
-		return fmt.Errorf("only %d of %d addresses were announced by their new owners", announced, count)
-	}
-	b.figure("l2_cut_2000_last_ms", fmt.Sprintf("last of %d addresses announced anew", count), []time.Duration{last}, median)
-	b.say("%d addresses: the last was announced by its new owner after %s", announced, last.Round(time.Millisecond))
-	_, err = b.c.Kubectl(ctx, "delete", "namespace", pool, "--wait=false")
 	return err
-}
-
-// announcedSince counts the addresses of the large pool that were announced
-// after a moment, and tells how long after it the last was for the first time.
-func announcedSince(packets []lab.Packet, moment time.Time) (count int, last time.Duration) {
-	seen := map[string]bool{}
-	for _, p := range packets {
-		_, rest, found := strings.Cut(p.Text, "Reply ")
-		address, _, ok := strings.Cut(rest, " is-at")
-		if found && ok && p.Time.After(moment) && strings.HasPrefix(address, "198.19.") && !seen[address] {
-			seen[address] = true
-			last = max(last, p.Time.Sub(moment))
-		}
-	}
-	return len(seen), last
 }
 
 // busy keeps every core busy and counts what the speakers take for deaths.

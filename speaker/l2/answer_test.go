@@ -231,6 +231,9 @@ func FuzzNDP(f *testing.F) {
 	f.Add(solicit(asker6, group, held6, groupMAC, source(theirs)), true)
 	f.Add(solicit(netip.IPv6Unspecified(), group, held6, groupMAC, ndp.NewNonce()), false)
 	f.Add(noLength(group, groupMAC), true)
+	if other, err := advertisement(&Interface{Name: "eth0", Index: 3, MAC: theirs}, held6, allNodes(), allNodesMAC(), false); err == nil {
+		f.Add(other, false)
+	}
 	f.Fuzz(func(t *testing.T, frame []byte, mend bool) {
 		frame = bytes.Clone(frame)
 		if mend && len(frame) > icmpv6Offset+4 && len(frame) < 1500 {
@@ -238,6 +241,9 @@ func FuzzNDP(f *testing.F) {
 			binary.BigEndian.PutUint16(frame[18:], uint16(len(frame)-icmpv6Offset))
 			binary.BigEndian.PutUint16(frame[icmpv6Offset+2:], 0)
 			binary.BigEndian.PutUint16(frame[icmpv6Offset+2:], ^checksum(frame[22:54], frame[icmpv6Offset:]))
+		}
+		if address, mac, sighted := sightNDP(frame, on, holding(3)); sighted && (address != held6 || !individual(mac)) {
+			t.Errorf("%s of %s is sighted", address, mac)
 		}
 		reply, v := answerNDP(frame, on, holding(3))
 		if v == answered {
