@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -164,13 +165,12 @@ func (r *Reconciler) takeIn(fresh, changed []*record) {
 	}
 }
 
-func (r *Reconciler) decideAll() {
-	all := make([]*record, 0, len(r.records))
-	for _, rec := range r.records {
-		all = append(all, rec)
-	}
-	slices.SortFunc(all, byAge)
-	for _, rec := range all {
+func (r *Reconciler) decideAll() { r.decideEach(r.records) }
+
+// decideEach decides for records, the oldest Service first. It works on a copy:
+// deciding changes the maps.
+func (r *Reconciler) decideEach(records map[string]*record) {
+	for _, rec := range slices.SortedFunc(maps.Values(records), byAge) {
 		r.decide(rec)
 	}
 }
@@ -183,12 +183,5 @@ func (r *Reconciler) wakePending() {
 		return
 	}
 	r.woken = generation
-	waiting := make([]*record, 0, len(r.pending))
-	for _, rec := range r.pending {
-		waiting = append(waiting, rec)
-	}
-	slices.SortFunc(waiting, byAge)
-	for _, rec := range waiting {
-		r.decide(rec)
-	}
+	r.decideEach(r.pending)
 }

@@ -90,21 +90,6 @@ func (p *routed) paths(ctx context.Context, prefix netip.Prefix, what string, go
 	}
 }
 
-// made makes a dual-stack Service and returns its addresses, IPv4 first.
-func (p *routed) made(ctx context.Context, name string, change func(*corev1.Service)) (v4, v6 netip.Addr) {
-	p.t.Helper()
-	p.service(ctx, name, func(svc *corev1.Service) {
-		cluster.DualStack(svc)
-		if change != nil {
-			change(svc)
-		}
-	})
-	addresses, err := p.WaitAddresses(ctx, p.name, name, 2)
-	p.must(err)
-	slices.SortFunc(addresses, netip.Addr.Compare)
-	return addresses[0], addresses[1]
-}
-
 func (p *routed) scale(ctx context.Context, replicas int) {
 	p.t.Helper()
 	_, err := p.Kubectl(ctx, "-n", p.name, "scale", "deployment/web", fmt.Sprintf("--replicas=%d", replicas))

@@ -18,9 +18,8 @@ import (
 	"github.com/baliza-lb/baliza/e2e/lab"
 )
 
-// served makes a dual-stack Service, waits until the client is answered on
-// both of its addresses, and returns them, IPv4 first.
-func (p *plot) served(ctx context.Context, name string, change func(*corev1.Service)) []netip.Addr {
+// made makes a dual-stack Service and returns its addresses, IPv4 first.
+func (p *plot) made(ctx context.Context, name string, change func(*corev1.Service)) (v4, v6 netip.Addr) {
 	p.t.Helper()
 	p.service(ctx, name, func(svc *corev1.Service) {
 		cluster.DualStack(svc)
@@ -31,6 +30,15 @@ func (p *plot) served(ctx context.Context, name string, change func(*corev1.Serv
 	addresses, err := p.WaitAddresses(ctx, p.name, name, 2)
 	p.must(err)
 	slices.SortFunc(addresses, netip.Addr.Compare)
+	return addresses[0], addresses[1]
+}
+
+// served makes a dual-stack Service, waits until the client is answered on
+// both of its addresses, and returns them, IPv4 first.
+func (p *plot) served(ctx context.Context, name string, change func(*corev1.Service)) []netip.Addr {
+	p.t.Helper()
+	v4, v6 := p.made(ctx, name, change)
+	addresses := []netip.Addr{v4, v6}
 	for _, a := range addresses {
 		p.answers(ctx, "c1", a)
 	}

@@ -129,7 +129,10 @@ func (b *bgpPlanner) decide(address netip.Addr, services []*Service) BGPDecision
 	d := BGPDecision{Address: address}
 	var first *refusal
 	for _, s := range services {
-		on := &bgpClaim{service: s, endpoints: s.of(address), address: address, advertisements: b.advertisements(address, s)}
+		on := &bgpClaim{
+			service: s, endpoints: s.of(address), address: address,
+			advertisements: selecting(b.view.Config, b.view.Config.BGPAdvertisements, address, s),
+		}
 		if r := b.refuse(on); r != nil {
 			// Of several Services, the one that came furthest explains.
 			if first == nil || r.stage > first.stage {
@@ -231,27 +234,4 @@ func union(a, b []config.CommunityValue) []config.CommunityValue {
 	all := slices.Concat(a, b)
 	slices.SortFunc(all, config.CommunityValue.Compare)
 	return slices.Compact(all)
-}
-
-// advertisements returns those that select a Service and its pool.
-func (b *bgpPlanner) advertisements(address netip.Addr, s *Service) []*config.BGPAdvertisement {
-	if len(b.view.Config.BGPAdvertisements) == 0 {
-		return nil
-	}
-	name := s.Pool
-	pool := b.view.Config.Pool(name)
-	if name == "" {
-		if pool = b.view.Config.PoolOf(address); pool == nil {
-			return nil
-		}
-		name = pool.Name
-	}
-	var found []*config.BGPAdvertisement
-	for _, a := range b.view.Config.BGPAdvertisements {
-		selects := pool != nil && a.SelectsPool(name, pool.Labels) || pool == nil && a.SelectsPool(name, nil)
-		if selects && a.SelectsService(s.Labels) {
-			found = append(found, a)
-		}
-	}
-	return found
 }

@@ -32,7 +32,7 @@ const (
 func (p *planner) contest(address netip.Addr, services []*Service) contest {
 	c := contest{address: address, claims: make([]claim, 0, len(services))}
 	for _, s := range services {
-		c.claims = append(c.claims, claim{s, s.of(address), p.advertisements(address, s)})
+		c.claims = append(c.claims, claim{s, s.of(address), selecting(p.view.Config, p.view.Config.L2Advertisements, address, s)})
 	}
 	most := 0
 	var able []*candidate

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/labels"
+
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/config"
 )
@@ -124,26 +126,33 @@ func (p *planner) decide(c *contest) Decision {
 	return d
 }
 
-// advertisements returns those that select a Service and its pool. An address
-// that no pool accounts for is not announced: nobody meant it to be.
-func (p *planner) advertisements(address netip.Addr, s *Service) []*config.L2Advertisement {
+// advertisement is one of either protocol.
+type advertisement interface {
+	SelectsPool(name string, poolLabels labels.Set) bool
+	SelectsService(set labels.Set) bool
+}
+
+// selecting returns the advertisements that select a Service and its pool. An
+// address that no pool accounts for is not announced: nobody meant it to be.
+func selecting[A advertisement](in *config.Snapshot, all []A, address netip.Addr, s *Service) []A {
+	if len(all) == 0 {
+		return nil
+	}
 	name := s.Pool
-	pool := p.view.Config.Pool(name)
+	pool := in.Pool(name)
 	if name == "" {
-		if pool = p.view.Config.PoolOf(address); pool == nil {
+		if pool = in.PoolOf(address); pool == nil {
 			return nil
 		}
 		name = pool.Name
 	}
-	var found []*config.L2Advertisement
-	for _, a := range p.view.Config.L2Advertisements {
-		var selects bool
-		if pool != nil {
-			selects = a.SelectsPool(name, pool.Labels)
-		} else {
-			selects = a.SelectsPool(name, nil)
-		}
-		if selects && a.SelectsService(s.Labels) {
+	var poolLabels labels.Set // nil for a pool that is gone
+	if pool != nil {
+		poolLabels = pool.Labels
+	}
+	var found []A
+	for _, a := range all {
+		if a.SelectsPool(name, poolLabels) && a.SelectsService(s.Labels) {
 			found = append(found, a)
 		}
 	}
