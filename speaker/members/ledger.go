@@ -18,10 +18,11 @@ type Claim struct {
 type Claims struct {
 	// Version grows with each change.
 	Version uint64
-	// Strength is how many speakers the claimant saw alive, itself included,
-	// when it was last sure to be part of the whole; zero after it stood
-	// still. Of two who claim one address after a partition, the one that
-	// was among more keeps it: most clients are there.
+	// Strength is how many speakers the claimant has not been parted from,
+	// itself included, since it last agreed with all the living on who owns
+	// what; zero before it did for the first time. Of two who claim one
+	// address after a partition, the one that was among more keeps it: most
+	// clients are there.
 	Strength uint16
 	// List is sorted by address.
 	List []Claim
@@ -120,8 +121,28 @@ func (l *Ledger) Speaks(station Station) bool {
 }
 
 // Lose forgets the claims of one that died: should it return, it must say
-// them again. Until then they count for nothing.
-func (l *Ledger) Lose(name string) { delete(l.theirs, name) }
+// them again. Until then they count for nothing. Our own become a new version,
+// so that it asks for them and learns that it was held dead.
+func (l *Ledger) Lose(name string) {
+	delete(l.theirs, name)
+	l.mine.Version++
+}
+
+// Disputed tells whether another claims what this speaker claims.
+func (l *Ledger) Disputed() bool {
+	claimed := make(map[netip.Addr]bool, len(l.mine.List))
+	for _, c := range l.mine.List {
+		claimed[c.Address] = true
+	}
+	for _, claims := range l.theirs {
+		for _, c := range claims.List {
+			if claimed[c.Address] {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // Knows tells whether a speaker's claims are known in that version.
 func (l *Ledger) Knows(name string, version uint64) bool {

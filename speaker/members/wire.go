@@ -14,8 +14,8 @@ import (
 //	kind 1 byte, incarnation 8, name length 1, name, then
 //	beat:   sequence 8, pulse in ms 2, flags 1, claims' version 8,
 //	        address length 1, address, port 2, heard count 2, heard × (id 8, age in ms 2)
-//	ask:    address length 1, address, port 2
-//	claims: version 8, strength 2, count 4, claims × (epoch 8, address length 1, address),
+//	ask:    parting 4, address length 1, address, port 2
+//	claims: parting 4, version 8, strength 2, count 4, claims × (epoch 8, address length 1, address),
 //	        count 1, MACs × 6
 const (
 	kindBeat   = 1
@@ -47,6 +47,8 @@ type message struct {
 	beat   beat
 	at     netip.AddrPort // of beat and ask: where the sender is reached
 	claims Claims
+	// parting of ask and claims: see peer.
+	parting uint32
 }
 
 // beat says that its sender lives, and whom it has heard how long ago.
@@ -104,8 +106,10 @@ func (m *message) marshal() []byte {
 			b = binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint64(b, h.id), milliseconds(h.age))
 		}
 	case kindAsk:
+		b = binary.BigEndian.AppendUint32(b, m.parting)
 		b = binary.BigEndian.AppendUint16(appendAddress(b, m.at.Addr()), m.at.Port())
 	case kindClaims:
+		b = binary.BigEndian.AppendUint32(b, m.parting)
 		b = binary.BigEndian.AppendUint64(b, m.claims.Version)
 		b = binary.BigEndian.AppendUint16(b, m.claims.Strength)
 		b = binary.BigEndian.AppendUint32(b, uint32(len(m.claims.List)))
@@ -171,6 +175,7 @@ func unmarshal(b []byte) (message, error) {
 	case kindBeat:
 		r.beat(&m)
 	case kindAsk:
+		m.parting = r.uint32()
 		m.at = netip.AddrPortFrom(r.address(), r.uint16())
 	case kindClaims:
 		r.claims(&m)
@@ -205,7 +210,7 @@ func (r *reader) beat(m *message) {
 }
 
 func (r *reader) claims(m *message) {
-	m.claims.Version, m.claims.Strength = r.uint64(), r.uint16()
+	m.parting, m.claims.Version, m.claims.Strength = r.uint32(), r.uint64(), r.uint16()
 	count := r.uint32()
 	if count > mostClaims {
 		r.short = true
