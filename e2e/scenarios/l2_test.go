@@ -338,26 +338,6 @@ func (p *plot) waitAllReady(ctx context.Context) {
 	p.must(err)
 }
 
-func TestL12_After_a_partition_heals_there_is_one_owner(t *testing.T) {
-	ctx, p := newPlot(t, 3)
-	addresses := p.served(ctx, "web", nil)
-	owner := p.owner(ctx, addresses[0])
-	for range 2 {
-		p.must(p.Cut(owner))
-		for _, a := range addresses {
-			p.answers(ctx, "c1", a)
-		}
-		p.must(p.Heal(owner))
-		healed := time.Now()
-		for _, a := range addresses {
-			p.owner(ctx, a)
-			p.answers(ctx, "c1", a)
-		}
-		t.Logf("one owner %s after the cable was back", time.Since(healed).Round(time.Millisecond))
-		p.waitAllReady(ctx)
-	}
-}
-
 func TestL15_Without_the_API_server_answering_and_failover_go_on(t *testing.T) {
 	ctx, p := newPlot(t, 3)
 	addresses := p.served(ctx, "web", nil)
