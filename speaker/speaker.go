@@ -73,7 +73,8 @@ type membership interface {
 }
 
 type stations interface {
-	Locate(macs []members.Station)
+	Locate(macs []members.Station, links map[string]bool)
+	Links() map[string]map[string]bool
 	Speaks(mac members.Station) bool
 }
 
@@ -170,7 +171,7 @@ func (s *speaker) run(ctx context.Context) {
 			s.lastMove = time.Now()
 		case <-s.links.Changes():
 			if !s.noteLinks(s.links.Snapshot()) {
-				continue // a pod came or went
+				continue // as when a pod comes or goes
 			}
 			s.members.Nudge()
 		case <-s.routes.changes():
@@ -189,6 +190,7 @@ func (s *speaker) run(ctx context.Context) {
 // again though nothing has changed, or zero.
 func (s *speaker) pass(now time.Time) time.Duration {
 	s.read(s.cluster.Take())
+	s.members.Locate(s.whereabouts(s.links.Snapshot()))
 	if again := s.settle(now); again > 0 {
 		return again
 	}
@@ -306,29 +308,13 @@ func (s *speaker) noteReady(now time.Time, ready []string) (again time.Duration)
 	return again
 }
 
-// noteLinks tells whether anything changed about the interfaces that can be
-// announced on.
-func (s *speaker) noteLinks(snapshot *link.Snapshot) bool {
-	usable := slices.DeleteFunc(slices.Clone(snapshot.Interfaces), func(i link.Interface) bool { return !i.Usable })
-	same := slices.EqualFunc(usable, s.usable, func(a, b link.Interface) bool {
-		return a.Name == b.Name && a.Index == b.Index && a.Epoch == b.Epoch && a.Suitable == b.Suitable
-	})
-	s.usable = usable
-	var macs []members.Station
-	for _, i := range usable {
-		macs = append(macs, members.Station(i.MAC))
-	}
-	s.members.Locate(macs)
-	return !same
-}
-
 func (s *speaker) view(now time.Time, ready []string, owners map[netip.Addr]string, snapshot *link.Snapshot) plan.View {
 	if s.flat == nil {
 		s.flat = slices.Collect(maps.Values(s.services))
 	}
 	v := plan.View{
 		Self: s.node, Config: s.config, Services: s.flat, Nodes: s.nodes,
-		Alive: ready, Owners: owners, AliveFor: map[string]time.Duration{},
+		Alive: ready, Owners: owners, Links: s.members.Links(), AliveFor: map[string]time.Duration{},
 	}
 	for name, since := range s.since {
 		v.AliveFor[name] = now.Sub(since)

@@ -2,6 +2,7 @@ package members
 
 import (
 	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
 )
@@ -28,6 +29,16 @@ type Claims struct {
 	List []Claim
 	// Stations are the MACs that the claimant answers with.
 	Stations []Station
+	// Links says of some names of interfaces whether the claimant could answer
+	// there, sorted by name. Nothing is known of names that it leaves out.
+	Links []Link
+}
+
+// Link is the name of an interface, or the empty name for whatever a speaker
+// uses that is told no name.
+type Link struct {
+	Name   string
+	Usable bool
 }
 
 // Station is a MAC.
@@ -83,14 +94,32 @@ func (l *Ledger) Weigh(strength int) (changed bool) {
 	return true
 }
 
-// Locate says with which MACs this speaker answers.
-func (l *Ledger) Locate(stations []Station) (changed bool) {
-	if slices.Equal(stations, l.mine.Stations) {
+// Locate says with which MACs this speaker answers, and of which interfaces it
+// can. Only the first 255 of either are told.
+func (l *Ledger) Locate(stations []Station, links map[string]bool) (changed bool) {
+	var sorted []Link
+	for _, name := range slices.Sorted(maps.Keys(links)) {
+		sorted = append(sorted, Link{name, links[name]})
+	}
+	stations, sorted = stations[:min(len(stations), mostStations)], sorted[:min(len(sorted), mostLinks)]
+	if slices.Equal(stations, l.mine.Stations) && slices.Equal(sorted, l.mine.Links) {
 		return false
 	}
-	l.mine.Stations = stations
+	l.mine.Stations, l.mine.Links = stations, sorted
 	l.mine.Version++
 	return true
+}
+
+// Links returns what each of the other speakers has said of its interfaces.
+func (l *Ledger) Links() map[string]map[string]bool {
+	all := make(map[string]map[string]bool, len(l.theirs))
+	for name, claims := range l.theirs {
+		all[name] = make(map[string]bool, len(claims.Links))
+		for _, link := range claims.Links {
+			all[name][link.Name] = link.Usable
+		}
+	}
+	return all
 }
 
 // Hear takes over what a living speaker claims.

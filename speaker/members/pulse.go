@@ -330,14 +330,23 @@ func (m *Members) Hold(addresses []netip.Addr) {
 }
 
 // Locate says with which MACs this speaker answers, so that the others do not
-// take it for a stranger. Speaks tells whether a MAC is a speaker's.
-func (m *Members) Locate(macs []Station) {
+// take it for a stranger, and whether it can answer on interfaces of these
+// names; the empty name is whatever is used when none is asked for.
+func (m *Members) Locate(macs []Station, links map[string]bool) {
 	m.pulse.mu.Lock()
-	changed := m.pulse.ledger.Locate(macs)
+	changed := m.pulse.ledger.Locate(macs, links)
 	m.pulse.mu.Unlock()
 	if changed {
 		signal(m.pulse.wake)
 	}
+}
+
+// Links returns what each of the other living speakers has said with Locate.
+// Nothing is known of names that are missing.
+func (m *Members) Links() map[string]map[string]bool {
+	m.pulse.mu.Lock()
+	defer m.pulse.mu.Unlock()
+	return m.pulse.ledger.Links()
 }
 
 // Speaks tells whether a MAC is that of a speaker, this one included.

@@ -16,7 +16,7 @@ import (
 //	        address length 1, address, port 2, heard count 2, heard × (id 8, age in ms 2)
 //	ask:    parting 4, address length 1, address, port 2
 //	claims: parting 4, version 8, strength 2, count 4, claims × (epoch 8, address length 1, address),
-//	        count 1, MACs × 6
+//	        count 1, MACs × 6, count 1, links × (flags 1, name length 1, name)
 const (
 	kindBeat   = 1
 	kindAsk    = 2
@@ -32,6 +32,10 @@ const (
 	// mostClaims bounds what is believed of one speaker.
 	mostClaims   = 1 << 17
 	mostStations = 255
+	mostLinks    = 255
+	// longestLink is IFNAMSIZ without its end.
+	longestLink = 15
+	flagUsable  = 1
 	// longestAge is what fits.
 	longestAge = 65535 * time.Millisecond
 )
@@ -121,6 +125,19 @@ func (m *message) marshal() []byte {
 		for _, station := range stations {
 			b = append(b, station[:]...)
 		}
+		b = appendLinks(b, m.claims.Links[:min(len(m.claims.Links), mostLinks)])
+	}
+	return b
+}
+
+func appendLinks(b []byte, links []Link) []byte {
+	b = append(b, byte(len(links)))
+	for _, link := range links {
+		var flags byte
+		if link.Usable {
+			flags = flagUsable
+		}
+		b = append(append(b, flags, byte(len(link.Name))), link.Name...)
 	}
 	return b
 }
@@ -226,5 +243,15 @@ func (r *reader) claims(m *message) {
 			return
 		}
 		m.claims.Stations = append(m.claims.Stations, Station(r.take(len(Station{}))))
+	}
+	for range r.byte() {
+		if r.short {
+			return
+		}
+		flags, length := r.byte(), int(r.byte())
+		if flags&^flagUsable != 0 || length > longestLink {
+			r.short = true
+		}
+		m.claims.Links = append(m.claims.Links, Link{string(r.take(length)), flags&flagUsable != 0})
 	}
 }

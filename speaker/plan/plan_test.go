@@ -262,6 +262,7 @@ func TestL14_FailbackIsAChoice(t *testing.T) {
 			test.spec.PreferredNodes = []v1beta1.PreferredNode{prefer("ssd", 20), prefer("fast", 40), prefer("near", 50)}
 			v := plan.View{
 				Alive: []string{"n1", "n2", "n3"}, Self: "n1", Owners: map[netip.Addr]string{},
+				Interfaces: []plan.Interface{{Name: "eth0", Usable: true, Suitable: true}},
 				Nodes:    map[string]plan.Node{"n1": labelled(), "n2": labelled("near"), "n3": labelled("ssd", "fast")},
 				Services: []plan.Service{{Key: "default/web", Addresses: []netip.Addr{address}, IPv4: plan.Endpoints{Any: true}}},
 				AliveFor: map[string]time.Duration{"n1": test.back, "n2": test.back, "n3": test.back},
