@@ -29,6 +29,8 @@ const (
 	// fullPass is how often everything is looked at without a cause: what
 	// failed is tried again, and what is held is compared with what should be.
 	fullPass = 10 * time.Second
+	// callEvery is how often lost speakers are asked for on the segment.
+	callEvery = 100 * time.Millisecond
 )
 
 // parts are what the speaker brings together.
@@ -86,6 +88,7 @@ type liveness interface {
 
 type directory interface {
 	Seek(peers map[string]netip.AddrPort)
+	Lost() []netip.Addr
 	Nudge()
 }
 
@@ -156,6 +159,8 @@ func (s *speaker) run(ctx context.Context) {
 	defer timer.Stop()
 	ticker := time.NewTicker(fullPass)
 	defer ticker.Stop()
+	calls := time.NewTicker(callEvery)
+	defer calls.Stop()
 	gathering := false
 	for {
 		select {
@@ -174,6 +179,9 @@ func (s *speaker) run(ctx context.Context) {
 				continue // as when a pod comes or goes
 			}
 			s.members.Nudge()
+		case <-calls.C:
+			s.responder.Solicit(questions(s.members.Lost(), s.links.Snapshot()))
+			continue
 		case <-s.routes.changes():
 		case <-s.responder.Sighted():
 		case <-timer.C:

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"net/netip"
 	"slices"
 
+	"github.com/baliza-lb/baliza/speaker/l2"
 	"github.com/baliza-lb/baliza/speaker/link"
 	"github.com/baliza-lb/baliza/speaker/members"
 )
@@ -60,4 +62,20 @@ func (s *speaker) whereabouts(snapshot *link.Snapshot) (macs []members.Station, 
 		}
 	}
 	return macs, links
+}
+
+// questions are those for lost speakers, on the interfaces that share a subnet
+// with them: after a partition their heartbeats wait in a kernel that asks for
+// the neighbour once a second.
+func questions(lost []netip.Addr, snapshot *link.Snapshot) (all []l2.Question) {
+	for _, at := range lost {
+		for _, i := range snapshot.Interfaces {
+			for _, p := range i.Addrs {
+				if i.Usable && p.Bits() < p.Addr().BitLen() && p.Masked().Contains(at) && p.Addr() != at {
+					all = append(all, l2.Question{Interface: i.Name, Source: p.Addr(), Target: at})
+				}
+			}
+		}
+	}
+	return all
 }

@@ -213,6 +213,28 @@ func (p *peer) part(parting uint32) (news bool) {
 	return true
 }
 
+// deserted tells whether nobody else is alive, though others were.
+func (d *detector) deserted() bool {
+	deserted := false
+	for _, p := range d.peers {
+		if p.alive {
+			return false
+		}
+		deserted = deserted || p.parting > 0 && !p.left
+	}
+	return deserted
+}
+
+// missing returns where those are that were lost less than seekClosely ago.
+func (d *detector) missing(now time.Time) (at []netip.Addr) {
+	for _, p := range d.peers {
+		if !p.alive && !p.left && now.Sub(p.lost) < seekClosely {
+			at = append(at, p.at.Addr())
+		}
+	}
+	return at
+}
+
 // stalled gives everybody the time that this process did not run.
 func (d *detector) stalled(by time.Duration, now time.Time) {
 	for _, p := range d.peers {

@@ -328,3 +328,38 @@ func TestL14_WhoWasCutOffTakesNothingBack(t *testing.T) {
 		})
 	}
 }
+
+// L12: a speaker that is alone when its link comes back waits for the others,
+// who may be heard a second later; one that is with others does not wait so
+// long, and neither does one that was always alone.
+func TestL12_WhoIsAloneTakesNothingWhenItsLinkIsBack(t *testing.T) {
+	const soon, later = 300 * time.Millisecond, 1300 * time.Millisecond
+	settled := func(l *lan, after time.Duration) bool {
+		_, settled := l.nodes[0].settled(l.now.Add(after))
+		return settled
+	}
+	l := newLAN(1, 3, 1)
+	l.run(4 * time.Second)
+	l.nodes[0].nudge(l.now)
+	if settled(l, 0) || !settled(l, soon) {
+		t.Error("with others: not settled when it should be, or too early")
+	}
+	l.open = func(from, to string) bool { return from != "n1" && to != "n1" }
+	l.run(2 * time.Second)
+	if !settled(l, 0) {
+		t.Error("alone, but nothing happened to its link: it does not take over")
+	}
+	l.nodes[0].nudge(l.now)
+	if settled(l, soon) || !settled(l, later) {
+		t.Error("alone, and its link is back: it takes what others have, or nothing ever")
+	}
+	if missing := l.nodes[0].pulse.detector.missing(l.now); len(missing) != 2 {
+		t.Errorf("missing: %v", missing)
+	}
+	alone := newLAN(1, 1, 1)
+	alone.run(time.Second)
+	alone.nodes[0].nudge(alone.now)
+	if !settled(alone, soon) {
+		t.Error("always alone, and yet it waits for others")
+	}
+}

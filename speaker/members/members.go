@@ -146,16 +146,28 @@ func (m *Members) Seek(peers map[string]netip.AddrPort) {
 // Nudge calls the lost at once: something has happened to the network. What
 // others hold is taken only after they had time to answer.
 func (m *Members) Nudge() {
+	m.nudge(time.Now())
+	m.seeker.nudge()
+}
+
+func (m *Members) nudge(now time.Time) {
 	m.pulse.mu.Lock()
-	m.pulse.doubtful = time.Now().Add(m.settings.patience(m.settings.Pulse))
+	defer m.pulse.mu.Unlock()
+	m.pulse.nudged, m.pulse.doubtful = now, now.Add(m.settings.patience(m.settings.Pulse))
 	for _, p := range m.pulse.detector.peers {
 		if !p.alive {
-			p.lost = time.Now()
+			p.lost = now
 		}
 	}
-	m.pulse.mu.Unlock()
 	signal(m.pulse.wake)
-	m.seeker.nudge()
+}
+
+// Lost returns where the speakers are that were lost in the last minute, or
+// since the network has changed.
+func (m *Members) Lost() []netip.Addr {
+	m.pulse.mu.Lock()
+	defer m.pulse.mu.Unlock()
+	return m.pulse.detector.missing(time.Now())
 }
 
 // Leave tells the others that this speaker goes, and waits up to timeout until

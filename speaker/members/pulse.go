@@ -23,6 +23,10 @@ const (
 	// introduction is how long a speaker waits, at most, for the claims of
 	// one that has just appeared before it takes anything.
 	introduction = 500 * time.Millisecond
+	// reunion is how long a speaker that is alone, and was not always, takes
+	// nothing after its interfaces have changed: kernels that could not reach
+	// a neighbour ask for it again once a second.
+	reunion = 1200 * time.Millisecond
 	// seekClosely is how long a lost speaker gets every beat; then it gets
 	// every tenth.
 	seekClosely, seekEvery = time.Minute, 10
@@ -43,7 +47,9 @@ type pulse struct {
 	// doubtful until then plus a little: see Members.Settled.
 	grown    time.Time
 	doubtful time.Time
-	sending  map[string]bool // claims on their way by TCP
+	// nudged is when the network has changed last.
+	nudged  time.Time
+	sending map[string]bool // claims on their way by TCP
 
 	wake    chan struct{}
 	changes chan struct{}
@@ -365,8 +371,9 @@ func (m *Members) Ownership() (owners map[netip.Addr]string, contested []netip.A
 }
 
 // Settled tells whether this speaker knows enough to take what seems to be
-// free: it has heard what each of the living claims, and neither it nor the
-// network stood still a moment ago. If not, it says when to ask again; changes
+// free: it has heard what each of the living claims, neither it nor the network
+// stood still a moment ago, and if it is alone the network has not come back
+// just now. If not, it says when to ask again; changes
 // are told as always.
 func (m *Members) Settled() (again time.Duration, settled bool) { return m.settled(time.Now()) }
 
@@ -375,6 +382,9 @@ func (m *Members) settled(now time.Time) (again time.Duration, settled bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	until := p.doubtful
+	if together := p.nudged.Add(reunion); together.After(until) && p.detector.deserted() {
+		until = together
+	}
 	for name, peer := range p.detector.peers {
 		if _, known := p.ledger.theirs[name]; peer.alive && !known {
 			if limit := peer.joined.Add(introduction); limit.After(until) {

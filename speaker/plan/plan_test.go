@@ -263,9 +263,9 @@ func TestL14_FailbackIsAChoice(t *testing.T) {
 			v := plan.View{
 				Alive: []string{"n1", "n2", "n3"}, Self: "n1", Owners: map[netip.Addr]string{},
 				Interfaces: []plan.Interface{{Name: "eth0", Usable: true, Suitable: true}},
-				Nodes:    map[string]plan.Node{"n1": labelled(), "n2": labelled("near"), "n3": labelled("ssd", "fast")},
-				Services: []plan.Service{{Key: "default/web", Addresses: []netip.Addr{address}, IPv4: plan.Endpoints{Any: true}}},
-				AliveFor: map[string]time.Duration{"n1": test.back, "n2": test.back, "n3": test.back},
+				Nodes:      map[string]plan.Node{"n1": labelled(), "n2": labelled("near"), "n3": labelled("ssd", "fast")},
+				Services:   []plan.Service{{Key: "default/web", Addresses: []netip.Addr{address}, IPv4: plan.Endpoints{Any: true}}},
+				AliveFor:   map[string]time.Duration{"n1": test.back, "n2": test.back, "n3": test.back},
 			}
 			v.Config, _ = config.Build(config.Objects{
 				Pools: []*v1beta1.IPAddressPool{{
