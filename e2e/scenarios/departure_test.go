@@ -9,7 +9,6 @@ import (
 
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/e2e/cluster"
-	"github.com/baliza-lb/baliza/e2e/lab"
 )
 
 // departure is a plan under which an address leaves its node.
@@ -121,20 +120,16 @@ func (p *plot) gently(ctx context.Context, what string, a netip.Addr, moves int,
 	packets := capture.Stop()
 	broken := report.Broken()
 	p.t.Logf("%s, %s: %s; failed before they were established: %d, after: %d", what, a, report, len(report.Failures)-broken, broken)
-	if len(report.Failures) == broken && broken <= moves {
-		return
-	}
-	p.t.Errorf("%s: of the connections to %s %d failed before they were established, and %d after; at most %d may, and these only", what, a, len(report.Failures)-broken, broken, moves)
 	for _, f := range report.Failures {
-		p.t.Logf("%s +%s: %v", f.Start.Format("05.000000"), f.Latency.Round(time.Microsecond), f.Err)
-	}
-	around := lab.Attempt{}
-	if len(report.Failures) > 0 {
-		around = report.Failures[0]
-	}
-	for _, packet := range packets {
-		if after := packet.Time.Sub(around.Start); after > -500*time.Millisecond && after < around.Latency+500*time.Millisecond {
-			p.t.Logf("%s %s", packet.Time.Format("05.000000"), packet.Text)
+		p.t.Logf("begun %s, ended after %s: %v; on the wire of the client around its end:", f.Start.Format("05.000000"), f.Latency.Round(time.Microsecond), f.Err)
+		for _, packet := range packets {
+			if after := packet.Time.Sub(f.Start); after > -20*time.Millisecond && after < f.Latency+20*time.Millisecond {
+				p.t.Logf("  %s %s", packet.Time.Format("05.000000"), packet.Text)
+			}
 		}
+	}
+	if len(report.Failures) > broken || broken > moves {
+		p.t.Errorf("%s: of the connections to %s %d failed before they were established, and %d after; only the latter may, and at most %d",
+			what, a, len(report.Failures)-broken, broken, moves)
 	}
 }

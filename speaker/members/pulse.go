@@ -17,9 +17,6 @@ const (
 	// onePacket is the most, in bytes, that is sent in a packet; what is
 	// longer takes a TCP connection.
 	onePacket = 1200
-	// sureAfter is how long the membership must not have grown before a
-	// speaker counts itself part of what it sees (see Claims.Strength).
-	sureAfter = 300 * time.Millisecond
 	// introduction is how long a speaker waits, at most, for the claims of
 	// one that has just appeared before it takes anything.
 	introduction = 500 * time.Millisecond
@@ -107,41 +104,6 @@ func (m *Members) apply(n news, now time.Time) {
 	}
 }
 
-// weigh keeps the strength of our claims (see Claims.Strength). It falls at
-// once, with everybody from whom we part. It rises to the number of the living
-// when what was claimed apart is settled, and not before: what was taken in
-// solitude must not look like the word of all. The lock is held.
-func (m *Members) weigh(now time.Time) {
-	p := m.pulse
-	together, alive := p.detector.together()
-	strength := int(p.ledger.Claims().Strength)
-	switch {
-	case together == alive && strength == alive:
-	case m.reconciled(now):
-		for _, other := range p.detector.peers {
-			other.apart = false
-		}
-		p.ledger.Weigh(alive)
-	case together < strength:
-		p.ledger.Weigh(together)
-	}
-}
-
-// reconciled tells whether this speaker sees the whole, knows what each of the
-// living claims, and claims nothing that another does. The lock is held.
-func (m *Members) reconciled(now time.Time) bool {
-	p := m.pulse
-	if now.Sub(p.grown) < sureAfter || now.Sub(p.detector.partial) < sureAfter {
-		return false
-	}
-	for name, other := range p.detector.peers {
-		if other.alive && !p.ledger.Knows(name, other.version) {
-			return false
-		}
-	}
-	return !p.ledger.Disputed()
-}
-
 // expect takes note of where speakers should be.
 func (m *Members) expect(places map[string]netip.AddrPort) {
 	m.pulse.mu.Lock()
@@ -175,27 +137,7 @@ func (m *Members) receive(from *message, now time.Time) {
 		}
 		m.answer(from.name, from.at)
 	case kindClaims:
-		other := p.detector.peers[from.name]
-		if other == nil || !other.alive || other.incarnation != from.incarnation || from.claims.Version < p.ledger.theirs[from.name].Version {
-			return
-		}
-		m.part(other, from.parting, now)
-		if from.parting < other.parting {
-			// It does not know yet that we held it dead, and believes its
-			// claims to be stronger than they are. It learns from our question.
-			return
-		}
-		p.ledger.Hear(from.name, from.claims)
-		signal(p.changes)
-	}
-}
-
-// part lets it count as a death if another held this speaker dead: whom it
-// has lost has lost it, too, as far as claims go. The lock is held.
-func (m *Members) part(from *peer, parting uint32, now time.Time) {
-	if from.part(parting) {
-		m.pulse.grown = now
-		m.weigh(now)
+		m.believe(from, now)
 	}
 }
 
