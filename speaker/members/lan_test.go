@@ -292,12 +292,17 @@ func (l *lan) cutOne(with trouble) error {
 		if len(now) != 1 {
 			return fmt.Errorf("%s is held by %v after the heal of %s", a, now, victim.name)
 		}
-		if before := moved[a]; before != "" && now[0] == victim.name && !with.wide {
+		if before := moved[a]; before != "" && now[0] == victim.name && !with.wide && length > noticeable {
 			return fmt.Errorf("%s was %s's while %s was cut off for %s, and went to %s after the heal", a, before, victim.name, length, now[0])
 		}
 	}
 	return nil
 }
+
+// noticeable is the shortest cut of which one side at least is sure. In a
+// shorter one each may have lost one of the others and not the next: then it
+// is left open who keeps what, but not that it is one.
+const noticeable = 180 * time.Millisecond
 
 // L12, L14: a node that was cut off takes nothing back from the others,
 // whatever it held and took meanwhile, however often that happens and whoever
