@@ -133,7 +133,7 @@ func (s *speaker) readyCondition(now time.Time, made plan.Plan, problems []l2.Pr
 	}
 	var complaints []string
 	for _, d := range made.Decisions {
-		if d.Owner == s.node && len(d.Missing) > 0 {
+		if d.Owner == s.node && len(d.Missing) > 0 || d.Owner == "" && d.Reason == v1beta1.ReasonInterfaceMissing {
 			ready.Reason = string(v1beta1.ReasonInterfaceMissing)
 			complaints = append(complaints, d.Message)
 		}

@@ -84,6 +84,12 @@ func TestReadyConditionSaysWhatIsMissingAndSinceWhen(t *testing.T) {
 	if later := s.readyCondition(first.Add(time.Minute), made, nil); !later.LastTransitionTime.Time.Equal(first) {
 		t.Errorf("the time of the transition moved: %+v", later)
 	}
+	nobody := plan.Plan{Decisions: []plan.Decision{{
+		Address: address(1), Reason: v1beta1.ReasonInterfaceMissing, Message: "interface eth8 does not exist here",
+	}}}
+	if bad := s.readyCondition(first, nobody, nil); bad.Status != metav1.ConditionFalse || !strings.Contains(bad.Message, "eth8") {
+		t.Errorf("an interface that no node has: %+v", bad)
+	}
 	good := s.readyCondition(first.Add(time.Hour), plan.Plan{}, nil)
 	if good.Status != metav1.ConditionTrue || !good.LastTransitionTime.Time.Equal(first.Add(time.Hour)) {
 		t.Errorf("%+v", good)

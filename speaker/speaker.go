@@ -33,6 +33,8 @@ const (
 	// fullPass is how often everything is looked at without a cause: what
 	// failed is tried again, and what is held is compared with what should be.
 	fullPass = 10 * time.Second
+	// callEvery is how often lost speakers are asked for on the segment.
+	callEvery = 100 * time.Millisecond
 )
 
 // parts are what the speaker brings together.
@@ -77,7 +79,8 @@ type membership interface {
 }
 
 type stations interface {
-	Locate(macs []members.Station)
+	Locate(macs []members.Station, links map[string]bool)
+	Links() map[string]map[string]bool
 	Speaks(mac members.Station) bool
 }
 
@@ -89,6 +92,7 @@ type liveness interface {
 
 type directory interface {
 	Seek(peers map[string]netip.AddrPort)
+	Lost() []netip.Addr
 	Nudge()
 }
 
@@ -167,6 +171,8 @@ func (s *speaker) run(ctx context.Context) {
 		}
 	}
 	var rested time.Time
+	calls := time.NewTicker(callEvery)
+	defer calls.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -178,9 +184,12 @@ func (s *speaker) run(ctx context.Context) {
 			s.lastMove = time.Now()
 		case <-s.links.Changes():
 			if !s.noteLinks(s.links.Snapshot()) {
-				continue // a pod came or went
+				continue // as when a pod comes or goes
 			}
 			s.members.Nudge()
+		case <-calls.C:
+			s.responder.Solicit(questions(s.members.Lost(), s.links.Snapshot()))
+			continue
 		case <-s.routes.changes():
 		case <-s.responder.Sighted():
 		case <-timer.C:
@@ -201,6 +210,7 @@ func (s *speaker) run(ctx context.Context) {
 // again though nothing has changed, or zero.
 func (s *speaker) pass(now time.Time) time.Duration {
 	s.read(s.cluster.Take())
+	s.members.Locate(s.whereabouts(s.links.Snapshot()))
 	if again := s.settle(now); again > 0 {
 		return again
 	}
@@ -318,29 +328,13 @@ func (s *speaker) noteReady(now time.Time, ready []string) (again time.Duration)
 	return again
 }
 
-// noteLinks tells whether anything changed about the interfaces that can be
-// announced on.
-func (s *speaker) noteLinks(snapshot *link.Snapshot) bool {
-	usable := slices.DeleteFunc(slices.Clone(snapshot.Interfaces), func(i link.Interface) bool { return !i.Usable })
-	same := slices.EqualFunc(usable, s.usable, func(a, b link.Interface) bool {
-		return a.Name == b.Name && a.Index == b.Index && a.Epoch == b.Epoch && a.Suitable == b.Suitable
-	})
-	s.usable = usable
-	var macs []members.Station
-	for _, i := range usable {
-		macs = append(macs, members.Station(i.MAC))
-	}
-	s.members.Locate(macs)
-	return !same
-}
-
 func (s *speaker) view(now time.Time, ready []string, owners map[netip.Addr]string, snapshot *link.Snapshot) plan.View {
 	if s.flat == nil {
 		s.flat = slices.Collect(maps.Values(s.services))
 	}
 	v := plan.View{
 		Self: s.node, Config: s.config, Services: s.flat, Nodes: s.nodes,
-		Alive: ready, Owners: owners, AliveFor: map[string]time.Duration{},
+		Alive: ready, Owners: owners, Links: s.members.Links(), AliveFor: map[string]time.Duration{},
 	}
 	for name, since := range s.since {
 		v.AliveFor[name] = now.Sub(since)

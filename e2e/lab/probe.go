@@ -20,6 +20,9 @@ const attemptTimeout = time.Second
 type Attempt struct {
 	Start   time.Time
 	Latency time.Duration
+	// Connected says that the connection was established, whatever became of
+	// it then. One that failed before was refused, unreachable or unanswered.
+	Connected bool
 	// Pod and Node say who answered; empty when Err is set.
 	Pod, Node string
 	Err       error
@@ -76,6 +79,7 @@ func attempt(ctx context.Context, dial dialFunc, target netip.AddrPort) (a Attem
 		a.Err = err
 		return a
 	}
+	a.Connected = true
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
 	if _, a.Err = io.WriteString(conn, "GET / HTTP/1.0\r\nHost: lab\r\n\r\n"); a.Err != nil {
@@ -107,6 +111,16 @@ func readAnswer(from io.Reader) (pod, node string, err error) {
 		node = fields[1]
 	}
 	return pod, node, nil
+}
+
+// Broken counts the failures of connections that had been established.
+func (r Report) Broken() (n int) {
+	for _, a := range r.Failures {
+		if a.Connected {
+			n++
+		}
+	}
+	return n
 }
 
 // Attempts are the finished attempts so far, in the order of their start.

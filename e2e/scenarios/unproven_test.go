@@ -6,11 +6,6 @@ package scenarios
 // runs it, "make test" does not. Each moves out when it has passed twenty times
 // in a row. Seen so far:
 //
-//   - L11: about one connection in some hundreds fails when its address moves:
-//     reset when it was under way (the next node's kube-proxy knows nothing of
-//     it), and once "no route to host", which is not explained.
-//   - L14: passes mostly; once a node that had been cut off took an IPv6 address
-//     back after the heal.
 //   - B09: some cuts waited for the hold timer because BFD was not up again.
 //   - B10: has passed, and once failed because BFD never came up.
 //   - B11: connections failed while the routes were new, before the drain.
@@ -29,46 +24,6 @@ import (
 	"github.com/baliza-lb/baliza/e2e/cluster"
 	"github.com/baliza-lb/baliza/e2e/lab"
 )
-
-// unharmed does something under a client that connects every 10 ms and fails
-// if one connection does.
-func (p *plot) unharmed(ctx context.Context, what string, a netip.Addr, do func()) {
-	p.t.Helper()
-	prober := p.Probe(ctx, "c1", netip.AddrPortFrom(a, 80), 10*time.Millisecond)
-	time.Sleep(300 * time.Millisecond)
-	do()
-	time.Sleep(1500 * time.Millisecond)
-	report := prober.Stop()
-	p.t.Logf("%s, %s: %s", what, a, report)
-	if len(report.Failures) > 0 {
-		p.t.Errorf("%s: %d connections to %s failed, the first: %v", what, len(report.Failures), a, report.Failures[0].Err)
-	}
-}
-
-func TestL11_A_planned_departure_loses_no_connection(t *testing.T) {
-	ctx, p := newPlot(t, 3)
-	for _, a := range p.served(ctx, "web", nil) {
-		owner := p.owner(ctx, a)
-		p.unharmed(ctx, "node excluded", a, func() {
-			_, err := p.Kubectl(ctx, "label", "node", owner, v1beta1.LabelExcludeNode+"=true")
-			p.must(err)
-		})
-		if now := p.owner(ctx, a); now == owner {
-			t.Errorf("%s still owns %s", owner, a)
-		}
-		p.unharmed(ctx, "node included again", a, func() {
-			_, err := p.Kubectl(ctx, "label", "node", owner, v1beta1.LabelExcludeNode+"-")
-			p.must(err)
-		})
-		owner = p.owner(ctx, a)
-		p.unharmed(ctx, "speaker deleted", a, func() {
-			_, err := p.Kubectl(ctx, "-n", cluster.Namespace, "delete", "pod", "-l", "app.kubernetes.io/component=speaker",
-				"--field-selector", "spec.nodeName="+owner, "--wait=true", "--timeout=30s")
-			p.must(err)
-			p.must(p.Rollout(ctx))
-		})
-	}
-}
 
 func TestB09_BFD_takes_a_dead_node_out_and_back(t *testing.T) {
 	ctx, p := newRouted(t, 3, nil, nil)
@@ -197,22 +152,3 @@ func (p *routed) bfd(ctx context.Context) {
 }
 
 func bfdUp(s *v1beta1.BGPSession) bool { return isUp(s) && s.BFD == "Up" }
-
-func TestL14_A_returning_node_takes_nothing_back(t *testing.T) {
-	ctx, p := newPlot(t, 3)
-	for _, a := range p.served(ctx, "web", nil) {
-		owner := p.owner(ctx, a)
-		p.must(p.CutSilently(owner))
-		err := lab.WaitFor(ctx, "another owner", func() (bool, error) {
-			nodes, err := p.Answerers(ctx, "c1", a)
-			return len(nodes) == 1 && nodes[0] != owner, err
-		})
-		p.must(p.Heal(owner))
-		p.must(err)
-		p.waitAllReady(ctx)
-		if now := p.owner(ctx, a); now == owner {
-			t.Errorf("%s took %s back", owner, a)
-		}
-		p.answers(ctx, "c1", a)
-	}
-}

@@ -112,20 +112,7 @@ func probe(on *Interface, address netip.Addr) ([]byte, error) {
 		nobody := net.HardwareAddr{0, 0, 0, 0, 0, 0}
 		return arpMessage(arp.OperationRequest, on.MAC, netip.IPv4Unspecified(), nobody, address, broadcast())
 	}
-	group, err := ndp.SolicitedNodeMulticast(address)
-	if err != nil {
-		return nil, err
-	}
-	body, err := ndp.MarshalMessageChecksum(&ndp.NeighborSolicitation{TargetAddress: address}, netip.IPv6Unspecified(), group)
-	if err != nil {
-		return nil, err
-	}
-	to := group.As16()
-	toMAC := net.HardwareAddr{0x33, 0x33, to[12], to[13], to[14], to[15]}
-	frame := appendEthernet(make([]byte, 0, icmpv6Offset+len(body)), toMAC, on.MAC, etherTypeIPv6)
-	frame = append(frame, 0x60, 0, 0, 0, 0, byte(len(body)), nextICMPv6, hopLimitOnLink)
-	frame = append(append(frame, netip.IPv6Unspecified().AsSlice()...), group.AsSlice()...)
-	return append(frame, body...), nil
+	return neighbourSolicitation(on, netip.IPv6Unspecified(), &ndp.NeighborSolicitation{TargetAddress: address})
 }
 
 const neighbourAdvertisement = 136

@@ -13,7 +13,7 @@ import (
 
 // protocol is the version of what speakers tell each other beyond memberlist
 // itself. It stands in the meta data that travels with the news of a speaker.
-const protocol = 2
+const protocol = 3
 
 // delegate connects memberlist with the pulse. memberlist calls the event
 // methods while it holds its own lock: nothing here may wait or call back.

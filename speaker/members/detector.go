@@ -21,6 +21,9 @@ type detector struct {
 	self     string
 	peers    map[string]*peer
 	byID     map[uint64]string
+	// partial is when a living member last said that it hears one whom we do
+	// not: we do not see the whole.
+	partial time.Time
 }
 
 // peer is another speaker, alive or not.
@@ -38,6 +41,13 @@ type peer struct {
 	joined      time.Time // when it became alive
 	asked       time.Time // for its claims
 	left        bool
+	// parting counts how often one of the two held the other dead while both
+	// ran. Each adds one when it does, and takes over the other's count if it
+	// is higher: so that who was held dead and did not notice learns of it.
+	parting uint32
+	// apart says that there was a parting, and that what both claimed
+	// meanwhile is not compared yet: see Members.weigh.
+	apart bool
 }
 
 // replayWindow is how long after its death an older incarnation of a member
@@ -92,7 +102,7 @@ func (d *detector) hear(m *message, now time.Time) (n news) {
 		if p.alive {
 			n.reborn, n.changed = append(n.reborn, m.name), true
 		}
-		p.incarnation, p.left = m.incarnation, false
+		p.incarnation, p.left, p.parting, p.apart = m.incarnation, false, 0, true
 	}
 	p.sequence, p.version, p.pulse, p.at = m.beat.sequence, m.beat.version, m.beat.pulse, m.at
 	p.direct, p.evidence = now, now
@@ -108,7 +118,7 @@ func (d *detector) hear(m *message, now time.Time) (n news) {
 		return n
 	}
 	if !p.alive {
-		p.alive, p.joined, n.changed, n.joined = true, now, true, true
+		p.alive, p.apart, p.joined, n.changed, n.joined = true, true, now, true, true
 	}
 	if p.ready != m.beat.ready {
 		p.ready, n.changed = m.beat.ready, true
@@ -128,8 +138,14 @@ func (d *detector) stale(p *peer, m *message, now time.Time) bool {
 // hearsay takes the sender's word for others that are alive already.
 func (d *detector) hearsay(m *message, now time.Time) {
 	for _, h := range m.beat.heard {
+		if h.id == identify(d.self) {
+			continue
+		}
 		p := d.peers[d.byID[h.id]]
 		if p == nil || !p.alive {
+			if p == nil || !p.left {
+				d.partial = now
+			}
 			continue
 		}
 		if at := now.Add(-h.age); at.After(p.evidence) {
@@ -161,6 +177,7 @@ func (d *detector) tick(now time.Time) (n news, next time.Time) {
 		until := p.evidence.Add(d.settings.patience(p.pulse))
 		if !now.Before(until) {
 			p.alive, p.ready, p.lost = false, false, now
+			p.parting++
 			n.changed, n.reborn = true, append(n.reborn, name)
 			continue
 		}
@@ -169,6 +186,53 @@ func (d *detector) tick(now time.Time) (n news, next time.Time) {
 		}
 	}
 	return n, next
+}
+
+// together counts the living from whom this speaker was not parted, itself
+// included, and all the living.
+func (d *detector) together() (together, alive int) {
+	together, alive = 1, 1
+	for _, p := range d.peers {
+		if p.alive {
+			alive++
+			if !p.apart {
+				together++
+			}
+		}
+	}
+	return together, alive
+}
+
+// part takes in how often a member says that it and this speaker parted. That
+// is news if it held this speaker dead and is not known to have.
+func (p *peer) part(parting uint32) (news bool) {
+	if parting <= p.parting {
+		return false
+	}
+	p.parting, p.apart = parting, true
+	return true
+}
+
+// deserted tells whether nobody else is alive, though others were.
+func (d *detector) deserted() bool {
+	deserted := false
+	for _, p := range d.peers {
+		if p.alive {
+			return false
+		}
+		deserted = deserted || p.parting > 0 && !p.left
+	}
+	return deserted
+}
+
+// missing returns where those are that were lost less than seekClosely ago.
+func (d *detector) missing(now time.Time) (at []netip.Addr) {
+	for _, p := range d.peers {
+		if !p.alive && !p.left && now.Sub(p.lost) < seekClosely {
+			at = append(at, p.at.Addr())
+		}
+	}
+	return at
 }
 
 // stalled gives everybody the time that this process did not run.

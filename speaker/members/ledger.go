@@ -2,6 +2,7 @@ package members
 
 import (
 	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
 )
@@ -18,15 +19,26 @@ type Claim struct {
 type Claims struct {
 	// Version grows with each change.
 	Version uint64
-	// Strength is how many speakers the claimant saw alive, itself included,
-	// when it was last sure to be part of the whole; zero after it stood
-	// still. Of two who claim one address after a partition, the one that
-	// was among more keeps it: most clients are there.
+	// Strength is how many speakers the claimant has not been parted from,
+	// itself included, since it last agreed with all the living on who owns
+	// what; zero before it did for the first time. Of two who claim one
+	// address after a partition, the one that was among more keeps it: most
+	// clients are there.
 	Strength uint16
 	// List is sorted by address.
 	List []Claim
 	// Stations are the MACs that the claimant answers with.
 	Stations []Station
+	// Links says of some names of interfaces whether the claimant could answer
+	// there, sorted by name. Nothing is known of names that it leaves out.
+	Links []Link
+}
+
+// Link is the name of an interface, or the empty name for whatever a speaker
+// uses that is told no name.
+type Link struct {
+	Name   string
+	Usable bool
 }
 
 // Station is a MAC.
@@ -82,14 +94,32 @@ func (l *Ledger) Weigh(strength int) (changed bool) {
 	return true
 }
 
-// Locate says with which MACs this speaker answers.
-func (l *Ledger) Locate(stations []Station) (changed bool) {
-	if slices.Equal(stations, l.mine.Stations) {
+// Locate says with which MACs this speaker answers, and of which interfaces it
+// can. Only the first 255 of either are told.
+func (l *Ledger) Locate(stations []Station, links map[string]bool) (changed bool) {
+	var sorted []Link
+	for _, name := range slices.Sorted(maps.Keys(links)) {
+		sorted = append(sorted, Link{name, links[name]})
+	}
+	stations, sorted = stations[:min(len(stations), mostStations)], sorted[:min(len(sorted), mostLinks)]
+	if slices.Equal(stations, l.mine.Stations) && slices.Equal(sorted, l.mine.Links) {
 		return false
 	}
-	l.mine.Stations = stations
+	l.mine.Stations, l.mine.Links = stations, sorted
 	l.mine.Version++
 	return true
+}
+
+// Links returns what each of the other speakers has said of its interfaces.
+func (l *Ledger) Links() map[string]map[string]bool {
+	all := make(map[string]map[string]bool, len(l.theirs))
+	for name, claims := range l.theirs {
+		all[name] = make(map[string]bool, len(claims.Links))
+		for _, link := range claims.Links {
+			all[name][link.Name] = link.Usable
+		}
+	}
+	return all
 }
 
 // Hear takes over what a living speaker claims.
@@ -120,8 +150,28 @@ func (l *Ledger) Speaks(station Station) bool {
 }
 
 // Lose forgets the claims of one that died: should it return, it must say
-// them again. Until then they count for nothing.
-func (l *Ledger) Lose(name string) { delete(l.theirs, name) }
+// them again. Until then they count for nothing. Our own become a new version,
+// so that it asks for them and learns that it was held dead.
+func (l *Ledger) Lose(name string) {
+	delete(l.theirs, name)
+	l.mine.Version++
+}
+
+// Disputed tells whether another claims what this speaker claims.
+func (l *Ledger) Disputed() bool {
+	claimed := make(map[netip.Addr]bool, len(l.mine.List))
+	for _, c := range l.mine.List {
+		claimed[c.Address] = true
+	}
+	for _, claims := range l.theirs {
+		for _, c := range claims.List {
+			if claimed[c.Address] {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // Knows tells whether a speaker's claims are known in that version.
 func (l *Ledger) Knows(name string, version uint64) bool {

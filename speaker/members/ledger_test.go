@@ -1,6 +1,8 @@
 package members
 
 import (
+	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"testing"
@@ -55,5 +57,36 @@ func TestVersionsChangeWithTheClaimsOnly(t *testing.T) {
 	l.Hold(addresses(1))
 	if epoch := l.Claims().List[0].Epoch; epoch > 100 {
 		t.Errorf("an absurd epoch was believed: ours is %d", epoch)
+	}
+}
+
+// L04: what a speaker says of its interfaces is known of it while it lives.
+func TestL04_InterfacesAreToldWithTheClaims(t *testing.T) {
+	a, b := NewLedger("a"), NewLedger("b")
+	said := map[string]bool{"": true, "eth1": false}
+	if !a.Locate([]Station{{1}}, said) || a.Locate([]Station{{1}}, said) {
+		t.Error("changes are not told rightly")
+	}
+	m := message{kind: kindClaims, name: "a", claims: a.Claims()}
+	heard, err := unmarshal(m.marshal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Hear("a", heard.claims)
+	if links := b.Links(); !maps.Equal(links["a"], said) {
+		t.Errorf("%v", links)
+	}
+	b.Lose("a")
+	if links := b.Links(); len(links) != 0 {
+		t.Errorf("of the dead: %v", links)
+	}
+	many := map[string]bool{}
+	for i := range 1000 {
+		many[fmt.Sprintf("if%d", i)] = true
+	}
+	a.Locate(make([]Station, 1000), many)
+	m.claims = a.Claims()
+	if _, err := unmarshal(m.marshal()); err != nil {
+		t.Errorf("a node with many interfaces is not understood: %v", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log"
 	"log/slog"
+	"math/rand/v2"
 	"net/netip"
 	"strings"
 	"sync"
@@ -35,10 +36,13 @@ type Members struct {
 	settings Settings
 	logger   *slog.Logger
 	list     *memberlist.Memberlist
-	pulse    *pulse
-	hooks    *delegate
-	seeker   *seeker
-	address  netip.AddrPort
+	// deliver sends one packet to another speaker.
+	deliver func(name string, to netip.AddrPort, packet []byte) error
+	random  func() float64 // from 0 to 1
+	pulse   *pulse
+	hooks   *delegate
+	seeker  *seeker
+	address netip.AddrPort
 	// incarnation is when this process started, in nanoseconds: later ones
 	// of the same name count, earlier ones do not.
 	incarnation uint64
@@ -67,6 +71,7 @@ func Start(config Config) (*Members, error) {
 	m := &Members{
 		name: config.Name, settings: config.Settings, logger: config.Logger,
 		pulse: newPulse(config.Name, config.Settings, now), incarnation: uint64(now.UnixNano()),
+		random: rand.Float64,
 	}
 	m.hooks = &delegate{receive: m.receive, logger: config.Logger, started: make(chan struct{}), places: map[string]netip.AddrPort{}}
 	settings := config.Settings.config()
@@ -78,6 +83,9 @@ func Start(config Config) (*Members, error) {
 	settings.Logger = log.New(logWriter{config.Logger}, "", 0)
 	if m.list, err = memberlist.Create(settings); err != nil {
 		return nil, explain(config.Listen, err)
+	}
+	m.deliver = func(name string, to netip.AddrPort, packet []byte) error {
+		return m.list.SendToAddress(memberlist.Address{Addr: to.String(), Name: name}, packet)
 	}
 	m.address = endpoint(m.list.LocalNode())
 	m.seeker = newSeeker(m)
@@ -138,16 +146,28 @@ func (m *Members) Seek(peers map[string]netip.AddrPort) {
 // Nudge calls the lost at once: something has happened to the network. What
 // others hold is taken only after they had time to answer.
 func (m *Members) Nudge() {
+	m.nudge(time.Now())
+	m.seeker.nudge()
+}
+
+func (m *Members) nudge(now time.Time) {
 	m.pulse.mu.Lock()
-	m.pulse.doubtful = time.Now().Add(m.settings.patience(m.settings.Pulse))
+	defer m.pulse.mu.Unlock()
+	m.pulse.nudged, m.pulse.doubtful = now, now.Add(m.settings.patience(m.settings.Pulse))
 	for _, p := range m.pulse.detector.peers {
 		if !p.alive {
-			p.lost = time.Now()
+			p.lost = now
 		}
 	}
-	m.pulse.mu.Unlock()
 	signal(m.pulse.wake)
-	m.seeker.nudge()
+}
+
+// Lost returns where the speakers are that were lost in the last minute, or
+// since the network has changed.
+func (m *Members) Lost() []netip.Addr {
+	m.pulse.mu.Lock()
+	defer m.pulse.mu.Unlock()
+	return m.pulse.detector.missing(time.Now())
 }
 
 // Leave tells the others that this speaker goes, and waits up to timeout until

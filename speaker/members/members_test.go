@@ -44,8 +44,17 @@ func loopback(n int) netip.AddrPort {
 
 func start(t *testing.T, name, keys string, listen netip.AddrPort) *members.Members {
 	t.Helper()
+	return startAs(t, members.ProfileDefault, name, keys, listen)
+}
+
+func startAs(t *testing.T, profile, name, keys string, listen netip.AddrPort) *members.Members {
+	t.Helper()
+	settings, err := members.Profile(profile)
+	if err != nil {
+		t.Fatal(err)
+	}
 	m, err := members.Start(members.Config{
-		Name: name, Listen: listen, KeyFile: keys, Settings: members.Default(), Logger: slog.New(slog.DiscardHandler),
+		Name: name, Listen: listen, KeyFile: keys, Settings: settings, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -143,7 +152,10 @@ func TestStrangersAreNotLetIn(t *testing.T) {
 func TestKeysRotateWithoutAGap(t *testing.T) {
 	first, second := key(), key()
 	files := []string{keyFile(t, first), keyFile(t, first)}
-	a, b := start(t, "a", files[0], loopback(31)), start(t, "b", files[1], loopback(32))
+	// A gap in the keys would last seconds; a busy machine's gap in the beats
+	// is none of this test's business.
+	a := startAs(t, members.ProfileTolerant, "a", files[0], loopback(31))
+	b := startAs(t, members.ProfileTolerant, "b", files[1], loopback(32))
 	a.Seek(map[string]netip.AddrPort{"b": b.Address()})
 	await(t, a, "a", "b")
 	await(t, b, "a", "b")

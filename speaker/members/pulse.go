@@ -2,7 +2,6 @@ package members
 
 import (
 	"context"
-	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"sync"
@@ -18,12 +17,13 @@ const (
 	// onePacket is the most, in bytes, that is sent in a packet; what is
 	// longer takes a TCP connection.
 	onePacket = 1200
-	// sureAfter is how long the membership must not have grown before a
-	// speaker counts itself part of what it sees (see Claims.Strength).
-	sureAfter = 3 * time.Second
 	// introduction is how long a speaker waits, at most, for the claims of
 	// one that has just appeared before it takes anything.
 	introduction = 500 * time.Millisecond
+	// reunion is how long a speaker that is alone, and was not always, takes
+	// nothing after its interfaces have changed: kernels that could not reach
+	// a neighbour ask for it again once a second.
+	reunion = 1200 * time.Millisecond
 	// seekClosely is how long a lost speaker gets every beat; then it gets
 	// every tenth.
 	seekClosely, seekEvery = time.Minute, 10
@@ -44,7 +44,9 @@ type pulse struct {
 	// doubtful until then plus a little: see Members.Settled.
 	grown    time.Time
 	doubtful time.Time
-	sending  map[string]bool // claims on their way by TCP
+	// nudged is when the network has changed last.
+	nudged  time.Time
+	sending map[string]bool // claims on their way by TCP
 
 	wake    chan struct{}
 	changes chan struct{}
@@ -102,17 +104,6 @@ func (m *Members) apply(n news, now time.Time) {
 	}
 }
 
-// weigh follows the number of the living: down at once, up when it has not
-// grown for a while. The lock is held.
-func (m *Members) weigh(now time.Time) {
-	p := m.pulse
-	alive, _ := p.detector.living()
-	count, strength := len(alive)+1, int(p.ledger.Claims().Strength)
-	if count < strength || count > strength && now.Sub(p.grown) >= sureAfter {
-		p.ledger.Weigh(count)
-	}
-}
-
 // expect takes note of where speakers should be.
 func (m *Members) expect(places map[string]netip.AddrPort) {
 	m.pulse.mu.Lock()
@@ -138,17 +129,15 @@ func (m *Members) receive(from *message, now time.Time) {
 		other := p.detector.peers[from.name]
 		if other != nil && other.alive && !p.ledger.Knows(from.name, other.version) && now.Sub(other.asked) >= askAgain {
 			other.asked = now
-			m.ask(from.name, other.at)
+			m.ask(from.name, other)
 		}
 	case kindAsk:
+		if other := p.detector.peers[from.name]; other != nil && other.incarnation == from.incarnation {
+			m.part(other, from.parting, now)
+		}
 		m.answer(from.name, from.at)
 	case kindClaims:
-		other := p.detector.peers[from.name]
-		if other == nil || !other.alive || other.incarnation != from.incarnation || from.claims.Version < p.ledger.theirs[from.name].Version {
-			return
-		}
-		p.ledger.Hear(from.name, from.claims)
-		signal(p.changes)
+		m.believe(from, now)
 	}
 }
 
@@ -157,18 +146,25 @@ func (m *Members) message(kind byte) *message {
 }
 
 func (m *Members) send(name string, to netip.AddrPort, b []byte) {
-	if err := m.list.SendToAddress(memberlist.Address{Addr: to.String(), Name: name}, b); err != nil {
+	if err := m.deliver(name, to, b); err != nil {
 		m.logger.Debug("membership message not sent", "to", name, "error", err)
 	}
 }
 
-func (m *Members) ask(name string, at netip.AddrPort) { m.send(name, at, m.message(kindAsk).marshal()) }
+func (m *Members) ask(name string, of *peer) {
+	message := m.message(kindAsk)
+	message.parting = of.parting
+	m.send(name, of.at, message.marshal())
+}
 
 // answer sends our claims to who asked. The lock is held.
 func (m *Members) answer(name string, to netip.AddrPort) {
 	p := m.pulse
 	message := m.message(kindClaims)
 	message.claims = p.ledger.Claims()
+	if to := p.detector.peers[name]; to != nil {
+		message.parting = to.parting
+	}
 	b := message.marshal()
 	if len(b) <= onePacket {
 		m.send(name, to, b)
@@ -191,11 +187,10 @@ func (m *Members) answer(name string, to netip.AddrPort) {
 
 // beat sends the heartbeats and watches those of the others until ctx ends.
 func (m *Members) beat(ctx context.Context) {
-	planned := time.Now()
-	nextBeat := planned
+	r := rhythm{planned: time.Now()}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for round := 0; ; {
+	for {
 		early := false
 		select {
 		case <-ctx.Done():
@@ -204,17 +199,28 @@ func (m *Members) beat(ctx context.Context) {
 			early = true
 		case <-timer.C:
 		}
-		now := time.Now()
 		m.expect(m.hooks.take())
-		if early || !now.Before(nextBeat) {
-			nextBeat = now.Add(m.sendBeats(now, planned, round))
-			round++
-		}
-		planned = m.watch(now, planned)
-		if planned.IsZero() || nextBeat.Before(planned) {
-			planned = nextBeat
-		}
-		timer.Reset(time.Until(planned))
+		m.turn(&r, time.Now(), early)
+		timer.Reset(time.Until(r.planned))
+	}
+}
+
+// rhythm is when the goroutine of beat has its turns.
+type rhythm struct {
+	planned time.Time // the next turn
+	next    time.Time // the next beat that is due by itself
+	round   int       // of beats
+}
+
+// turn sends a beat if it is time to, or early, and looks who has died.
+func (m *Members) turn(r *rhythm, now time.Time, early bool) {
+	if early || !now.Before(r.next) {
+		r.next = now.Add(m.sendBeats(now, r.planned, r.round))
+		r.round++
+	}
+	r.planned = m.watch(now, r.planned)
+	if r.planned.IsZero() || r.next.Before(r.planned) {
+		r.planned = r.next
 	}
 }
 
@@ -239,8 +245,7 @@ func (m *Members) sendBeats(now, planned time.Time, round int) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if late := now.Sub(planned); late > m.settings.patience(m.settings.Pulse) {
-		// The others hold us dead and have taken over; what we claim is old.
-		p.ledger.Weigh(0)
+		// The others may hold us dead and have taken over.
 		p.grown, p.doubtful = now, now.Add(m.settings.patience(m.settings.Pulse))
 	}
 	pace := m.settings.pace(len(*p.alive.Load()))
@@ -257,7 +262,7 @@ func (m *Members) sendBeats(now, planned time.Time, round int) time.Duration {
 		}
 	}
 	// Beats of different speakers should not fall into step.
-	return time.Duration(float64(pace) * (0.9 + 0.1*rand.Float64())) //nolint:gosec,mnd // not a secret
+	return time.Duration(float64(pace) * (0.9 + 0.1*m.random())) //nolint:mnd // not a secret
 }
 
 // Hold says which addresses this speaker answers for, in any order. The
@@ -273,14 +278,23 @@ func (m *Members) Hold(addresses []netip.Addr) {
 }
 
 // Locate says with which MACs this speaker answers, so that the others do not
-// take it for a stranger. Speaks tells whether a MAC is a speaker's.
-func (m *Members) Locate(macs []Station) {
+// take it for a stranger, and whether it can answer on interfaces of these
+// names; the empty name is whatever is used when none is asked for.
+func (m *Members) Locate(macs []Station, links map[string]bool) {
 	m.pulse.mu.Lock()
-	changed := m.pulse.ledger.Locate(macs)
+	changed := m.pulse.ledger.Locate(macs, links)
 	m.pulse.mu.Unlock()
 	if changed {
 		signal(m.pulse.wake)
 	}
+}
+
+// Links returns what each of the other living speakers has said with Locate.
+// Nothing is known of names that are missing.
+func (m *Members) Links() map[string]map[string]bool {
+	m.pulse.mu.Lock()
+	defer m.pulse.mu.Unlock()
+	return m.pulse.ledger.Links()
 }
 
 // Speaks tells whether a MAC is that of a speaker, this one included.
@@ -299,15 +313,20 @@ func (m *Members) Ownership() (owners map[netip.Addr]string, contested []netip.A
 }
 
 // Settled tells whether this speaker knows enough to take what seems to be
-// free: it has heard what each of the living claims, and neither it nor the
-// network stood still a moment ago. If not, it says when to ask again; changes
+// free: it has heard what each of the living claims, neither it nor the network
+// stood still a moment ago, and if it is alone the network has not come back
+// just now. If not, it says when to ask again; changes
 // are told as always.
-func (m *Members) Settled() (again time.Duration, settled bool) {
+func (m *Members) Settled() (again time.Duration, settled bool) { return m.settled(time.Now()) }
+
+func (m *Members) settled(now time.Time) (again time.Duration, settled bool) {
 	p := m.pulse
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := time.Now()
 	until := p.doubtful
+	if together := p.nudged.Add(reunion); together.After(until) && p.detector.deserted() {
+		until = together
+	}
 	for name, peer := range p.detector.peers {
 		if _, known := p.ledger.theirs[name]; peer.alive && !known {
 			if limit := peer.joined.Add(introduction); limit.After(until) {

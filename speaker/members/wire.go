@@ -14,9 +14,9 @@ import (
 //	kind 1 byte, incarnation 8, name length 1, name, then
 //	beat:   sequence 8, pulse in ms 2, flags 1, claims' version 8,
 //	        address length 1, address, port 2, heard count 2, heard × (id 8, age in ms 2)
-//	ask:    address length 1, address, port 2
-//	claims: version 8, strength 2, count 4, claims × (epoch 8, address length 1, address),
-//	        count 1, MACs × 6
+//	ask:    parting 4, address length 1, address, port 2
+//	claims: parting 4, version 8, strength 2, count 4, claims × (epoch 8, address length 1, address),
+//	        count 1, MACs × 6, count 1, links × (flags 1, name length 1, name)
 const (
 	kindBeat   = 1
 	kindAsk    = 2
@@ -32,6 +32,10 @@ const (
 	// mostClaims bounds what is believed of one speaker.
 	mostClaims   = 1 << 17
 	mostStations = 255
+	mostLinks    = 255
+	// longestLink is IFNAMSIZ without its end.
+	longestLink = 15
+	flagUsable  = 1
 	// longestAge is what fits.
 	longestAge = 65535 * time.Millisecond
 )
@@ -47,6 +51,8 @@ type message struct {
 	beat   beat
 	at     netip.AddrPort // of beat and ask: where the sender is reached
 	claims Claims
+	// parting of ask and claims: see peer.
+	parting uint32
 }
 
 // beat says that its sender lives, and whom it has heard how long ago.
@@ -104,8 +110,10 @@ func (m *message) marshal() []byte {
 			b = binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint64(b, h.id), milliseconds(h.age))
 		}
 	case kindAsk:
+		b = binary.BigEndian.AppendUint32(b, m.parting)
 		b = binary.BigEndian.AppendUint16(appendAddress(b, m.at.Addr()), m.at.Port())
 	case kindClaims:
+		b = binary.BigEndian.AppendUint32(b, m.parting)
 		b = binary.BigEndian.AppendUint64(b, m.claims.Version)
 		b = binary.BigEndian.AppendUint16(b, m.claims.Strength)
 		b = binary.BigEndian.AppendUint32(b, uint32(len(m.claims.List)))
@@ -117,6 +125,19 @@ func (m *message) marshal() []byte {
 		for _, station := range stations {
 			b = append(b, station[:]...)
 		}
+		b = appendLinks(b, m.claims.Links[:min(len(m.claims.Links), mostLinks)])
+	}
+	return b
+}
+
+func appendLinks(b []byte, links []Link) []byte {
+	b = append(b, byte(len(links)))
+	for _, link := range links {
+		var flags byte
+		if link.Usable {
+			flags = flagUsable
+		}
+		b = append(append(b, flags, byte(len(link.Name))), link.Name...)
 	}
 	return b
 }
@@ -171,6 +192,7 @@ func unmarshal(b []byte) (message, error) {
 	case kindBeat:
 		r.beat(&m)
 	case kindAsk:
+		m.parting = r.uint32()
 		m.at = netip.AddrPortFrom(r.address(), r.uint16())
 	case kindClaims:
 		r.claims(&m)
@@ -205,7 +227,7 @@ func (r *reader) beat(m *message) {
 }
 
 func (r *reader) claims(m *message) {
-	m.claims.Version, m.claims.Strength = r.uint64(), r.uint16()
+	m.parting, m.claims.Version, m.claims.Strength = r.uint32(), r.uint64(), r.uint16()
 	count := r.uint32()
 	if count > mostClaims {
 		r.short = true
@@ -221,5 +243,15 @@ func (r *reader) claims(m *message) {
 			return
 		}
 		m.claims.Stations = append(m.claims.Stations, Station(r.take(len(Station{}))))
+	}
+	for range r.byte() {
+		if r.short {
+			return
+		}
+		flags, length := r.byte(), int(r.byte())
+		if flags&^flagUsable != 0 || length > longestLink {
+			r.short = true
+		}
+		m.claims.Links = append(m.claims.Links, Link{string(r.take(length)), flags&flagUsable != 0})
 	}
 }

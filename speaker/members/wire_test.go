@@ -14,10 +14,10 @@ func samples() []message {
 			sequence: 9, pulse: 30 * time.Millisecond, ready: true, version: 4, heard: []heard{{identify("n2"), 12 * time.Millisecond}},
 		}},
 		{kind: kindBeat, incarnation: 7, name: "n1", at: netip.MustParseAddrPort("[2001:db8::1]:7946"), beat: beat{leaving: true}},
-		{kind: kindAsk, incarnation: 1, name: "n3", at: at},
-		{kind: kindClaims, incarnation: 1, name: "n3", claims: Claims{Version: 5, Strength: 3, List: []Claim{
+		{kind: kindAsk, incarnation: 1, name: "n3", at: at, parting: 2},
+		{kind: kindClaims, incarnation: 1, name: "n3", parting: 1 << 20, claims: Claims{Version: 5, Strength: 3, List: []Claim{
 			{Address: netip.MustParseAddr("198.18.0.1"), Epoch: 3}, {Address: netip.MustParseAddr("2001:db8::1"), Epoch: 8},
-		}, Stations: []Station{{2, 0, 0, 0, 0, 1}}}},
+		}, Stations: []Station{{2, 0, 0, 0, 0, 1}}, Links: []Link{{"", true}, {"eth1", false}}}},
 	}
 }
 

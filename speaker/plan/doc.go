@@ -11,8 +11,8 @@
 // One node owns an address, whatever number of Services share it. A node can
 // own an address for a Service if its speaker is alive, nothing excludes the
 // node from load balancing, an advertisement that selects the address's pool
-// and the Service selects the node, and the Service's endpoints can be reached
-// through it. Of the nodes that can own the address for the most of its
+// and the Service selects the node and wants an interface that it has, and the
+// Service's endpoints can be reached through it. Of the nodes that can own the address for the most of its
 // Services, the present owner stays, unless an advertisement asks for failback.
 // If it is not among them, or unknown, the most preferred come first, and of
 // those the highest random weight decides: a hash of node and address. Nobody

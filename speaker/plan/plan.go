@@ -77,22 +77,23 @@ type planner struct {
 	view       *View
 	candidates []candidate
 	self       candidate
-	// selected remembers which candidates an advertisement selects.
-	selected map[*config.L2Advertisement]map[string]bool
+	// selected remembers which candidates an advertisement selects, and linked
+	// which have an interface that it wants.
+	selected, linked map[*config.L2Advertisement]map[string]bool
 }
 
 func newPlanner(view *View) *planner {
-	p := &planner{view: view, selected: map[*config.L2Advertisement]map[string]bool{}}
+	p := &planner{view: view, selected: map[*config.L2Advertisement]map[string]bool{}, linked: map[*config.L2Advertisement]map[string]bool{}}
 	p.self = candidate{Node: view.Nodes[view.Self], name: view.Self, seed: seed(view.Self)}
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(view.Alive))) {
 		p.candidates = append(p.candidates, candidate{Node: view.Nodes[name], name: name, seed: seed(name)})
 	}
 	for _, a := range view.Config.L2Advertisements {
-		nodes := make(map[string]bool, len(p.candidates)+1)
+		selected, linked := make(map[string]bool, len(p.candidates)+1), make(map[string]bool, len(p.candidates)+1)
 		for _, c := range append(slices.Clone(p.candidates), p.self) {
-			nodes[c.name] = a.SelectsNode(c.Labels)
+			selected[c.name], linked[c.name] = a.SelectsNode(c.Labels), p.hasLink(c.name, a)
 		}
-		p.selected[a] = nodes
+		p.selected[a], p.linked[a] = selected, linked
 	}
 	return p
 }
@@ -199,20 +200,16 @@ func (p *planner) announce(d *Decision, claims []claim) {
 
 // describe puts into words what the owner announces and what it cannot.
 func describe(d *Decision) {
-	missing := "interface " + strings.Join(d.Missing, ", ") + " does not exist here or is not usable"
-	switch {
-	case d.Announce:
-		d.Reason, d.Message = v1beta1.ReasonAnnounced, "announced by this node"
-		if len(d.Missing) > 0 {
-			d.Message += "; " + missing
-		}
-		if len(d.Unserved) > 0 {
-			d.Message += "; no node serves all Services of the address, and this one not " + strings.Join(d.Unserved, ", ")
-		}
-	case len(d.Missing) > 0:
-		d.Reason, d.Message = v1beta1.ReasonInterfaceMissing, missing
-	default:
-		d.Reason, d.Message = v1beta1.ReasonInterfaceMissing, "this node has no interface to announce on: none is Ethernet, up, and on a subnet"
+	if !d.Announce {
+		d.Reason, d.Message = v1beta1.ReasonInterfaceMissing, lacking(d.Missing)
+		return
+	}
+	d.Reason, d.Message = v1beta1.ReasonAnnounced, "announced by this node"
+	if len(d.Missing) > 0 {
+		d.Message += "; " + lacking(d.Missing)
+	}
+	if len(d.Unserved) > 0 {
+		d.Message += "; no node serves all Services of the address, and this one not " + strings.Join(d.Unserved, ", ")
 	}
 }
 

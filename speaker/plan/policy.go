@@ -2,6 +2,7 @@ package plan
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/config"
@@ -20,8 +21,8 @@ type refusal struct {
 type policy func(p *planner, c candidate, on *claim) (reason v1beta1.Reason, message string, violated bool)
 
 // policies returns the chain. (It is no variable, so that nobody changes it.)
-func policies() [5]policy {
-	return [...]policy{hasAdvertisement, hasEndpoint, isIncluded, isSelected, hasLocalEndpoint}
+func policies() [6]policy {
+	return [...]policy{hasAdvertisement, hasEndpoint, isIncluded, isSelected, hasInterface, hasLocalEndpoint}
 }
 
 // refuse returns the first violation, or nil if the node can own the address.
@@ -49,6 +50,48 @@ func isIncluded(_ *planner, c candidate, _ *claim) (v1beta1.Reason, string, bool
 func isSelected(p *planner, c candidate, on *claim) (v1beta1.Reason, string, bool) {
 	selected := slices.ContainsFunc(on.advertisements, func(a *config.L2Advertisement) bool { return p.selected[a][c.name] })
 	return v1beta1.ReasonNodeNotSelected, "no L2Advertisement of the address selects this node", !selected
+}
+
+// hasInterface: of the interfaces that an advertisement wants, one is enough.
+func hasInterface(p *planner, c candidate, on *claim) (v1beta1.Reason, string, bool) {
+	var missing []string
+	for _, a := range on.advertisements {
+		if !p.selected[a][c.name] {
+			continue
+		}
+		if p.linked[a][c.name] {
+			return "", "", false
+		}
+		missing = append(missing, a.Interfaces...)
+	}
+	slices.Sort(missing)
+	return v1beta1.ReasonInterfaceMissing, lacking(slices.Compact(missing)), true
+}
+
+// lacking puts into words which interfaces are not there, or that none is.
+func lacking(missing []string) string {
+	if len(missing) == 0 {
+		return "this node has no interface to announce on: none is Ethernet, up, and on a subnet"
+	}
+	return "interface " + strings.Join(missing, ", ") + " does not exist here or is not usable"
+}
+
+// hasLink tells whether a node has an interface that an advertisement wants, or
+// may have one for all that is known.
+func (p *planner) hasLink(node string, a *config.L2Advertisement) bool {
+	wanted := a.Interfaces
+	if len(wanted) == 0 {
+		wanted = []string{""}
+	}
+	return slices.ContainsFunc(wanted, func(name string) bool {
+		if node != p.view.Self {
+			usable, known := p.view.Links[node][name]
+			return usable || !known
+		}
+		return slices.ContainsFunc(p.view.Interfaces, func(i Interface) bool {
+			return i.Usable && (i.Name == name || name == "" && i.Suitable)
+		})
+	})
 }
 
 // hasLocalEndpoint: an endpoint whose node is unknown does not make a node

@@ -1,6 +1,7 @@
 package plan_test
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"net/netip"
@@ -29,6 +30,7 @@ var update = flag.Bool("update", false, "write the golden files")
 //	pool NAME RANGE…              advertise NAME [pools=A,B] [nodes=label:VALUE] [services=label:VALUE] [interfaces=A,B]
 //	service NAME ADDRESS,… [local] [pool=NAME] [label=VALUE …] [ready=NODE,…] [terminating=NODE,…] [down=NODE,…] [family=IPv4|IPv6]
 //	alive NODE…                   interfaces NAME[:usable|:down]…
+//	links NODE NAME[:down]…       (instead of interfaces, and known to all; "suitable" is eth0, asked for by no name)
 //	owner ADDRESS NODE            delete KIND NAME
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -64,13 +66,14 @@ type world struct {
 	alive      []string
 	interfaces []plan.Interface
 	owners     map[netip.Addr]string
+	links      map[string]map[string]bool
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	return &world{
 		t: t, nodes: map[string]*corev1.Node{}, pools: map[string]*v1beta1.IPAddressPool{}, advertised: map[string]*v1beta1.L2Advertisement{},
-		services: map[string]plan.Service{}, owners: map[netip.Addr]string{},
+		services: map[string]plan.Service{}, owners: map[netip.Addr]string{}, links: map[string]map[string]bool{},
 		interfaces: []plan.Interface{{Name: "eth0", Usable: true, Suitable: true}},
 	}
 }
@@ -118,11 +121,21 @@ func (w *world) command(name string, args []string) {
 			name, state, _ := strings.Cut(arg, ":")
 			w.interfaces = append(w.interfaces, plan.Interface{Name: name, Usable: state != "down", Suitable: state == ""})
 		}
+	case "links":
+		w.links[args[0]] = map[string]bool{}
+		for _, arg := range args[1:] {
+			name, state, _ := strings.Cut(arg, ":")
+			if name == "suitable" {
+				name = ""
+			}
+			w.links[args[0]][name] = state != "down"
+		}
 	case "delete":
 		delete(w.nodes, args[1])
 		delete(w.pools, args[1])
 		delete(w.services, args[1])
 		delete(w.advertised, args[1])
+		delete(w.links, args[1])
 	default:
 		w.t.Fatalf("unknown command %q", name)
 	}
@@ -211,7 +224,13 @@ func service(name, addresses string, args []string) plan.Service {
 }
 
 func (w *world) view(self string) plan.View {
-	v := plan.View{Self: self, Nodes: map[string]plan.Node{}, Alive: w.alive, Interfaces: w.interfaces, Owners: w.owners}
+	v := plan.View{Self: self, Nodes: map[string]plan.Node{}, Alive: w.alive, Interfaces: w.interfaces, Owners: w.owners, Links: w.links}
+	if links, ok := w.links[self]; ok {
+		v.Interfaces = nil
+		for name, usable := range links {
+			v.Interfaces = append(v.Interfaces, plan.Interface{Name: cmp.Or(name, "eth0"), Usable: usable, Suitable: usable && name == ""})
+		}
+	}
 	var objects config.Objects
 	for _, p := range w.pools {
 		objects.Pools = append(objects.Pools, p)

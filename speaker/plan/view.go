@@ -14,7 +14,7 @@ import (
 )
 
 // View is everything that a plan follows from. All speakers that share Config,
-// Services, Nodes, Alive and Owners agree on who owns what; Self and
+// Services, Nodes, Alive, Owners and Links agree on who owns what; Self and
 // Interfaces are each one's own.
 type View struct {
 	// Self is the node that the plan is for.
@@ -37,6 +37,11 @@ type View struct {
 	AliveFor map[string]time.Duration
 	// Interfaces of Self.
 	Interfaces []Interface
+	// Links says of other nodes' interfaces, by node and name, whether they
+	// can be announced on; the empty name is whatever is suitable. What is
+	// missing here is not known, and counts as usable: a node that says that
+	// it cannot is passed over, one that has said nothing yet is not.
+	Links map[string]map[string]bool
 }
 
 // Interface of the node that the plan is for.
