@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"regexp"
 	"slices"
 	"strconv"
@@ -17,29 +16,21 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/baliza-lb/baliza/e2e/bench/figures"
+	"github.com/baliza-lb/baliza/e2e/cluster"
 	"github.com/baliza-lb/baliza/e2e/lab"
 )
 
 const (
 	crowdName = "bench-many"
-	// inFlight is how many objects are created at a time.
-	inFlight = 32
-	// proxyLabel names another Service proxy, so that kube-proxy leaves the
-	// thousands of Services alone: no traffic is measured with them.
-	proxyLabel = "service.kubernetes.io/service-proxy-name"
-	pause      = time.Second
+	pause     = time.Second
 )
 
 // crowd is the many Services, and what was seen of them.
 type crowd struct {
 	*bench
-	client kubernetes.Interface // not slowed down
-
 	assigned atomic.Int64
 	last     atomic.Pointer[time.Time] // when the last was assigned
 	mu       sync.Mutex
@@ -52,13 +43,7 @@ func (b *bench) many(ctx context.Context) error {
 	if b.routes == 0 {
 		return nil
 	}
-	config := rest.CopyConfig(b.Admin)
-	config.QPS, config.Burst = -1, 0
-	client, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		return err
-	}
-	c := &crowd{bench: b, client: client, changed: map[string]time.Time{}}
+	c := &crowd{bench: b, changed: map[string]time.Time{}}
 	if err := c.prepare(ctx); err != nil {
 		return err
 	}
@@ -79,11 +64,13 @@ func (b *bench) many(ctx context.Context) error {
 }
 
 // prepare takes the first Service away and BFD off: on a machine that runs a
-// whole cluster on two cores a burst of work is no failure of the path.
+// whole cluster on two cores a burst of work is no failure of the path. FRR
+// ends the sessions for that, once.
 func (c *crowd) prepare(ctx context.Context) error {
 	if err := c.peer(ctx, map[string]any{"bfdProfile": nil}); err != nil {
 		return err
 	}
+	time.Sleep(5 * pause)
 	if _, err := c.Kubectl(ctx, "delete", "namespace", name); err != nil {
 		return err
 	}
@@ -107,20 +94,23 @@ func (c *crowd) prepare(ctx context.Context) error {
 func (c *crowd) follow(ctx context.Context) {
 	all := fields.Everything()
 	services := cache.NewSharedInformer(
-		cache.NewListWatchFromClient(c.client.CoreV1().RESTClient(), "services", crowdName, all), &corev1.Service{}, 0)
-	_, _ = services.AddEventHandler(cache.ResourceEventHandlerFuncs{UpdateFunc: func(before, after any) {
-		old, okOld := before.(*corev1.Service)
-		svc, ok := after.(*corev1.Service)
-		if ok && okOld && len(old.Status.LoadBalancer.Ingress) == 0 && len(svc.Status.LoadBalancer.Ingress) > 0 {
-			now := time.Now()
-			c.last.Store(&now)
-			if n := c.assigned.Add(1); n%1000 == 0 {
-				c.say("%d Services have an address", n)
-			}
+		cache.NewListWatchFromClient(c.Client.CoreV1().RESTClient(), "services", crowdName, all), &corev1.Service{}, 0)
+	shown := map[string]bool{}
+	note := func(object any) {
+		svc, ok := object.(*corev1.Service)
+		if !ok || len(svc.Status.LoadBalancer.Ingress) == 0 || shown[svc.Name] {
+			return
 		}
-	}})
+		shown[svc.Name] = true
+		now := time.Now()
+		c.last.Store(&now)
+		if n := c.assigned.Add(1); n%1000 == 0 {
+			c.say("%d Services have an address", n)
+		}
+	}
+	_, _ = services.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: note, UpdateFunc: func(_, after any) { note(after) }})
 	endpoints := cache.NewSharedInformer(
-		cache.NewListWatchFromClient(c.client.DiscoveryV1().RESTClient(), "endpointslices", crowdName, all), &discoveryv1.EndpointSlice{}, 0)
+		cache.NewListWatchFromClient(c.Client.DiscoveryV1().RESTClient(), "endpointslices", crowdName, all), &discoveryv1.EndpointSlice{}, 0)
 	_, _ = endpoints.AddEventHandler(cache.ResourceEventHandlerFuncs{UpdateFunc: func(_, after any) {
 		if slice, ok := after.(*discoveryv1.EndpointSlice); ok {
 			c.mu.Lock()
@@ -137,23 +127,10 @@ func (c *crowd) follow(ctx context.Context) {
 // of their routes from all nodes.
 func (c *crowd) create(ctx context.Context) error {
 	c.say("making %d Services", c.routes)
-	err := each(c.routes, func(i int) error {
-		if _, err := c.client.DiscoveryV1().EndpointSlices(crowdName).Create(ctx, slice(i), metav1.CreateOptions{}); err != nil {
-			return err
-		}
-		no := false
-		_, err := c.client.CoreV1().Services(crowdName).Create(ctx, &corev1.Service{
-			ObjectMeta: metav1.ObjectMeta{Name: serviceName(i), Labels: map[string]string{proxyLabel: crowdName}},
-			Spec: corev1.ServiceSpec{
-				Type: corev1.ServiceTypeLoadBalancer, AllocateLoadBalancerNodePorts: &no, Ports: []corev1.ServicePort{{Port: 80}},
-			},
-		}, metav1.CreateOptions{})
-		return err
-	})
-	if err != nil {
+	if err := c.Crowd(ctx, crowdName, c.routes); err != nil {
 		return err
 	}
-	err = lab.WaitFor(ctx, "every Service to have an address", func() (bool, error) { return int(c.assigned.Load()) >= c.routes, nil })
+	err := lab.WaitFor(ctx, "every Service to have an address", func() (bool, error) { return int(c.assigned.Load()) >= c.routes, nil })
 	if err != nil {
 		return err
 	}
@@ -165,40 +142,6 @@ func (c *crowd) create(ctx context.Context) error {
 	c.row(fmt.Sprintf("%d routes of each of 3 nodes after the last was assigned", c.routes), []time.Duration{took}, "")
 	c.values["bgp_10k_announce_s"] = seconds(took)
 	return nil
-}
-
-func serviceName(i int) string { return fmt.Sprintf("s-%d", i) }
-
-func slice(i int) *discoveryv1.EndpointSlice {
-	yes, port := true, int32(8080)
-	return &discoveryv1.EndpointSlice{
-		ObjectMeta: metav1.ObjectMeta{
-			Name: serviceName(i), Labels: map[string]string{discoveryv1.LabelServiceName: serviceName(i), proxyLabel: crowdName},
-		},
-		AddressType: discoveryv1.AddressTypeIPv4,
-		Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{"198.51.100.1"}, Conditions: discoveryv1.EndpointConditions{Ready: &yes}}},
-		Ports:       []discoveryv1.EndpointPort{{Port: &port}},
-	}
-}
-
-// each does something for every number, some at a time.
-func each(count int, do func(int) error) error {
-	var next atomic.Int64
-	failures := make(chan error, inFlight)
-	var workers sync.WaitGroup
-	for range inFlight {
-		workers.Go(func() {
-			for i := int(next.Add(1)) - 1; i < count; i = int(next.Add(1)) - 1 {
-				if err := do(i); err != nil {
-					failures <- err
-					return
-				}
-			}
-		})
-	}
-	workers.Wait()
-	close(failures)
-	return <-failures
 }
 
 // routesOfAll waits until FRR has that many routes of each node.
@@ -227,7 +170,7 @@ func (c *crowd) sessions(ctx context.Context) (all int, err error) {
 func (c *crowd) allAtOnce(ctx context.Context) error {
 	time.Sleep(pause)
 	began := time.Now()
-	if _, err := c.Kubectl(ctx, "delete", "bgpadvertisement/"+crowdName); err != nil {
+	if err := c.Baliza.BalizaV1beta1().BGPAdvertisements().Delete(ctx, crowdName, metav1.DeleteOptions{}); err != nil {
 		return err
 	}
 	if err := c.routesOfAll(ctx, 0); err != nil {
@@ -256,6 +199,7 @@ func (c *crowd) oneByOne(ctx context.Context) error {
 	time.Sleep(5 * pause)
 	var worst, first []time.Duration
 	for i := range c.trials {
+		time.Sleep(pause)
 		all, err := c.change(ctx, i/2, i%2 == 1)
 		if err != nil {
 			return err
@@ -280,20 +224,34 @@ func (c *crowd) change(ctx context.Context, i int, ready bool) ([]time.Duration,
 	}
 	body := fmt.Sprintf(`[{"op":"replace","path":"/endpoints/0/conditions/ready","value":%t}]`, ready)
 	sent := time.Now()
-	endpoints := c.client.DiscoveryV1().EndpointSlices(crowdName)
-	changed, err := endpoints.Patch(ctx, serviceName(i), types.JSONPatchType, []byte(body), metav1.PatchOptions{})
+	endpoints := c.Client.DiscoveryV1().EndpointSlices(crowdName)
+	changed, err := endpoints.Patch(ctx, cluster.CrowdName(i), types.JSONPatchType, []byte(body), metav1.PatchOptions{})
 	if err != nil {
 		return nil, err
 	}
-	time.Sleep(pause)
+	var first map[string]time.Time
+	bounded, stop := context.WithTimeout(ctx, 10*time.Second)
+	defer stop()
+	err = lab.WaitFor(bounded, "an UPDATE of each node", func() (bool, error) {
+		first = updates(capture.Packets(), sent)
+		return len(first) == len(c.nodes), nil
+	})
 	packets := capture.Stop()
+	if err != nil {
+		return nil, fmt.Errorf("%w; on the wire: %v", err, packets)
+	}
 	c.mu.Lock()
 	seen, ok := c.changed[changed.ResourceVersion]
 	c.mu.Unlock()
 	if !ok {
-		return nil, fmt.Errorf("the change of EndpointSlice %s was not seen", serviceName(i))
+		return nil, fmt.Errorf("the change of EndpointSlice %s was not seen", cluster.CrowdName(i))
 	}
-	return updates(packets, c.nodes, sent, seen)
+	var all []time.Duration
+	for _, at := range first {
+		all = append(all, at.Sub(seen).Round(100*time.Microsecond))
+	}
+	slices.Sort(all)
+	return all, nil
 }
 
 // update is what tcpdump says of what a node sends; a KEEPALIVE has 19 bytes.
@@ -301,30 +259,17 @@ var update = regexp.MustCompile(`: (\d+\.\d+\.\d+\.\d+)\.\d+ > .*BGP, length: (\
 
 const keepalive = 19
 
-// updates finds the first UPDATE of each node since a change was sent, and
-// returns how long after it was seen it passed, the fastest first.
-func updates(packets []lab.Packet, nodes []netip.Addr, sent, seen time.Time) ([]time.Duration, error) {
-	first := map[string]time.Duration{}
+// updates finds the first UPDATE of each node since a change was sent.
+func updates(packets []lab.Packet, sent time.Time) map[string]time.Time {
+	first := map[string]time.Time{}
 	for _, p := range packets {
 		match := update.FindStringSubmatch(p.Text)
 		if match == nil || p.Time.Before(sent) {
 			continue
 		}
-		if length, err := strconv.Atoi(match[2]); err != nil || length <= keepalive {
-			continue
-		}
-		if _, ok := first[match[1]]; !ok {
-			first[match[1]] = p.Time.Sub(seen).Round(100 * time.Microsecond)
+		if length, err := strconv.Atoi(match[2]); err == nil && length > keepalive && first[match[1]].IsZero() {
+			first[match[1]] = p.Time
 		}
 	}
-	var all []time.Duration
-	for _, n := range nodes {
-		took, ok := first[n.String()]
-		if !ok {
-			return nil, fmt.Errorf("no UPDATE of %s among %d packets", n, len(packets))
-		}
-		all = append(all, took)
-	}
-	slices.Sort(all)
-	return all, nil
+	return first
 }
