@@ -255,7 +255,7 @@ func (c *crowd) change(ctx context.Context, i int, ready bool) ([]time.Duration,
 }
 
 // update is what tcpdump says of what a node sends; a KEEPALIVE has 19 bytes.
-var update = regexp.MustCompile(`: (\d+\.\d+\.\d+\.\d+)\.\d+ > .*BGP, length: (\d+)`)
+var update = regexp.MustCompile(`: (\d+\.\d+\.\d+\.\d+)\.\d+ > .* length (\d+): BGP`)
 
 const keepalive = 19
 
