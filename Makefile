@@ -46,8 +46,8 @@ test-unit: deps ## vet, unit tests with the race detector, fuzz seeds
 	@go vet ./...
 	@echo "test-unit: tests of the main module"
 	@go test -race $$($(WITH_TESTS) ./...)
-	@echo "test-unit: tests of the lab that need no privilege"
-	@cd e2e && go test -race -short ./lab
+	@echo "test-unit: tests of the lab and the benchmarks that need no privilege"
+	@cd e2e && go test -race -short ./lab ./bench/bgp
 
 .PHONY: test-e2e
 test-e2e: deps build ## the scenarios, on a real Kubernetes in network namespaces

@@ -64,12 +64,7 @@ func (b *bench) cut(ctx context.Context) (lost, back time.Duration, err error) {
 	}
 	time.Sleep(after)
 	report := probe.Stop()
-	if b.picture.Attempts == nil || report.Unlucky() < time.Second {
-		b.picture = figures.Timeline{
-			Title: "One TCP connection every 10 ms, through FRR, to a Service that two nodes serve; BFD 100 ms, three times",
-			Event: "node cut off", At: at, Attempts: probe.Attempts(),
-		}
-	}
+	b.picture.At, b.picture.Attempts = at, probe.Attempts()
 	probe = b.probe(ctx)
 	healed := time.Now()
 	if err := b.Heal(victim); err != nil {
@@ -111,7 +106,6 @@ func (b *bench) holdTimer(ctx context.Context) error {
 }
 
 func (b *bench) bfd(ctx context.Context) error {
-	b.picture = figures.Timeline{}
 	if err := b.peer(ctx, map[string]any{"bfdProfile": name}); err != nil {
 		return err
 	}
@@ -131,6 +125,8 @@ func (b *bench) bfd(ctx context.Context) error {
 		}
 	}
 	if b.trials > 0 {
+		b.picture.Event = "node cut off"
+		b.picture.Title = "One TCP connection every 10 ms, through FRR, to a Service that two nodes serve; BFD 100 ms, three times"
 		b.row("node cut off, BFD 100 ms x 3", lost, "")
 		b.row("until the healed node answers", backs, "")
 		b.values["bgp_cut_bfd_median_ms"] = milliseconds(figures.Median(lost))

@@ -95,8 +95,10 @@ func (b *bench) run(ctx context.Context) error {
 		}
 	}
 	figures.Table(os.Stdout, "BGP, FRR", b.rows)
-	if err := b.picture.Write("bgp-failover.svg"); err != nil {
-		return err
+	if b.picture.Event != "" {
+		if err := b.picture.Write("bgp-failover.svg"); err != nil {
+			return err
+		}
 	}
 	if failed != nil {
 		return failed
