@@ -112,14 +112,14 @@ func TestB08_Many_routes_come_and_go_without_a_reset(t *testing.T) {
 		_, err := p.Kubectl(context.WithoutCancel(ctx), "delete", "namespace/"+p.name, "bgppeer/"+more, "ippool/"+more)
 		p.must(err)
 	}()
-	p.patch(ctx, "advertisement", map[string]any{"ipAddressPools": []string{more}})
+	p.patch(ctx, "advertisement", map[string]any{"ipAddressPools": []string{p.name, more}})
 	p.must(p.Crowd(ctx, p.name, count))
 	var before string
 	for _, want := range []int{count, 0, count} {
 		if want == 0 {
 			p.patch(ctx, "advertisement", map[string]any{"ipAddressPools": []string{p.name}})
 		} else {
-			p.patch(ctx, "advertisement", map[string]any{"ipAddressPools": []string{more}})
+			p.patch(ctx, "advertisement", map[string]any{"ipAddressPools": []string{p.name, more}})
 		}
 		began := time.Now()
 		p.must(lab.WaitFor(ctx, fmt.Sprintf("FRR to have %d routes of each node", want), func() (bool, error) {
