@@ -96,10 +96,10 @@ func TestB03_B04_Paths_change_and_sessions_stay(t *testing.T) {
 	}
 }
 
-// A thousand routes do not fit into one message; ten thousand are the
+// So many routes do not fit into one message; ten thousand are the
 // benchmark's, which takes minutes to make their Services.
 func TestB08_Many_routes_come_and_go_without_a_reset(t *testing.T) {
-	const count = 1000
+	const count = 900
 	ctx, p := newRouted(t, 1, nil, nil)
 	bird, err := p.BIRD(ctx, "c2", cluster.BIRDConfig)
 	p.must(err)
