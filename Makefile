@@ -46,17 +46,13 @@ test-unit: deps ## vet, unit tests with the race detector, fuzz seeds
 	@go vet ./...
 	@echo "test-unit: tests of the main module"
 	@go test -race $$($(WITH_TESTS) ./...)
-	@echo "test-unit: tests of the lab that need no privilege"
-	@cd e2e && go test -race -short ./lab
+	@echo "test-unit: tests of the lab and the benchmarks that need no privilege"
+	@cd e2e && go test -race -short ./lab ./bench/bgp
 
 .PHONY: test-e2e
 test-e2e: deps build ## the scenarios, on a real Kubernetes in network namespaces
 	@echo "test-e2e: the lab and the scenarios"
 	@cd e2e && LAB_BIN=$(BIN) go test -race -count=1 -timeout 30m -p 1 ./lab/... ./scenarios/...
-
-.PHONY: test-unproven
-test-unproven: deps build ## scenarios that do not pass every time yet; they prove nothing until they do
-	@cd e2e && LAB_BIN=$(BIN) go test -tags unproven -v -count=1 -timeout 30m -run 'TestL11|TestL14|TestB09|TestB10|TestB11' ./scenarios/
 
 .PHONY: lint
 lint: deps bin/golangci-lint bin/helm bin/kube ## golangci-lint on both modules, the Helm chart, the shell scripts
@@ -98,6 +94,12 @@ bench-failover: deps build ## failover figures on the lab (TRIALS=20, BUSY=10m, 
 	@CGO_ENABLED=0 $(GO_BUILD) e2e ./bench -- -o $(BIN)/
 	@mkdir -p artifacts
 	@cd artifacts && LAB_BIN=$(BIN) $(BIN)/bench
+
+.PHONY: bench-bgp
+bench-bgp: deps build ## BGP figures on the lab, against FRR (TRIALS=20, ROUTES=10000)
+	@CGO_ENABLED=0 $(GO_BUILD) e2e ./bench/bgp -- -o $(BIN)/bench-bgp
+	@mkdir -p artifacts
+	@cd artifacts && LAB_BIN=$(BIN) $(BIN)/bench-bgp
 
 ##@ Build it
 

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/baliza-lb/baliza/e2e/bench/figures"
 	"github.com/baliza-lb/baliza/e2e/lab"
 )
 
@@ -110,7 +111,7 @@ func (b *bench) cuts(ctx context.Context) error {
 			samples = append(samples, outage)
 			b.say("%s cut %d of %d (%s): %s; one owner after the heal: %s", family.name, i+1, b.trials, f.name, outage.Round(time.Millisecond), heal)
 		}
-		b.figure(family.key, "link of the owner cut, "+family.name, samples, median)
+		b.figure(family.key, "link of the owner cut, "+family.name, samples, figures.Median)
 		if family.a.Is4() && len(samples) > 0 {
 			b.figure("l2_heal_one_owner_ms", "heal after a partition: until one owner", heals, slices.Max)
 			b.values["l2_cut_worst_ms"] = strconv.FormatInt(slices.Max(samples).Milliseconds(), 10)
@@ -181,7 +182,7 @@ func (b *bench) secondCuts(ctx context.Context) error {
 			}
 		}
 	}
-	b.figure("l2_second_cut_ms", "second cut, 12 s after the first healed", samples, median)
+	b.figure("l2_second_cut_ms", "second cut, 12 s after the first healed", samples, figures.Median)
 	return nil
 }
 
@@ -219,7 +220,7 @@ func (b *bench) otherFailures(ctx context.Context) error {
 			samples = append(samples, outage)
 			b.say("%s: %s", f.name, outage.Round(time.Millisecond))
 		}
-		b.figure("", f.name+", IPv4", samples, median)
+		b.figure("", f.name+", IPv4", samples, figures.Median)
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/baliza-lb/baliza/e2e/bench/figures"
 	"github.com/baliza-lb/baliza/e2e/cluster"
 	"github.com/baliza-lb/baliza/e2e/lab"
 )
@@ -52,41 +53,19 @@ type bench struct {
 	trials  int
 	v4, v6  netip.Addr
 	peer    bool
-	rows    []row
+	rows    []figures.Row
 	values  map[string]string
 	example []lab.Attempt // of the first cut, for the timeline
 	cutAt   time.Time
-}
-
-// row is one line of the table: a figure and how it came about.
-type row struct {
-	name    string
-	samples []time.Duration
-	note    string
 }
 
 func (b *bench) say(format string, args ...any) {
 	fmt.Printf("%7.1fs  %s\n", time.Since(b.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
-func number(name string, otherwise int) int {
-	if n, err := strconv.Atoi(os.Getenv(name)); err == nil && n >= 0 {
-		return n
-	}
-	return otherwise
-}
-
-func median(samples []time.Duration) time.Duration {
-	if len(samples) == 0 {
-		return 0
-	}
-	sorted := slices.Sorted(slices.Values(samples))
-	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
-}
-
 // figure records the samples under the name of a row and of a figure.
 func (b *bench) figure(key, name string, samples []time.Duration, of func([]time.Duration) time.Duration) {
-	b.rows = append(b.rows, row{name: name, samples: samples})
+	b.rows = append(b.rows, figures.Row{Name: name, Samples: samples})
 	if key != "" && len(samples) > 0 {
 		b.values[key] = strconv.FormatInt(of(samples).Milliseconds(), 10)
 	}
@@ -94,8 +73,8 @@ func (b *bench) figure(key, name string, samples []time.Duration, of func([]time
 
 func (b *bench) start(ctx context.Context) error {
 	quiet := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	config := lab.Config{Nodes: max(1, number("NODES", 3)), Log: quiet}
-	b.trials = number("TRIALS", 20)
+	config := lab.Config{Nodes: max(1, figures.Number("NODES", 3)), Log: quiet}
+	b.trials = figures.Number("TRIALS", 20)
 	manifests := os.Getenv("PEER_MANIFESTS")
 	b.peer = manifests != ""
 	b.say("starting a cluster of %d nodes", config.Nodes)
@@ -181,8 +160,12 @@ func (b *bench) run(ctx context.Context) error {
 			break
 		}
 	}
-	b.table()
-	if err := b.draw(); err != nil {
+	figures.Table(os.Stdout, "longest time without an answer", b.rows)
+	picture := figures.Timeline{
+		Title: "One TCP connection every 10 ms to an address whose owner loses its link",
+		Event: "link cut", At: b.cutAt, Attempts: b.example,
+	}
+	if err := picture.Write("l2-failover.svg"); err != nil {
 		return err
 	}
 	if failed != nil {
@@ -192,28 +175,6 @@ func (b *bench) run(ctx context.Context) error {
 		"l2_cut_median_ms", "l2_cut_worst_ms", "l2_cut_v6_median_ms", "l2_cut_fast_median_ms", "l2_second_cut_ms", "l2_heal_one_owner_ms",
 		"l2_planned_lost", "l2_restart_lost", "l2_cut_2000_last_ms", "l2_false_failovers",
 	}
-	var line strings.Builder
-	for _, key := range keys {
-		value := b.values[key]
-		if value == "" {
-			value = "-" // not taken in this run
-		}
-		fmt.Fprintf(&line, "%s=%s ", key, value)
-	}
-	fmt.Printf("%sn=%d\n", line.String(), b.trials)
+	fmt.Println(figures.Line(keys, b.values, b.trials))
 	return nil
-}
-
-func (b *bench) table() {
-	fmt.Printf("\n%-44s %5s %9s %9s %9s\n", "longest time without an answer", "n", "median", "worst", "best")
-	for _, r := range b.rows {
-		if len(r.samples) == 0 {
-			fmt.Printf("%-44s %s\n", r.name, r.note)
-			continue
-		}
-		ms := func(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) + " ms" }
-		fmt.Printf("%-44s %5d %9s %9s %9s\n", r.name, len(r.samples), ms(median(r.samples)), ms(slices.Max(r.samples)), ms(slices.Min(r.samples)))
-	}
-	load, _ := os.ReadFile("/proc/loadavg")
-	fmt.Printf("load of the machine at the end: %s\n", load)
 }

@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/baliza-lb/baliza/api/v1beta1"
+	"github.com/baliza-lb/baliza/e2e/bench/figures"
 	"github.com/baliza-lb/baliza/e2e/cluster"
 	"github.com/baliza-lb/baliza/e2e/lab"
 )
@@ -60,7 +61,7 @@ func (b *bench) planned(ctx context.Context) error {
 		}
 	}
 	b.values["l2_planned_lost"] = strconv.Itoa(lost)
-	b.rows = append(b.rows, row{name: "planned departure", note: fmt.Sprintf("%d connections lost", lost)})
+	b.rows = append(b.rows, figures.Row{Name: "planned departure", Note: fmt.Sprintf("%d connections lost", lost)})
 
 	lost, err := b.under(ctx, func() error {
 		if _, err := b.c.Kubectl(ctx, "-n", cluster.Namespace, "rollout", "restart", "daemonset/baliza-speaker"); err != nil {
@@ -69,7 +70,7 @@ func (b *bench) planned(ctx context.Context) error {
 		return b.c.Rollout(ctx)
 	})
 	b.values["l2_restart_lost"] = strconv.Itoa(lost)
-	b.rows = append(b.rows, row{name: "rolling update of all speakers", note: fmt.Sprintf("%d connections lost", lost)})
+	b.rows = append(b.rows, figures.Row{Name: "rolling update of all speakers", Note: fmt.Sprintf("%d connections lost", lost)})
 	b.say("rolling update: %d connections lost", lost)
 	return err
 }
@@ -129,14 +130,14 @@ func (b *bench) fast(ctx context.Context) error {
 		samples = append(samples, outage)
 		b.say("fast profile, cut %d of %d: %s", i+1, b.trials, outage.Round(time.Millisecond))
 	}
-	b.figure("l2_cut_fast_median_ms", "link of the owner cut, IPv4, profile fast", samples, median)
+	b.figure("l2_cut_fast_median_ms", "link of the owner cut, IPv4, profile fast", samples, figures.Median)
 	return b.profile(ctx, "default")
 }
 
 // many puts thousands of addresses on one node, cuts it, and listens when the
 // last of them is announced by another.
 func (b *bench) many(ctx context.Context) error {
-	count := number("ADDRESSES", 2000)
+	count := figures.Number("ADDRESSES", 2000)
 	if count == 0 {
 		return nil
 	}
@@ -162,7 +163,7 @@ func (b *bench) many(ctx context.Context) error {
 	if seen < count {
 		return fmt.Errorf("only %d of %d addresses were announced by their new owners", seen, count)
 	}
-	b.figure("l2_cut_2000_last_ms", fmt.Sprintf("last of %d addresses announced anew", count), []time.Duration{last}, median)
+	b.figure("l2_cut_2000_last_ms", fmt.Sprintf("last of %d addresses announced anew", count), []time.Duration{last}, figures.Median)
 	b.say("%d addresses: the last was announced by its new owner after %s", seen, last.Round(time.Millisecond))
 	_, err = b.c.Kubectl(ctx, "delete", "namespace", pool, "--wait=false")
 	return err
@@ -246,6 +247,6 @@ func (b *bench) busy(ctx context.Context) error {
 	<-spin.Done()
 	n := deaths() - had
 	b.values["l2_false_failovers"] = strconv.Itoa(n)
-	b.rows = append(b.rows, row{name: "cores busy for " + period.String(), note: fmt.Sprintf("%d false alarms", n)})
+	b.rows = append(b.rows, figures.Row{Name: "cores busy for " + period.String(), Note: fmt.Sprintf("%d false alarms", n)})
 	return ctx.Err()
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -166,6 +167,81 @@ func (r *Router) Paths(ctx context.Context, p netip.Prefix) ([]Path, error) {
 		return nil, fmt.Errorf("what FRR knows of %s: %w: %s", p, err, out)
 	}
 	return found.Paths, nil
+}
+
+// BFDSettled is for how long FRR must have had a path up until it is watched at
+// the agreed pace: FRR asks for that pace a second later (RFC 5880 section 6.5).
+const BFDSettled = 2 * time.Second
+
+// Watched tells whether FRR has watched the paths to all these hosts with BFD
+// for that long.
+func (r *Router) Watched(ctx context.Context, since time.Duration, hosts ...netip.Addr) (bool, error) {
+	out, err := r.Vtysh(ctx, "show bfd peers json")
+	if err != nil {
+		return false, err
+	}
+	var peers []struct {
+		Peer   netip.Addr `json:"peer"`
+		Status string     `json:"status"`
+		Uptime int        `json:"uptime"` // in seconds
+	}
+	if err := json.Unmarshal([]byte(out), &peers); err != nil {
+		return false, fmt.Errorf("FRR's BFD sessions: %w: %s", err, out)
+	}
+	up := 0
+	for _, p := range peers {
+		if slices.Contains(hosts, p.Peer) && p.Status == "up" && time.Duration(p.Uptime)*time.Second >= since {
+			up++
+		}
+	}
+	return up == len(hosts), nil
+}
+
+// Heard is what FRR has of one peer.
+type Heard struct {
+	State string `json:"state"`
+	// Prefixes that it was told.
+	Prefixes int `json:"pfxRcd"`
+	// Sessions that have been established with it.
+	Sessions int `json:"connectionsEstablished"`
+}
+
+// Heard is what FRR has of each peer, by address, in IPv4.
+func (r *Router) Heard(ctx context.Context) (map[string]Heard, error) {
+	out, err := r.Vtysh(ctx, "show bgp ipv4 unicast summary json")
+	if err != nil {
+		return nil, err
+	}
+	var found struct {
+		Peers map[string]Heard `json:"peers"`
+	}
+	if err := json.Unmarshal([]byte(out), &found); err != nil {
+		return nil, fmt.Errorf("FRR's summary: %w: %s", err, out)
+	}
+	return found.Peers, nil
+}
+
+// Age is for how long FRR's route to a prefix has been as it is, to the second.
+func (r *Router) Age(ctx context.Context, p netip.Prefix) (time.Duration, error) {
+	family := "ip"
+	if p.Addr().Is6() {
+		family = "ipv6"
+	}
+	out, err := r.Vtysh(ctx, fmt.Sprintf("show %s route %s json", family, p))
+	if err != nil {
+		return 0, err
+	}
+	var found map[string][]struct {
+		Uptime string `json:"uptime"`
+	}
+	var hours, minutes, seconds int
+	if err := json.Unmarshal([]byte(out), &found); err != nil || len(found[p.String()]) != 1 {
+		return 0, fmt.Errorf("FRR's route to %s: %w: %s", p, err, out)
+	}
+	if _, err := fmt.Sscanf(found[p.String()][0].Uptime, "%d:%d:%d", &hours, &minutes, &seconds); err != nil {
+		return 0, fmt.Errorf("how old FRR's route to %s is: %w: %s", p, err, out)
+	}
+	return time.Duration(hours)*time.Hour + time.Duration(minutes)*time.Minute + time.Duration(seconds)*time.Second, nil
 }
 
 // NextHops are those that the router's kernel has for a prefix, in order, with

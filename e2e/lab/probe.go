@@ -200,6 +200,16 @@ func report(all []Attempt) Report {
 	return r
 }
 
+// Unlucky is the time from the first attempt that failed to the last, by their
+// starts: for that long a client may have been unlucky, though others were
+// answered meanwhile.
+func (r Report) Unlucky() time.Duration {
+	if len(r.Failures) == 0 {
+		return 0
+	}
+	return r.Failures[len(r.Failures)-1].Start.Sub(r.Failures[0].Start)
+}
+
 // String is one line for a log.
 func (r Report) String() string {
 	return fmt.Sprintf("%d of %d answered, longest time without an answer %s, median %s, p99 %s",

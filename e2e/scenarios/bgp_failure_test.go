@@ -2,8 +2,10 @@ package scenarios
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -58,6 +60,202 @@ func TestB06_B07_A_router_that_hangs_delays_nobody(t *testing.T) {
 		t.Logf("back after %s", took.Round(time.Millisecond))
 	}
 	p.session(ctx, "n1", other, "still the first", func(s *v1beta1.BGPSession) bool { return isUp(s) && s.Since.Time.Before(hung) })
+}
+
+func TestB09_BFD_takes_a_dead_node_out_and_back(t *testing.T) {
+	ctx, p := newRouted(t, 3, nil, nil)
+	p.fastBFD(ctx)
+	v4 := p.throughTwo(ctx)
+	p.bfd(ctx)
+	for range 3 {
+		lost, back := p.cutOnce(ctx, v4)
+		t.Logf("cut: %s without an answer; used again %s after the heal", lost, back)
+		if lost > 700*time.Millisecond {
+			t.Errorf("%s without an answer", lost)
+		}
+		if back > 5*time.Second {
+			t.Errorf("used again after %s", back)
+		}
+	}
+}
+
+// cutOnce cuts n2 off, and heals it.
+func (p *routed) cutOnce(ctx context.Context, v4 netip.Addr) (lost, back time.Duration) {
+	p.t.Helper()
+	probe := p.Probe(ctx, "c1", netip.AddrPortFrom(v4, 80), 10*time.Millisecond)
+	time.Sleep(300 * time.Millisecond)
+	p.must(p.CutSilently("n2"))
+	p.hops(ctx, cluster.HostPrefix(v4), nodes4[0])
+	time.Sleep(time.Second)
+	report := probe.Stop()
+	p.must(p.Heal("n2"))
+	healed := time.Now()
+	p.hops(ctx, cluster.HostPrefix(v4), nodes4[:2]...)
+	back = time.Since(healed).Round(time.Millisecond)
+	p.bfd(ctx)
+	return report.Unlucky().Round(time.Millisecond), back
+}
+
+// Beside that nothing is lost FRR's route stays as it is: a node that is taken
+// out for a moment would not always be noticed by the client.
+func TestB10_A_restart_under_load_loses_nothing(t *testing.T) {
+	ctx, p := newRouted(t, 3, func(s *v1beta1.BGPPeerSpec) { s.EnableGracefulRestart = true }, nil)
+	p.fastBFD(ctx)
+	v4 := p.throughTwo(ctx)
+	for what, restart := range map[string]func() error{
+		"all replaced": func() error {
+			_, err := p.Kubectl(ctx, "-n", cluster.Namespace, "rollout", "restart", "daemonset/baliza-speaker")
+			return err
+		},
+		"one crashed": func() error {
+			for _, process := range p.Processes("n2") {
+				if strings.Contains(process.Name, "/baliza-speaker-") {
+					return p.Signal(process.Name, unix.SIGKILL)
+				}
+			}
+			return errors.New("no speaker runs on n2")
+		},
+	} {
+		p.bfd(ctx)
+		began := time.Now()
+		probe := p.Probe(ctx, "c1", netip.AddrPortFrom(v4, 80), 10*time.Millisecond)
+		p.must(restart())
+		time.Sleep(time.Second) // until BFD has noticed the crash
+		p.must(p.Rollout(ctx))
+		p.bfd(ctx)
+		report := probe.Stop()
+		t.Logf("%s: %s", what, report)
+		if len(report.Failures) > 0 {
+			t.Errorf("%s: %d connections failed, first %+v", what, len(report.Failures), report.Failures[0])
+		}
+		p.hops(ctx, cluster.HostPrefix(v4), nodes4[:2]...)
+		age, err := p.r1.Age(ctx, cluster.HostPrefix(v4))
+		p.must(err)
+		if took := time.Since(began).Truncate(time.Second); age < took-time.Second {
+			t.Errorf("%s: it took %s, and FRR changed its route %s ago", what, took, age)
+		}
+	}
+}
+
+// The preference goes first, the route later: till then a Service that only
+// this node can serve is answered.
+func TestB11_A_drained_node_goes_last_and_then_away(t *testing.T) {
+	ctx, p := newRouted(t, 3, nil, nil)
+	v4 := p.throughTwo(ctx)
+	p.must(p.Apply(ctx, fmt.Sprintf(pinned, p.name, "n2", 1)))
+	only, _ := p.made(ctx, "only", func(svc *corev1.Service) {
+		local(svc)
+		svc.Spec.Selector = map[string]string{"app": "pinned"}
+	})
+	p.hops(ctx, cluster.HostPrefix(only), nodes4[1])
+	p.answeredBy(ctx, only, "n2")
+
+	n2 := func(verb, what string) {
+		t.Helper()
+		_, err := p.Kubectl(context.WithoutCancel(ctx), verb, "node", "n2", what)
+		p.must(err)
+	}
+	for _, taint := range []string{"ToBeDeletedByClusterAutoscaler", corev1.TaintNodeOutOfService} {
+		n2("taint", taint+"=now:NoSchedule")
+		p.draining(ctx, v4, true)
+		n2("taint", taint+"-")
+		p.draining(ctx, v4, false)
+	}
+
+	began := time.Now()
+	both, one := p.Probe(ctx, "c1", netip.AddrPortFrom(v4, 80), 10*time.Millisecond), p.Probe(ctx, "c1", netip.AddrPortFrom(only, 80), 10*time.Millisecond)
+	n2("label", v1beta1.LabelExcludeNode+"=true")
+	defer n2("label", v1beta1.LabelExcludeNode+"-")
+	p.draining(ctx, v4, true)
+	p.hops(ctx, cluster.HostPrefix(v4), nodes4[0])
+	p.hops(ctx, cluster.HostPrefix(only), nodes4[1])
+	time.Sleep(drainTime - 5*time.Second - time.Since(began))
+	for what, probe := range map[string]*lab.Prober{"both nodes": both, "n2 alone": one} {
+		report := probe.Stop()
+		t.Logf("served by %s: %s", what, report)
+		if len(report.Failures) > 0 {
+			t.Errorf("served by %s: %d connections failed, first %+v", what, len(report.Failures), report.Failures[0])
+		}
+	}
+	p.hops(ctx, cluster.HostPrefix(only))
+	t.Logf("withdrawn after %s", time.Since(began).Round(time.Millisecond))
+	paths, err := p.r1.Paths(ctx, cluster.HostPrefix(v4))
+	p.must(err)
+	if len(paths) != 1 {
+		t.Errorf("n2 still announces: %+v", paths)
+	}
+}
+
+// drainTime is the speaker's --bgp-drain-time.
+const drainTime = 30 * time.Second
+
+// draining waits until FRR knows both nodes' paths, and n2's as the last choice
+// or as good as any.
+func (p *routed) draining(ctx context.Context, a netip.Addr, want bool) {
+	p.t.Helper()
+	var paths []cluster.Path
+	err := lab.WaitFor(ctx, fmt.Sprintf("a path to %s that is being drained: %t", a, want), func() (bool, error) {
+		var err error
+		paths, err = p.r1.Paths(ctx, cluster.HostPrefix(a))
+		lowered := slices.ContainsFunc(paths, func(path cluster.Path) bool {
+			return strings.Contains(path.Community.String, "graceful-shutdown") && path.LocalPref == 0
+		})
+		return len(paths) == 2 && lowered == want, err
+	})
+	if err != nil {
+		p.t.Fatalf("%v; they are %+v", err, paths)
+	}
+}
+
+// fastBFD makes a profile of 100 ms, three times.
+func (p *routed) fastBFD(ctx context.Context) {
+	p.t.Helper()
+	_, err := p.Baliza.BalizaV1beta1().BFDProfiles().Create(ctx, &v1beta1.BFDProfile{
+		ObjectMeta: metav1.ObjectMeta{Name: p.name},
+		Spec:       v1beta1.BFDProfileSpec{ReceiveInterval: 100, TransmitInterval: 100, DetectMultiplier: 3},
+	}, metav1.CreateOptions{})
+	p.must(err)
+	p.patch(ctx, "peer", map[string]any{"bfdProfile": p.name})
+}
+
+// throughTwo makes a Service that two nodes announce, and returns it.
+func (p *routed) throughTwo(ctx context.Context) netip.Addr {
+	p.t.Helper()
+	p.patch(ctx, "advertisement", map[string]any{"nodeSelectors": []any{map[string]any{"matchExpressions": []any{
+		map[string]any{"key": "kubernetes.io/hostname", "operator": "In", "values": []string{"n1", "n2"}},
+	}}}})
+	v4, _ := p.made(ctx, "web", local)
+	p.hops(ctx, cluster.HostPrefix(v4), nodes4[:2]...)
+	p.answeredBy(ctx, v4, "n1", "n2")
+	return v4
+}
+
+// answeredBy waits until these nodes serve an address over BGP, and all of
+// them always. kube-proxy may take a second longer than the route. Only a
+// client that does not count may ask till then: a node remembers connections
+// that it has passed on untranslated, and for two minutes does the same to a
+// later one from the same port.
+func (p *routed) answeredBy(ctx context.Context, a netip.Addr, nodes ...string) {
+	p.t.Helper()
+	p.must(lab.WaitFor(ctx, fmt.Sprintf("kube-proxy on %v to serve %s", nodes, a), func() (bool, error) {
+		probe := p.Probe(ctx, "c2", netip.AddrPortFrom(a, 80), 10*time.Millisecond)
+		time.Sleep(500 * time.Millisecond)
+		report := probe.Stop()
+		return len(report.Failures) == 0 && len(report.Nodes) == len(nodes), nil
+	}))
+}
+
+// bfd waits until FRR watches the path to every node at full pace. Only FRR
+// knows when it does; what a Speaker reports is older, and from the other end.
+func (p *routed) bfd(ctx context.Context) {
+	p.t.Helper()
+	var hosts []netip.Addr
+	for _, a := range nodes4 {
+		hosts = append(hosts, netip.MustParseAddr(a))
+	}
+	p.must(lab.WaitFor(ctx, "FRR to watch the paths to the nodes", func() (bool, error) {
+		return p.r1.Watched(ctx, cluster.BFDSettled, hosts...)
+	}))
 }
 
 // One pool, both protocols: routers share the traffic, and hosts on the link

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -90,6 +91,50 @@ func TestB03_B04_Paths_change_and_sessions_stay(t *testing.T) {
 	p.hops(ctx, around4, nodes4...)
 	p.hops(ctx, around6, nodes6...)
 	p.hops(ctx, cluster.HostPrefix(v4))
+	if after := p.established(ctx); after != before {
+		t.Errorf("sessions were reset: %s, before %s", after, before)
+	}
+}
+
+// So many routes do not fit into one message; ten thousand are the
+// benchmark's, which takes minutes to make their Services.
+func TestB08_Many_routes_come_and_go_without_a_reset(t *testing.T) {
+	const count = 900
+	ctx, p := newRouted(t, 1, nil, nil)
+	bird, err := p.BIRD(ctx, "c2", cluster.BIRDConfig)
+	p.must(err)
+	defer bird.Stop(context.WithoutCancel(ctx))
+	more := p.name + "-more"
+	p.must(p.Peer(ctx, more, bird.Host.IPv4.String(), nil))
+	p.must(p.Pool(ctx, more, []string{"198.18.0.0/20"}, p.name))
+	defer func() {
+		// All of it, before the next test begins.
+		_, err := p.Kubectl(context.WithoutCancel(ctx), "delete", "namespace/"+p.name, "bgppeer/"+more, "ippool/"+more)
+		p.must(err)
+	}()
+	p.patch(ctx, "advertisement", map[string]any{"ipAddressPools": []string{p.name, more}})
+	p.must(p.Crowd(ctx, p.name, count))
+	var before string
+	for _, want := range []int{count, 0, count} {
+		if want == 0 {
+			p.patch(ctx, "advertisement", map[string]any{"ipAddressPools": []string{p.name}})
+		} else {
+			p.patch(ctx, "advertisement", map[string]any{"ipAddressPools": []string{p.name, more}})
+		}
+		began := time.Now()
+		p.must(lab.WaitFor(ctx, fmt.Sprintf("FRR to have %d routes of each node", want), func() (bool, error) {
+			heard, err := p.r1.Heard(ctx)
+			return heard[nodes4[0]].Prefixes == want && heard[nodes4[1]].Prefixes == want && heard[nodes4[2]].Prefixes == want, err
+		}))
+		p.must(lab.WaitFor(ctx, fmt.Sprintf("BIRD to have %d routes", want), func() (bool, error) {
+			out, err := bird.Birdc(ctx, "show route count table master4")
+			return strings.Contains(out, fmt.Sprintf("for %d networks", want)), err
+		}))
+		t.Logf("%d routes of each node after %s", want, time.Since(began).Round(time.Millisecond))
+		if before == "" {
+			before = p.established(ctx)
+		}
+	}
 	if after := p.established(ctx); after != before {
 		t.Errorf("sessions were reset: %s, before %s", after, before)
 	}

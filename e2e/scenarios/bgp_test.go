@@ -36,11 +36,15 @@ func newRouted(t *testing.T, pods int, peer func(*v1beta1.BGPPeerSpec), adv func
 	t.Helper()
 	ctx, c := shared(t)
 	i := plots.Add(1)
-	p := &routed{plot: &plot{Cluster: c, t: t, name: fmt.Sprintf("plot-%d", i), v4: "203.0.113", v6: "2001:db8:5:0:0::"}}
+	p := &routed{plot: &plot{Cluster: c, t: t, name: fmt.Sprintf("plot-%d", i)}}
 	t.Cleanup(p.clear)
 	t.Cleanup(p.clearBGP)
 	p.must(c.Web(ctx, p.name, pods))
-	p.must(c.Pool(ctx, p.name, []string{p.v4 + ".0/24", "2001:db8:5::/112"}, p.name))
+	// The addresses are not those of the plot before: its Services may not be
+	// gone from every kube-proxy yet, and would still answer, with a rejection.
+	const plots, size = 16, 16
+	block := int(i) % plots
+	p.must(c.Pool(ctx, p.name, []string{fmt.Sprintf("203.0.113.%d/28", block*size), fmt.Sprintf("2001:db8:5:0:%x::/124", block)}, p.name))
 	p.must(c.AdvertiseBGP(ctx, p.name, adv, p.name))
 	// A router shares by connections, not by pairs of addresses.
 	_, err := c.Exec(ctx, "r1", "sh", "-c", "echo 1 > /proc/sys/net/ipv4/fib_multipath_hash_policy")

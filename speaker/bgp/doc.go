@@ -29,7 +29,8 @@
 // would see it go down. Only silence (the detection time ran out) resets the
 // BGP session. When the router says that it went down itself, or that it was
 // turned off, the session is left to the router: it closes it if it means it.
-// Before a planned stop AdminDown is sent.
+// A planned stop ends with AdminDown, after the connection: a router that heard
+// it before would take it for a failure of the path, FRR 8.4 for one.
 //
 // # Graceful restart
 //

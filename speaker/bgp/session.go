@@ -76,14 +76,18 @@ func (s *session) serves(peer *Peer) bool {
 	return a == b
 }
 
-// stop ends the session, soon.
+// stop ends the session, soon; its path is watched for as long as the hub does.
 func (s *session) stop(how farewell) {
 	s.mu.Lock()
 	s.parting = how
 	s.mu.Unlock()
-	s.hub.stop(s)
 	s.cancel()
-	s.hub.stop(s) // if it was established meanwhile
+}
+
+// drop ends the session of a peer that is no more, and the watching.
+func (s *session) drop() {
+	s.stop(farewellDeconfigured)
+	s.hub.stop(s) // later it is not watched again: the context has ended
 }
 
 // tell sets what the router is to be told.

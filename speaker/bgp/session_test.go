@@ -290,6 +290,58 @@ func TestB10_A_restart_is_silent_and_an_end_is_not(t *testing.T) {
 	}
 }
 
+// A router that hears of the path's end first takes the session down for it,
+// and forgets the routes: FRR 8.4 does.
+func TestB10_AdminDown_is_said_after_the_connection_ended(t *testing.T) {
+	r, s := newRouter(t), newSessions(t)
+	peer := r.peer("r")
+	peer.GracefulRestart = true
+	s.Apply([]Desired{{Peer: peer}})
+	_, in := r.meet(64512)
+	await(t, s, "r", "established", established)
+	port, err := new(net.ListenConfig).ListenPacket(t.Context(), "udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer port.Close()
+	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.MustParseAddrPort(port.LocalAddr().String())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.hub.mu.Lock()
+	s.hub.paths[s.all["r"]] = &path{conn: conn, quit: make(chan struct{}), machine: newMachine(BFD{Multiplier: 3}, 1)}
+	s.hub.mu.Unlock()
+
+	heard := make(chan string, 2)
+	go func() {
+		for {
+			if _, _, err := read(in); err != nil {
+				heard <- "the end of the connection"
+				return
+			}
+		}
+	}()
+	go func() {
+		packet := make([]byte, controlSize)
+		if _, _, err := port.ReadFrom(packet); err == nil {
+			if c, err := parseControl(packet); err == nil && c.state == BFDAdminDown {
+				heard <- "AdminDown"
+			}
+		}
+	}()
+	s.Close(t.Context())
+	for _, want := range []string{"the end of the connection", "AdminDown"} {
+		select {
+		case got := <-heard:
+			if got != want {
+				t.Fatalf("the router heard %s, want %s", got, want)
+			}
+		case <-time.After(5 * time.Second):
+			t.Fatalf("the router never heard %s", want)
+		}
+	}
+}
+
 func TestPathsChangeWithoutANewSession(t *testing.T) {
 	r, s := newRouter(t), newSessions(t)
 	prefix := netip.MustParsePrefix("203.0.113.1/32")

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"time"
 )
 
 // Sessions are all sessions of a speaker.
@@ -52,7 +53,7 @@ func (s *Sessions) Apply(desired []Desired) {
 		wanted[peer.Name] = true
 		have := s.all[peer.Name]
 		if have != nil && !have.serves(&peer) {
-			have.stop(farewellDeconfigured)
+			have.drop()
 			have = nil
 		}
 		if have == nil {
@@ -67,7 +68,7 @@ func (s *Sessions) Apply(desired []Desired) {
 	}
 	for name, have := range s.all {
 		if !wanted[name] {
-			have.stop(farewellDeconfigured)
+			have.drop()
 			delete(s.all, name)
 		}
 	}
@@ -85,17 +86,24 @@ func (s *Sessions) Status() []Status {
 	return all
 }
 
+// overheard is the time that routers have to notice the end of a connection
+// before they are told over BFD. FRR 8.4 takes AdminDown for a failure: it
+// would flush the routes of a session that it has not seen end, though they
+// are to be kept over a restart.
+const overheard = 100 * time.Millisecond
+
 // Close ends all sessions: those with graceful restart so that the router
-// keeps its routes, the others with a NOTIFICATION. It returns when they have
-// ended, or with the context.
+// keeps its routes, the others with a NOTIFICATION; then it says AdminDown. It
+// returns when they have ended, or with the context.
 func (s *Sessions) Close(ctx context.Context) {
 	s.mu.Lock()
 	s.closed = true
 	var ended []<-chan struct{}
+	graceful := false
 	for _, one := range s.all {
 		farewell := farewellShutdown
 		if one.peer.GracefulRestart {
-			farewell = farewellRestart
+			farewell, graceful = farewellRestart, true
 		}
 		one.stop(farewell)
 		ended = append(ended, one.done)
@@ -105,6 +113,12 @@ func (s *Sessions) Close(ctx context.Context) {
 	for _, done := range ended {
 		select {
 		case <-done:
+		case <-ctx.Done():
+		}
+	}
+	if graceful {
+		select {
+		case <-time.After(overheard):
 		case <-ctx.Done():
 		}
 	}

@@ -1,7 +1,9 @@
 package bgp
 
 import (
+	"encoding/binary"
 	"fmt"
+	"io"
 	"maps"
 	"net/netip"
 	"strings"
@@ -116,5 +118,54 @@ func TestB08_Ten_thousand_routes_of_both_families(t *testing.T) {
 	delete(changed, netip.MustParsePrefix("198.18.0.2/32"))
 	if announced, withdrawn := count(written(t, sample(false, true), desired, changed)); announced != 1 || withdrawn != 1 {
 		t.Errorf("%d announced, %d withdrawn, want one each", announced, withdrawn)
+	}
+}
+
+// The same over a connection: the router gets every route once, loses every
+// one, and the session is still the first.
+func TestB08_Ten_thousand_routes_over_one_session(t *testing.T) {
+	const count, size = 10_000, 5 // bytes of a /32
+	r, s := newRouter(t), newSessions(t)
+	desired := Paths{}
+	for i := range count {
+		desired[netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)}), 32)] = &Path{}
+	}
+	s.Apply([]Desired{{Peer: r.peer("r"), Paths: desired}})
+	_, in := r.meet(64512)
+	knows := map[string]bool{}
+	until := func(what string, done func() bool) {
+		t.Helper()
+		for !done() {
+			header := make([]byte, headerSize)
+			_, err := io.ReadFull(in, header)
+			body := make([]byte, max(headerSize, int(binary.BigEndian.Uint16(header[16:])))-headerSize)
+			if err == nil {
+				_, err = io.ReadFull(in, body)
+			}
+			if err != nil || headerSize+len(body) > messageSize {
+				t.Fatalf("%v; the router knows %d routes, and not %s", err, len(knows), what)
+			}
+			if header[18] != wire.BGP_MSG_UPDATE {
+				continue
+			}
+			withdrawn := body[2 : 2+int(binary.BigEndian.Uint16(body))]
+			rest := body[2+len(withdrawn):]
+			announced := rest[2+int(binary.BigEndian.Uint16(rest)):]
+			for ; len(withdrawn) > 0; withdrawn = withdrawn[size:] {
+				delete(knows, string(withdrawn[:size]))
+			}
+			for ; len(announced) > 0; announced = announced[size:] {
+				if knows[string(announced[:size])] {
+					t.Fatalf("announced twice: %v", announced[:size])
+				}
+				knows[string(announced[:size])] = true
+			}
+		}
+	}
+	until("all", func() bool { return len(knows) == count })
+	s.Apply([]Desired{{Peer: r.peer("r"), Paths: Paths{}}})
+	until("none", func() bool { return len(knows) == 0 })
+	if st := await(t, s, "r", "told nothing", func(st *Status) bool { return st.Sent == 0 }); st.Established != 1 {
+		t.Errorf("%d sessions", st.Established)
 	}
 }

@@ -1,7 +1,7 @@
 package plan
 
 import (
-	"maps"
+	"cmp"
 	"net/netip"
 	"slices"
 
@@ -72,23 +72,58 @@ func gracefulShutdown() config.CommunityValue { return config.CommunityValue{B: 
 // MakeBGP makes the plan that follows from a view.
 func MakeBGP(view *BGPView) BGPPlan {
 	b := newBGPPlanner(view)
-	byAddress := map[netip.Addr][]*Service{}
-	for i := range view.Services {
-		for _, address := range view.Services[i].Addresses {
-			if !slices.Contains(byAddress[address], &view.Services[i]) {
-				byAddress[address] = append(byAddress[address], &view.Services[i])
-			}
-		}
-	}
 	var plan BGPPlan
-	for _, address := range slices.SortedFunc(maps.Keys(byAddress), netip.Addr.Compare) {
-		plan.Decisions = append(plan.Decisions, b.decide(address, byAddress[address]))
+	for rest := assigned(view.Services); len(rest) > 0; {
+		n := slices.IndexFunc(rest, func(one holding) bool { return one.address != rest[0].address })
+		if n < 0 {
+			n = len(rest)
+		}
+		plan.Decisions = append(plan.Decisions, b.decide(rest[0].address, rest[:n]))
+		rest = rest[n:]
 	}
 	for _, p := range b.peers {
-		routes := slices.SortedFunc(maps.Values(p.routes), func(x, y Route) int { return x.Prefix.Compare(y.Prefix) })
-		plan.Peers = append(plan.Peers, PeerPlan{p.config, routes})
+		plan.Peers = append(plan.Peers, PeerPlan{p.config, merged(p.routes)})
 	}
 	return plan
+}
+
+// holding is one of a Service's addresses.
+type holding struct {
+	address netip.Addr
+	service int // its place in View.Services
+}
+
+// assigned are all addresses in order, each with the Services that have it.
+func assigned(services []Service) []holding {
+	all := make([]holding, 0, len(services))
+	for i := range services {
+		for _, address := range services[i].Addresses {
+			all = append(all, holding{address, i})
+		}
+	}
+	slices.SortFunc(all, func(x, y holding) int {
+		return cmp.Or(x.address.Compare(y.address), cmp.Compare(x.service, y.service))
+	})
+	return slices.Compact(all)
+}
+
+// merged brings routes in order and makes one of those to the same prefix.
+func merged(routes []Route) []Route {
+	byPrefix := func(x, y Route) int { return x.Prefix.Compare(y.Prefix) }
+	// They come in the order of addresses; only prefixes of several lengths
+	// are not in order then.
+	if !slices.IsSortedFunc(routes, byPrefix) {
+		slices.SortStableFunc(routes, byPrefix)
+	}
+	kept := routes[:0]
+	for i := range routes {
+		if last := len(kept) - 1; last >= 0 && kept[last].Prefix == routes[i].Prefix {
+			kept[last] = merge(kept[last], routes[i])
+		} else {
+			kept = append(kept, routes[i])
+		}
+	}
+	return kept
 }
 
 type bgpPlanner struct {
@@ -105,7 +140,7 @@ type bgpPlanner struct {
 // told is a peer of this node with what it is told so far.
 type told struct {
 	config *config.BGPPeer
-	routes map[netip.Prefix]Route
+	routes []Route
 }
 
 func newBGPPlanner(view *BGPView) *bgpPlanner {
@@ -115,7 +150,7 @@ func newBGPPlanner(view *BGPView) *bgpPlanner {
 	}
 	for _, p := range view.Config.BGPPeers {
 		if p.SelectsNode(b.self.Labels) {
-			b.peers = append(b.peers, &told{p, map[netip.Prefix]Route{}})
+			b.peers = append(b.peers, &told{config: p})
 		}
 	}
 	for _, a := range view.Config.BGPAdvertisements {
@@ -125,10 +160,11 @@ func newBGPPlanner(view *BGPView) *bgpPlanner {
 }
 
 // decide finds out who is told of an address, and why nobody is.
-func (b *bgpPlanner) decide(address netip.Addr, services []*Service) BGPDecision {
+func (b *bgpPlanner) decide(address netip.Addr, holdings []holding) BGPDecision {
 	d := BGPDecision{Address: address}
 	var first *refusal
-	for _, s := range services {
+	for _, h := range holdings {
+		s := &b.view.Services[h.service]
 		on := &bgpClaim{
 			service: s, endpoints: s.of(address), address: address,
 			advertisements: selecting(b.view.Config, b.view.Config.BGPAdvertisements, address, s),
@@ -180,11 +216,7 @@ func (b *bgpPlanner) tell(d *BGPDecision, a *config.BGPAdvertisement, on *bgpCla
 		if !a.SelectsPeer(p.config.Name) || !p.config.Carries(on.address) {
 			continue
 		}
-		if before, ok := p.routes[prefix]; ok {
-			p.routes[prefix] = merge(before, route)
-		} else {
-			p.routes[prefix] = route
-		}
+		p.routes = append(p.routes, route)
 		d.Peers = append(d.Peers, p.config.Name)
 	}
 }
