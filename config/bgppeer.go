@@ -27,7 +27,12 @@ type BGPPeer struct {
 	// PeerASN is zero when any is taken that is on the side that Dynamic says.
 	PeerASN uint32
 	Dynamic v1beta1.DynamicASN
-	Address netip.Addr
+	// Address is not valid where the router is found on each node: at the
+	// other end of Interface, or as the gateway of the default route of family
+	// Gateway. One of the three is set.
+	Address   netip.Addr
+	Interface string
+	Gateway   v1beta1.GatewayFamily
 	// Source and RouterID are not valid unless they are set.
 	Source, RouterID netip.Addr
 	Port             uint16
@@ -49,18 +54,45 @@ type BGPPeer struct {
 type BFDProfile struct {
 	Receive, Transmit time.Duration
 	Multiplier        uint8
-	Passive           bool
+	// MinTTL is for paths of several hops.
+	MinTTL  uint8
+	Passive bool
 }
 
 // SelectsNode tells whether a node with these labels has the session.
 func (p *BGPPeer) SelectsNode(set labels.Set) bool { return p.nodes.Match(set) }
 
 // Carries tells whether the session carries routes of an address's family.
-func (p *BGPPeer) Carries(a netip.Addr) bool { return p.DualFamily || p.Address.Is4() == a.Is4() }
+func (p *BGPPeer) Carries(a netip.Addr) bool {
+	v4 := p.Address.Is4() || p.Gateway == v1beta1.GatewayIPv4
+	return p.DualFamily || p.Interface != "" || v4 == a.Is4()
+}
+
+// router is what tells one from another.
+func (p *BGPPeer) router() string {
+	switch {
+	case p.Interface != "":
+		return fmt.Sprintf("the router on %s, port %d,", p.Interface, p.Port)
+	case p.Gateway != "":
+		return fmt.Sprintf("the %s default gateway, port %d,", p.Gateway, p.Port)
+	}
+	return netip.AddrPortFrom(p.Address, p.Port).String()
+}
+
+// field where the router is named.
+func (p *BGPPeer) field() string {
+	switch {
+	case p.Interface != "":
+		return "spec.interface"
+	case p.Gateway != "":
+		return "spec.defaultGateway"
+	}
+	return "spec.peerAddress"
+}
 
 // parseBGPPeer understands a peer; it returns nil where no session can come of
-// it.
-func parseBGPPeer(object *v1beta1.BGPPeer, profiles map[string]*BFDProfile) (*BGPPeer, []Problem) {
+// it. The namespace is Baliza's own.
+func parseBGPPeer(object *v1beta1.BGPPeer, profiles map[string]*BFDProfile, namespace string) (*BGPPeer, []Problem) {
 	spec := &object.Spec
 	p := &BGPPeer{
 		Name: object.Name,
@@ -71,16 +103,22 @@ func parseBGPPeer(object *v1beta1.BGPPeer, profiles map[string]*BFDProfile) (*BG
 		ConnectTime: duration(spec.ConnectTime, defaultConnectTime),
 		Password:    spec.Password, GracefulRestart: spec.EnableGracefulRestart, MultiHop: spec.EBGPMultiHop,
 		TTLSecurity: spec.TTLSecurity, DualFamily: spec.DualStackAddressFamily,
+		Interface: spec.Interface, Gateway: spec.DefaultGateway,
 	}
 	if spec.PeerPort != 0 {
 		p.Port = uint16(spec.PeerPort)
 	}
-	if spec.PasswordSecret != nil {
-		p.PasswordSecret = spec.PasswordSecret.Name
-	}
 	var problems []Problem
 	complain := func(field string, reason v1beta1.Reason, message string) {
 		problems = append(problems, Problem{KindBGPPeer, p.Name, field, reason, message})
+	}
+	foreign := false
+	if secret := spec.PasswordSecret; secret != nil {
+		p.PasswordSecret = secret.Name
+		if foreign = secret.Namespace != "" && secret.Namespace != namespace; foreign {
+			complain("spec.passwordSecret.namespace", v1beta1.ReasonInvalidSpec,
+				fmt.Sprintf("speakers read Secrets in Baliza's own namespace, %s, and not in %s: the peer is not used", namespace, secret.Namespace))
+		}
 	}
 	address := func(field, text string) (parsed netip.Addr) {
 		if text == "" {
@@ -95,12 +133,17 @@ func parseBGPPeer(object *v1beta1.BGPPeer, profiles map[string]*BFDProfile) (*BG
 	p.Address = address("spec.peerAddress", spec.PeerAddress)
 	p.Source = address("spec.sourceAddress", spec.SourceAddress)
 	p.RouterID = address("spec.routerID", spec.RouterID)
+	if p.Address.IsLinkLocalUnicast() && p.Address.Is6() {
+		complain("spec.peerAddress", v1beta1.ReasonInvalidSpec,
+			fmt.Sprintf("%s is a link-local address, of which every interface has its own: set interface instead", p.Address))
+		p.Address = netip.Addr{}
+	}
 	if p.HoldTime > 0 && p.KeepAlive > p.HoldTime/3 {
 		complain("spec.keepaliveTime", v1beta1.ReasonInvalidSpec,
 			fmt.Sprintf("%s is more than a third of the hold time, %s", p.KeepAlive, p.HoldTime))
 		p.KeepAlive = 0
 	}
-	unusable := !p.Address.IsValid() || spec.SourceAddress != "" && !p.Source.IsValid()
+	unusable := foreign || !p.Address.IsValid() && p.Interface == "" && p.Gateway == "" || spec.SourceAddress != "" && !p.Source.IsValid()
 	if spec.BFDProfile != "" {
 		if p.BFD = profiles[spec.BFDProfile]; p.BFD == nil {
 			complain("spec.bfdProfile", v1beta1.ReasonDanglingReference,
@@ -126,7 +169,10 @@ func parseBFDProfile(object *v1beta1.BFDProfile) *BFDProfile {
 	}
 	p := &BFDProfile{
 		Receive: ms(spec.ReceiveInterval, defaultInterval), Transmit: ms(spec.TransmitInterval, defaultInterval),
-		Multiplier: defaultMultiplier, Passive: spec.PassiveMode,
+		Multiplier: defaultMultiplier, MinTTL: defaultMinTTL, Passive: spec.PassiveMode,
+	}
+	if spec.MinimumTTL != 0 {
+		p.MinTTL = uint8(spec.MinimumTTL)
 	}
 	if spec.DetectMultiplier != 0 {
 		p.Multiplier = uint8(spec.DetectMultiplier)
@@ -134,10 +180,11 @@ func parseBFDProfile(object *v1beta1.BFDProfile) *BFDProfile {
 	return p
 }
 
-// BFD's times unless they are set.
+// BFD's values unless they are set.
 const (
 	defaultInterval   = 300 * time.Millisecond
 	defaultMultiplier = 3
+	defaultMinTTL     = 254
 )
 
 func duration(value *metav1.Duration, fallback time.Duration) time.Duration {

@@ -53,7 +53,7 @@ func newRouted(t *testing.T, pods int, peer func(*v1beta1.BGPPeerSpec), adv func
 	return ctx, p
 }
 
-func (p *routed) clearBGP() {
+func (p *plot) clearBGP() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if _, err := p.Kubectl(ctx, "delete", "--ignore-not-found", "bgppeer/"+p.name, "bgpadvertisement/"+p.name, "bfdprofile/"+p.name, "community/"+p.name); err != nil {
