@@ -37,6 +37,8 @@ type routes struct {
 	log      *slog.Logger
 	cluster  routing
 	sessions announcer
+	// namespace of Baliza itself, where the Secrets of peers are.
+	namespace string
 	// drainTime is how long a node that is being drained goes on as the last
 	// choice.
 	drainTime time.Duration
@@ -62,7 +64,7 @@ func (r *routes) changes() <-chan struct{} {
 // objects adds those about BGP.
 func (r *routes) objects(to *config.Objects) {
 	if r != nil {
-		to.BGP = config.BGPObjects(r.cluster.BGP())
+		to.BGP, to.Namespace = config.BGPObjects(r.cluster.BGP()), r.namespace
 	}
 }
 
@@ -158,7 +160,7 @@ func (r *routes) peer(p *config.BGPPeer) (bgp.Peer, bool) {
 		GracefulRestart: p.GracefulRestart, MultiHop: p.MultiHop, TTLSecurity: p.TTLSecurity, DualFamily: p.DualFamily,
 	}
 	if p.BFD != nil {
-		peer.BFD = bgp.BFD{Receive: p.BFD.Receive, Transmit: p.BFD.Transmit, Multiplier: p.BFD.Multiplier, Passive: p.BFD.Passive}
+		peer.BFD = bgp.BFD{Receive: p.BFD.Receive, Transmit: p.BFD.Transmit, Multiplier: p.BFD.Multiplier, MinTTL: p.BFD.MinTTL, Passive: p.BFD.Passive}
 	}
 	if p.PasswordSecret == "" {
 		return peer, true

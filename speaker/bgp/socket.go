@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -113,6 +114,18 @@ func localAddress(conn net.Conn) netip.Addr {
 	return netip.Addr{}
 }
 
+// onSubnet tells whether an address is on a subnet of this node.
+func onSubnet(a netip.Addr) bool {
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		return true
+	}
+	return slices.ContainsFunc(addresses, func(one net.Addr) bool {
+		network, ok := one.(*net.IPNet)
+		return ok && network.Contains(a.AsSlice())
+	})
+}
+
 // neighbourhood returns the addresses of the interface that has an address,
 // the first global one of each family; what there is none of is not valid.
 func neighbourhood(of netip.Addr) (v4, v6 netip.Addr) {
@@ -122,7 +135,7 @@ func neighbourhood(of netip.Addr) (v4, v6 netip.Addr) {
 	}
 	for i := range interfaces {
 		v4, v6 = netip.Addr{}, netip.Addr{}
-		here := false
+		here := of.Zone() != "" && of.Zone() == interfaces[i].Name
 		addresses, err := interfaces[i].Addrs()
 		if err != nil {
 			continue
@@ -134,7 +147,7 @@ func neighbourhood(of netip.Addr) (v4, v6 netip.Addr) {
 			}
 			address, _ := netip.AddrFromSlice(network.IP)
 			address = address.Unmap()
-			here = here || address == of.WithZone("")
+			here = here || address == of
 			switch {
 			case address.Is4() && !v4.IsValid():
 				v4 = address
