@@ -132,6 +132,7 @@ type speaker struct {
 	alive     []string             // at the last pass
 	since     map[string]time.Time // when each became ready
 	usable    []link.Interface
+	gateways  link.Gateways
 	held      map[netip.Addr][]string
 	contested []netip.Addr // at the last pass
 	handing   map[netip.Addr]time.Time
@@ -198,7 +199,7 @@ func (s *speaker) pass(now time.Time) time.Duration {
 	snapshot := s.links.Snapshot()
 	owners, contested := s.members.Ownership()
 	view := s.view(now, ready, owners, snapshot)
-	again = sooner(again, s.routes.pass(now, &view))
+	again = sooner(again, s.routes.pass(now, &view, snapshot.Gateways))
 	made := plan.Make(view)
 	desired := desire(made, snapshot)
 	again = sooner(again, s.handOver(now, made, owners, &desired))
@@ -307,13 +308,14 @@ func (s *speaker) noteReady(now time.Time, ready []string) (again time.Duration)
 }
 
 // noteLinks tells whether anything changed about the interfaces that can be
-// announced on.
+// announced on, or the default routes.
 func (s *speaker) noteLinks(snapshot *link.Snapshot) bool {
 	usable := slices.DeleteFunc(slices.Clone(snapshot.Interfaces), func(i link.Interface) bool { return !i.Usable })
 	same := slices.EqualFunc(usable, s.usable, func(a, b link.Interface) bool {
 		return a.Name == b.Name && a.Index == b.Index && a.Epoch == b.Epoch && a.Suitable == b.Suitable
 	})
-	s.usable = usable
+	same = same && s.gateways == snapshot.Gateways
+	s.usable, s.gateways = usable, snapshot.Gateways
 	var macs []members.Station
 	for _, i := range usable {
 		macs = append(macs, members.Station(i.MAC))
