@@ -102,15 +102,10 @@ func TestB05_The_default_gateway_is_the_peer(t *testing.T) {
 // The router is set to whoever is on its interface; neither end has the
 // other's address, and IPv4 has an IPv6 next hop.
 func TestB05_An_unnumbered_peer(t *testing.T) {
-	ctx, p := newRouted(t, 1, func(s *v1beta1.BGPPeerSpec) {
+	ctx, p := newRoutedBy(t, frr, cluster.FRRUnnumberedConfig, 1, func(s *v1beta1.BGPPeerSpec) {
 		s.PeerAddress, s.Interface, s.PeerASN, s.DynamicASN = "", "eth0", 0, v1beta1.DynamicASNExternal
 		s.NodeSelectors = []metav1.LabelSelector{{MatchLabels: map[string]string{"kubernetes.io/hostname": "n1"}}}
 	}, nil)
-	_, err := p.r1.Vtysh(ctx, "configure terminal", "router bgp 64512", "neighbor eth0 interface remote-as external",
-		"neighbor eth0 timers 3 9", "neighbor eth0 timers connect 1", "neighbor eth0 bfd profile fast",
-		"address-family ipv4 unicast", "neighbor eth0 activate", "exit-address-family",
-		"address-family ipv6 unicast", "neighbor eth0 activate", "exit-address-family")
-	p.must(err)
 	linkLocal := p.linkLocal(ctx, "n1")
 	v4, v6 := p.made(ctx, "web", nil)
 	p.hops(ctx, cluster.HostPrefix(v4), linkLocal)
