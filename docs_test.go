@@ -69,9 +69,9 @@ func TestEveryFieldOfBGPIsDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	examples := ""
+	var examples strings.Builder
 	for _, block := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(string(page), -1) {
-		examples += block[1]
+		examples.WriteString(block[1])
 	}
 	_, unsupported, _ := strings.Cut(string(page), "## What is not supported")
 	for _, file := range []string{"bgppeer", "bgpadvertisement", "bfdprofile", "community"} {
@@ -79,7 +79,7 @@ func TestEveryFieldOfBGPIsDocumented(t *testing.T) {
 			if slices.Contains([]string{"metadata", "spec", "status", "conditions"}, field) {
 				continue
 			}
-			example := regexp.MustCompile(`\b` + field + `:`).MatchString(examples)
+			example := regexp.MustCompile(`\b` + field + `:`).MatchString(examples.String())
 			if !example && !strings.Contains(unsupported, "`"+field+"`") {
 				t.Errorf("docs/bgp.md has no example of %s of %s", field, file)
 			}

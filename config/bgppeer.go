@@ -90,73 +90,93 @@ func (p *BGPPeer) field() string {
 	return "spec.peerAddress"
 }
 
+// peerParser gathers what is wrong with a peer.
+type peerParser struct {
+	*BGPPeer
+	problems []Problem
+}
+
+func (p *peerParser) complain(field string, reason v1beta1.Reason, format string, args ...any) {
+	p.problems = append(p.problems, Problem{KindBGPPeer, p.Name, field, reason, fmt.Sprintf(format, args...)})
+}
+
+// address reads one that may be absent.
+func (p *peerParser) address(field, text string) netip.Addr {
+	if text == "" {
+		return netip.Addr{}
+	}
+	parsed, err := ParseAddress(text)
+	if err != nil {
+		p.complain(field, v1beta1.ReasonInvalidSpec, "%s", err)
+	}
+	return parsed
+}
+
 // parseBGPPeer understands a peer; it returns nil where no session can come of
 // it. The namespace is Baliza's own.
 func parseBGPPeer(object *v1beta1.BGPPeer, profiles map[string]*BFDProfile, namespace string) (*BGPPeer, []Problem) {
 	spec := &object.Spec
-	p := &BGPPeer{
+	p := &peerParser{BGPPeer: &BGPPeer{
 		Name: object.Name,
 		// The schema bounds the numbers.
 		MyASN: uint32(spec.MyASN), LocalASN: uint32(spec.LocalASN), PeerASN: uint32(spec.PeerASN),
-		Dynamic: spec.DynamicASN, Port: defaultBGPPort,
+		Dynamic: spec.DynamicASN, Port: defaultBGPPort, Interface: spec.Interface, Gateway: spec.DefaultGateway,
 		HoldTime: duration(spec.HoldTime, defaultHoldTime), KeepAlive: duration(spec.KeepaliveTime, 0),
 		ConnectTime: duration(spec.ConnectTime, defaultConnectTime),
 		Password:    spec.Password, GracefulRestart: spec.EnableGracefulRestart, MultiHop: spec.EBGPMultiHop,
 		TTLSecurity: spec.TTLSecurity, DualFamily: spec.DualStackAddressFamily,
-		Interface: spec.Interface, Gateway: spec.DefaultGateway,
-	}
+	}}
 	if spec.PeerPort != 0 {
 		p.Port = uint16(spec.PeerPort)
 	}
-	var problems []Problem
-	complain := func(field string, reason v1beta1.Reason, message string) {
-		problems = append(problems, Problem{KindBGPPeer, p.Name, field, reason, message})
-	}
-	foreign := false
-	if secret := spec.PasswordSecret; secret != nil {
-		p.PasswordSecret = secret.Name
-		if foreign = secret.Namespace != "" && secret.Namespace != namespace; foreign {
-			complain("spec.passwordSecret.namespace", v1beta1.ReasonInvalidSpec,
-				fmt.Sprintf("speakers read Secrets in Baliza's own namespace, %s, and not in %s: the peer is not used", namespace, secret.Namespace))
-		}
-	}
-	address := func(field, text string) (parsed netip.Addr) {
-		if text == "" {
-			return parsed
-		}
-		parsed, err := ParseAddress(text)
-		if err != nil {
-			complain(field, v1beta1.ReasonInvalidSpec, err.Error())
-		}
-		return parsed
-	}
-	p.Address = address("spec.peerAddress", spec.PeerAddress)
-	p.Source = address("spec.sourceAddress", spec.SourceAddress)
-	p.RouterID = address("spec.routerID", spec.RouterID)
-	if p.Address.IsLinkLocalUnicast() && p.Address.Is6() {
-		complain("spec.peerAddress", v1beta1.ReasonInvalidSpec,
-			fmt.Sprintf("%s is a link-local address, of which every interface has its own: set interface instead", p.Address))
-		p.Address = netip.Addr{}
-	}
+	p.RouterID = p.address("spec.routerID", spec.RouterID)
+	reachable := p.reach(spec)
 	if p.HoldTime > 0 && p.KeepAlive > p.HoldTime/3 {
-		complain("spec.keepaliveTime", v1beta1.ReasonInvalidSpec,
-			fmt.Sprintf("%s is more than a third of the hold time, %s", p.KeepAlive, p.HoldTime))
+		p.complain("spec.keepaliveTime", v1beta1.ReasonInvalidSpec, "%s is more than a third of the hold time, %s", p.KeepAlive, p.HoldTime)
 		p.KeepAlive = 0
 	}
-	unusable := foreign || !p.Address.IsValid() && p.Interface == "" && p.Gateway == "" || spec.SourceAddress != "" && !p.Source.IsValid()
 	if spec.BFDProfile != "" {
 		if p.BFD = profiles[spec.BFDProfile]; p.BFD == nil {
-			complain("spec.bfdProfile", v1beta1.ReasonDanglingReference,
-				fmt.Sprintf("there is no BFDProfile %q: the path is not watched", spec.BFDProfile))
+			p.complain("spec.bfdProfile", v1beta1.ReasonDanglingReference, "there is no BFDProfile %q: the path is not watched", spec.BFDProfile)
 		}
 	}
+	readable := p.readSecret(spec.PasswordSecret, namespace)
 	selectors, found := parseSelectors(KindBGPPeer, p.Name, "spec.nodeSelectors", spec.NodeSelectors)
 	p.nodes = selectors
-	problems = append(problems, found...)
-	if unusable {
-		return nil, problems
+	p.problems = append(p.problems, found...)
+	if !reachable || !readable {
+		return nil, p.problems
 	}
-	return p, problems
+	return p.BGPPeer, p.problems
+}
+
+// reach reads where the router is, and tells whether that is somewhere.
+func (p *peerParser) reach(spec *v1beta1.BGPPeerSpec) bool {
+	p.Address = p.address("spec.peerAddress", spec.PeerAddress)
+	p.Source = p.address("spec.sourceAddress", spec.SourceAddress)
+	if p.Address.Is6() && p.Address.IsLinkLocalUnicast() {
+		p.complain("spec.peerAddress", v1beta1.ReasonInvalidSpec,
+			"%s is a link-local address, of which every interface has its own: set interface instead", p.Address)
+		return false
+	}
+	if spec.SourceAddress != "" && !p.Source.IsValid() {
+		return false
+	}
+	return p.Address.IsValid() || p.Interface != "" || p.Gateway != ""
+}
+
+// readSecret tells whether the speakers may read the Secret, if there is one.
+func (p *peerParser) readSecret(secret *v1beta1.PasswordSecret, namespace string) bool {
+	if secret == nil {
+		return true
+	}
+	p.PasswordSecret = secret.Name
+	if secret.Namespace == "" || secret.Namespace == namespace {
+		return true
+	}
+	p.complain("spec.passwordSecret.namespace", v1beta1.ReasonInvalidSpec,
+		"speakers read Secrets in Baliza's own namespace, %s, and not in %s: the peer is not used", namespace, secret.Namespace)
+	return false
 }
 
 func parseBFDProfile(object *v1beta1.BFDProfile) *BFDProfile {

@@ -180,8 +180,8 @@ type BGPPeerSpec struct {
 	// +optional
 	DualStackAddressFamily bool `json:"dualStackAddressFamily,omitempty"`
 	// disableMP restricts the session to the family of peerAddress.
-	// Deprecated: that is so unless dualStackAddressFamily is set; the field
-	// is there for objects that come from MetalLB.
+	// That is so anyway unless dualStackAddressFamily is set: the field is there
+	// for objects that come from MetalLB, where it is deprecated.
 	// +optional
 	DisableMP bool `json:"disableMP,omitempty"`
 

@@ -153,7 +153,7 @@ func (p *routed) established(ctx context.Context) string {
 }
 
 // birdSince is BIRD's line about a session, with the time of its last change.
-var birdSince = regexp.MustCompile(`(?m)^n[0-9] +BGP .*$`)
+var birdSince = regexp.MustCompile(`(?m)^n\d +BGP .*$`)
 
 func local(svc *corev1.Service) {
 	svc.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal

@@ -201,26 +201,8 @@ func (c *conversation) agree(open *wire.BGPOpen) error {
 	if c.peer.LocalASN != 0 {
 		c.encoding.path = []uint32{c.peer.LocalASN, c.peer.MyASN}
 	}
-	c.encoding.next4, c.encoding.next6 = neighbourhood(c.local)
-	if c.local.Is4() {
-		c.encoding.next4 = c.local
-		return nil
-	}
-	c.encoding.next6 = c.local.WithZone("")
-	// Where a session runs between link-local addresses there may be no subnet
-	// that both ends are on.
-	c.encoding.extended = o.extended && (c.local.IsLinkLocalUnicast() || !c.encoding.next4.IsValid())
+	c.nextHops(o.extended)
 	return nil
-}
-
-// severalHops tells whether routers may be between this node and the peer, as
-// far as BFD is concerned: where the operator says so, and to a peer of our
-// own AS that is on no subnet of this node.
-func (c *conversation) severalHops() bool {
-	if c.peer.MultiHop || c.peer.TTLSecurity || !c.encoding.internal {
-		return c.peer.MultiHop
-	}
-	return !c.router.IsLinkLocalUnicast() && !onSubnet(c.router)
 }
 
 // talk keeps the router up to date until the session ends.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"golang.org/x/net/ipv6"
@@ -53,8 +54,10 @@ func find(ctx context.Context, name string) (netip.Addr, error) {
 		to   string
 		data []byte
 	}{{"ff02::1", advertisement(link.HardwareAddr)}, {"ff02::2", solicitation(link.HardwareAddr)}} {
+		// The zone is a number because Go remembers for a minute which interface
+		// had a name.
 		how := &ipv6.ControlMessage{HopLimit: oneHop, IfIndex: link.Index}
-		if _, err := conn.WriteTo(m.data, how, &net.IPAddr{IP: net.ParseIP(m.to), Zone: name}); err != nil {
+		if _, err := conn.WriteTo(m.data, how, &net.IPAddr{IP: net.ParseIP(m.to), Zone: strconv.Itoa(link.Index)}); err != nil {
 			return netip.Addr{}, fmt.Errorf("advertising this node on %s: %w", name, cause(err))
 		}
 	}
@@ -103,9 +106,8 @@ func parseAdvertisement(b []byte) (lifetime time.Duration, ok bool) {
 // advertisement of a node that is nobody's default router. The kernel adds the
 // checksum.
 func advertisement(mac net.HardwareAddr) []byte {
-	b := make([]byte, advertisementSize)
-	b[0] = typeAdvertisement
-	return append(b, source(mac)...)
+	b := [advertisementSize]byte{typeAdvertisement}
+	return append(b[:], source(mac)...)
 }
 
 func solicitation(mac net.HardwareAddr) []byte {

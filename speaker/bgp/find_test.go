@@ -5,11 +5,13 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,11 +26,16 @@ type far struct {
 	link *net.Interface
 }
 
-// newLink makes two ends that have only link-local addresses, and listens on
-// that of the router. Each test has its own names: Go remembers for a minute
+// links counts them: each has its own names, because Go remembers for a minute
 // which zone is which interface.
-func newLink(t *testing.T, node, rack string) *far {
+var links atomic.Int32
+
+// newLink makes two ends that have only link-local addresses, and listens on
+// that of the router; the other is node.
+func newLink(t *testing.T) (f *far, node string) {
 	t.Helper()
+	i := links.Add(1)
+	node, rack := fmt.Sprintf("node%d", i), fmt.Sprintf("rack%d", i)
 	ip(t, "link add "+node+" type veth peer name "+rack)
 	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", node).Run() })
 	for _, name := range []string{node, rack} {
@@ -49,7 +56,7 @@ func newLink(t *testing.T, node, rack string) *far {
 	if err := errors.Join(conn.JoinGroup(link, &net.IPAddr{IP: net.ParseIP("ff02::2")}), conn.SetMulticastLoopback(false), conn.SetControlMessage(ipv6.FlagInterface|ipv6.FlagHopLimit, true)); err != nil {
 		t.Fatal(err)
 	}
-	return &far{t, conn, link}
+	return &far{t, conn, link}, node
 }
 
 // solicited waits for a message of a type.
@@ -81,7 +88,7 @@ func (f *far) advertises(lifetime uint16, hops int) {
 
 func TestB05_A_router_is_found_by_its_advertisement(t *testing.T) {
 	needNetns(t)
-	f := newLink(t, "node0", "rack0")
+	f, node := newLink(t)
 	type result struct {
 		router netip.Addr
 		err    error
@@ -89,7 +96,7 @@ func TestB05_A_router_is_found_by_its_advertisement(t *testing.T) {
 	look := func(ctx context.Context) <-chan result {
 		found := make(chan result, 1)
 		go func() {
-			router, err := find(ctx, "node0")
+			router, err := find(ctx, node)
 			found <- result{router, err}
 		}()
 		f.solicited(typeSolicitation)
@@ -109,7 +116,7 @@ func TestB05_A_router_is_found_by_its_advertisement(t *testing.T) {
 			test.say()
 			got := <-found
 			switch {
-			case test.want == "" && (got.err != nil || got.router != netip.MustParseAddr("fe80::ff%node0")):
+			case test.want == "" && (got.err != nil || got.router != netip.MustParseAddr("fe80::ff%"+node)):
 				t.Errorf("found %s, %v", got.router, got.err)
 			case test.want != "" && (got.err == nil || !strings.Contains(got.err.Error(), test.want)):
 				t.Errorf("found %s, %v; want %q", got.router, got.err, test.want)
@@ -120,7 +127,7 @@ func TestB05_A_router_is_found_by_its_advertisement(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		found := make(chan result, 1)
 		go func() {
-			router, err := find(ctx, "node0")
+			router, err := find(ctx, node)
 			found <- result{router, err}
 		}()
 		m, hops := f.solicited(typeAdvertisement)
@@ -129,7 +136,8 @@ func TestB05_A_router_is_found_by_its_advertisement(t *testing.T) {
 		}
 		began := time.Now()
 		cancel()
-		if <-found; time.Since(began) > time.Second {
+		<-found
+		if time.Since(began) > time.Second {
 			t.Error("it cannot be interrupted")
 		}
 	})
@@ -143,8 +151,8 @@ func TestB05_A_router_is_found_by_its_advertisement(t *testing.T) {
 // The session runs between link-local addresses, and carries both families.
 func TestB05_A_session_over_an_interface_carries_both_families(t *testing.T) {
 	needNetns(t)
-	f := newLink(t, "node1", "rack1")
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "[fe80::ff%rack1]:0")
+	f, node := newLink(t)
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "[fe80::ff%"+f.link.Name+"]:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +160,7 @@ func TestB05_A_session_over_an_interface_carries_both_families(t *testing.T) {
 	s := newSessions(t)
 	s.Apply([]Desired{{
 		Peer: Peer{
-			Name: "rack", Interface: "node1", Port: netip.MustParseAddrPort(listener.Addr().String()).Port(),
+			Name: "rack", Interface: node, Port: netip.MustParseAddrPort(listener.Addr().String()).Port(),
 			MyASN: 64513, Dynamic: External, HoldTime: 9 * time.Second, ConnectTime: 50 * time.Millisecond,
 		},
 		Paths: Paths{netip.MustParsePrefix("203.0.113.1/32"): {}, netip.MustParsePrefix("2001:db8:5::1/128"): {}},
@@ -185,7 +193,7 @@ func TestB05_A_session_over_an_interface_carries_both_families(t *testing.T) {
 	})
 	(&router{t: t}).say(conn, reply, wire.NewBGPKeepAliveMessage())
 	status := await(t, s, "rack", "told", func(st *Status) bool { return st.Sent == 2 })
-	if status.Address != netip.MustParseAddr("fe80::ff%node1") || status.PeerASN != 64512 {
+	if status.Address != netip.MustParseAddr("fe80::ff%"+node) || status.PeerASN != 64512 {
 		t.Errorf("status: %+v", status)
 	}
 	told := map[string]string{}

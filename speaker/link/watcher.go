@@ -246,7 +246,8 @@ func (w *Watcher) publish() {
 	}
 	slices.SortFunc(s.Interfaces, func(a, b Interface) int { return cmp.Compare(a.Name, b.Name) })
 	maps.DeleteFunc(w.epochs, func(name string, _ epoch) bool { _, found := s.Interface(name); return !found })
-	if old := w.latest.Load(); old != nil && old.Gateways == s.Gateways && slices.EqualFunc(old.Interfaces, s.Interfaces, func(a, b Interface) bool { return a.equal(&b) }) {
+	same := func(a, b Interface) bool { return a.equal(&b) }
+	if old := w.latest.Load(); old != nil && old.Gateways == s.Gateways && slices.EqualFunc(old.Interfaces, s.Interfaces, same) {
 		return
 	}
 	w.latest.Store(s)

@@ -74,8 +74,8 @@ type BGPPeerSpecApplyConfiguration struct {
 	// otherwise it carries that of peerAddress.
 	DualStackAddressFamily *bool `json:"dualStackAddressFamily,omitempty"`
 	// disableMP restricts the session to the family of peerAddress.
-	// Deprecated: that is so unless dualStackAddressFamily is set; the field
-	// is there for objects that come from MetalLB.
+	// That is so anyway unless dualStackAddressFamily is set: the field is there
+	// for objects that come from MetalLB, where it is deprecated.
 	DisableMP *bool `json:"disableMP,omitempty"`
 	// vrf is not supported: the session runs in the node's main table.
 	VRF *string `json:"vrf,omitempty"`
