@@ -33,6 +33,8 @@ func TestB03_Local_preference_within_one_AS(t *testing.T) {
 			})
 		}
 		p.hops(ctx, cluster.HostPrefix(v4), nodes4...)
+		p.watchPaths(ctx) // over one hop, since they are on one subnet
+		p.session(ctx, "n1", p.name, "watched", func(s *v1beta1.BGPSession) bool { return isUp(s) && s.BFD == "Up" })
 	})
 }
 
@@ -87,14 +89,16 @@ func TestB05_The_default_gateway_is_the_peer(t *testing.T) {
 			return isUp(s) && s.Address == p.r1.Host.IPv4.String()
 		})
 	}
-	_, err := p.Exec(ctx, "n1", "ip", "route", "del", "default")
+	c2, err := p.Host("c2")
+	p.must(err)
+	_, err = p.Exec(ctx, "n1", "ip", "route", "replace", "default", "via", c2.IPv4.String())
 	p.must(err)
 	defer func() {
 		_, err := p.Exec(context.WithoutCancel(ctx), "n1", "ip", "route", "replace", "default", "via", p.r1.Host.IPv4.String())
 		p.must(err)
 	}()
-	p.session(ctx, "n1", p.name, "without a gateway", func(s *v1beta1.BGPSession) bool {
-		return s.State == "Idle" && strings.Contains(s.LastError, "no IPv4 default route")
+	p.session(ctx, "n1", p.name, "tried with the new gateway", func(s *v1beta1.BGPSession) bool {
+		return s.State == "Idle" && s.Address == c2.IPv4.String() && s.LastError != ""
 	})
 	p.hops(ctx, cluster.HostPrefix(v4), nodes4[1:]...)
 }
@@ -142,10 +146,16 @@ func (p *plot) linkLocal(ctx context.Context, host string) string {
 			Local string `json:"local"`
 		} `json:"addr_info"`
 	}
-	if err := json.Unmarshal([]byte(out), &links); err != nil || len(links) != 1 || len(links[0].Addresses) != 1 {
-		p.t.Fatalf("the link-local address of %s: %v: %s", host, err, out)
+	p.must(json.Unmarshal([]byte(out), &links))
+	for _, l := range links {
+		for _, a := range l.Addresses {
+			if a.Local != "" {
+				return a.Local
+			}
+		}
 	}
-	return links[0].Addresses[0].Local
+	p.t.Fatalf("%s has no link-local address: %s", host, out)
+	return ""
 }
 
 // BFD follows the operator's word that the router is several hops away.
@@ -183,4 +193,44 @@ func TestB07_BIRD_that_hangs_is_given_up_and_found_again(t *testing.T) {
 		paths, err := p.r1.Paths(ctx, cluster.HostPrefix(v4))
 		return len(paths) == 3, err
 	}))
+}
+
+// Another AS number, address, identifier and port than a node has by itself.
+func TestB05_What_the_router_sees_of_a_node(t *testing.T) {
+	const source, identifier = "192.0.2.111", "198.51.100.7"
+	eachRouter(t, func(t *testing.T, router, configuration string) {
+		configuration = strings.NewReplacer("192.0.2.11;", source+";", "neighbor 192.0.2.11 ", "neighbor "+source+" ",
+			"remote-as 64513", "remote-as 64999", "neighbor as 64513;", "neighbor as 64999;",
+			"local as 64512;", "local port 1790 as 64512;").Replace(configuration)
+		ctx, c := shared(t)
+		_, err := c.Exec(ctx, "n1", "ip", "addr", "add", source+"/24", "dev", "eth0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if _, err := c.Exec(context.WithoutCancel(ctx), "n1", "ip", "addr", "del", source+"/24", "dev", "eth0"); err != nil {
+				t.Error(err)
+			}
+		}()
+		ctx, p := newRoutedBy(t, router, configuration, 1, func(s *v1beta1.BGPPeerSpec) {
+			s.LocalASN, s.SourceAddress, s.RouterID = 64999, source, identifier
+			s.NodeSelectors = []metav1.LabelSelector{{MatchLabels: map[string]string{"kubernetes.io/hostname": "n1"}}}
+			if router == bird {
+				s.PeerPort = 1790
+			}
+		}, nil)
+		v4, _ := p.made(ctx, "web", nil)
+		p.hops(ctx, cluster.HostPrefix(v4), source)
+		p.paths(ctx, cluster.HostPrefix(v4), "both AS numbers", func(path cluster.Path) bool { return path.ASPath.String == "64999 64513" })
+		var out string
+		if router == frr {
+			out, err = p.r1.Vtysh(ctx, "show bgp neighbors "+source)
+		} else {
+			out, err = p.r1.Birdc(ctx, "show protocols all n1")
+		}
+		p.must(err)
+		if !strings.Contains(out, identifier) {
+			t.Errorf("the router does not know the node as %s: %s", identifier, out)
+		}
+	})
 }
