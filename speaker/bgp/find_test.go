@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"os/exec"
 	"strings"
 	"sync/atomic"
@@ -39,6 +40,10 @@ func newLink(t *testing.T) (f *far, node string) {
 	ip(t, "link add "+node+" type veth peer name "+rack)
 	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", node).Run() })
 	for _, name := range []string{node, rack} {
+		// The kernel solicits routers too, and would be taken for the speaker.
+		if err := os.WriteFile("/proc/sys/net/ipv6/conf/"+name+"/router_solicitations", []byte("0"), 0); err != nil {
+			t.Fatal(err)
+		}
 		ip(t, "link set "+name+" addrgenmode none up")
 	}
 	ip(t, "addr add fe80::1/64 dev "+node+" nodad")
@@ -167,6 +172,8 @@ func TestB05_A_session_over_an_interface_carries_both_families(t *testing.T) {
 	}})
 	f.solicited(typeSolicitation)
 	f.advertises(30, 255)
+	hang := time.AfterFunc(20*time.Second, func() { _ = listener.Close() })
+	defer hang.Stop()
 	conn, err := listener.Accept()
 	if err != nil {
 		t.Fatal(err)
