@@ -47,7 +47,7 @@ test-unit: deps ## vet, unit tests with the race detector, fuzz seeds
 	@echo "test-unit: tests of the main module"
 	@go test -race $$($(WITH_TESTS) ./...)
 	@echo "test-unit: tests of the lab that need no privilege"
-	@cd e2e && go test -race -short ./lab
+	@cd e2e && go test -race -short ./lab ./cluster
 
 .PHONY: test-e2e
 test-e2e: deps build ## the scenarios, on a real Kubernetes in network namespaces
