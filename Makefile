@@ -47,7 +47,7 @@ test-unit: deps ## vet, unit tests with the race detector, fuzz seeds
 	@echo "test-unit: tests of the main module"
 	@go test -race $$($(WITH_TESTS) ./...)
 	@echo "test-unit: tests of the lab and the benchmarks that need no privilege"
-	@cd e2e && go test -race -short ./lab ./bench/bgp
+	@cd e2e && go test -race -short ./lab ./cluster ./bench/bgp
 
 .PHONY: test-e2e
 test-e2e: deps build ## the scenarios, on a real Kubernetes in network namespaces

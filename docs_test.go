@@ -51,13 +51,38 @@ func TestDocumentedRouterConfigurationsAreTheLabs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range []string{"e2e/cluster/frr.conf", "e2e/cluster/bird.conf"} {
+	for _, file := range []string{"e2e/cluster/frr.conf", "e2e/cluster/frr-unnumbered.conf", "e2e/cluster/bird.conf"} {
 		configuration, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if !strings.Contains(string(page), "```\n"+string(configuration)+"```\n") {
 			t.Errorf("docs/bgp.md does not show %s as it is", file)
+		}
+	}
+}
+
+// Each field of the kinds about BGP stands in an example, but for those that
+// are refused: they stand where the page says so.
+func TestEveryFieldOfBGPIsDocumented(t *testing.T) {
+	page, err := os.ReadFile("docs/bgp.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var examples strings.Builder
+	for _, block := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(string(page), -1) {
+		examples.WriteString(block[1])
+	}
+	_, unsupported, _ := strings.Cut(string(page), "## What is not supported")
+	for _, file := range []string{"bgppeer", "bgpadvertisement", "bfdprofile", "community"} {
+		for _, field := range matches(t, "api/v1beta1/"+file+"_types.go", `json:"([a-zA-Z0-9]+),omitempty"`) {
+			if slices.Contains([]string{"metadata", "spec", "status", "conditions"}, field) {
+				continue
+			}
+			example := regexp.MustCompile(`\b` + field + `:`).MatchString(examples.String())
+			if !example && !strings.Contains(unsupported, "`"+field+"`") {
+				t.Errorf("docs/bgp.md has no example of %s of %s", field, file)
+			}
 		}
 	}
 }

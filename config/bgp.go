@@ -71,14 +71,14 @@ func (a *BGPAdvertisement) SelectsPeer(name string) bool {
 }
 
 // buildBGP adds what BGP needs to a snapshot that has its pools.
-func (s *Snapshot) buildBGP(objects BGPObjects) []Problem {
+func (s *Snapshot) buildBGP(objects BGPObjects, namespace string) []Problem {
 	profiles := map[string]*BFDProfile{}
 	for _, object := range objects.BFDProfiles {
 		profiles[object.Name] = parseBFDProfile(object)
 	}
 	names, problems := parseCommunities(objects.Communities)
 	for _, object := range oldestFirst(objects.Peers) {
-		peer, found := parseBGPPeer(object, profiles)
+		peer, found := parseBGPPeer(object, profiles, namespace)
 		problems = append(problems, found...)
 		if peer == nil {
 			continue
@@ -101,10 +101,10 @@ func (s *Snapshot) buildBGP(objects BGPObjects) []Problem {
 // the younger is used only on nodes that the older does not select.
 func (s *Snapshot) twins(peer *BGPPeer) []Problem {
 	for _, other := range s.BGPPeers {
-		if other.Address == peer.Address && other.Port == peer.Port && len(other.nodes) == 0 {
+		if other.router() == peer.router() && len(other.nodes) == 0 {
 			return []Problem{{
-				KindBGPPeer, peer.Name, "spec.peerAddress", v1beta1.ReasonOverlap,
-				fmt.Sprintf("%s is already the router of BGPPeer %s, which is older and selects every node", peer.Address, other.Name),
+				KindBGPPeer, peer.Name, peer.field(), v1beta1.ReasonOverlap,
+				fmt.Sprintf("%s is already the router of BGPPeer %s, which is older and selects every node", peer.router(), other.Name),
 			}}
 		}
 	}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"testing"
 
@@ -70,6 +71,40 @@ func TestC02_Problems_of_BGP_stand_where_they_are(t *testing.T) {
 			peers:    []v1beta1.BGPPeerSpec{changed(func(s *v1beta1.BGPPeerSpec) { s.PeerAddress = "127.0.0.1" }), fine},
 			problems: []string{"BGPPeer o0 spec.peerAddress InvalidSpec"}, usable: 1,
 		},
+		"a Secret in another namespace than Baliza's own": {
+			peers: []v1beta1.BGPPeerSpec{
+				changed(func(s *v1beta1.BGPPeerSpec) {
+					s.PasswordSecret = &v1beta1.PasswordSecret{Name: "a", Namespace: "elsewhere"}
+				}),
+				changed(func(s *v1beta1.BGPPeerSpec) {
+					s.PasswordSecret, s.PeerPort = &v1beta1.PasswordSecret{Name: "a", Namespace: "baliza-system"}, 1790
+				}),
+				changed(func(s *v1beta1.BGPPeerSpec) { s.PasswordSecret, s.PeerPort = &v1beta1.PasswordSecret{Name: "a"}, 1791 }),
+			},
+			problems: []string{"BGPPeer o0 spec.passwordSecret.namespace InvalidSpec"}, usable: 2,
+		},
+		"a link-local address without its interface": {
+			peers:    []v1beta1.BGPPeerSpec{changed(func(s *v1beta1.BGPPeerSpec) { s.PeerAddress = "fe80::1" })},
+			problems: []string{"BGPPeer o0 spec.peerAddress InvalidSpec"},
+		},
+		"routers that are found on each node": {
+			peers: []v1beta1.BGPPeerSpec{
+				changed(func(s *v1beta1.BGPPeerSpec) { s.PeerAddress, s.Interface = "", "eth0" }),
+				changed(func(s *v1beta1.BGPPeerSpec) { s.PeerAddress, s.Interface = "", "eth1" }),
+				changed(func(s *v1beta1.BGPPeerSpec) { s.PeerAddress, s.DefaultGateway = "", v1beta1.GatewayIPv4 }),
+				changed(func(s *v1beta1.BGPPeerSpec) { s.PeerAddress, s.DefaultGateway = "", v1beta1.GatewayIPv6 }),
+			},
+			usable: 4,
+		},
+		"a router that is found on each node, twice": {
+			peers: []v1beta1.BGPPeerSpec{
+				changed(func(s *v1beta1.BGPPeerSpec) { s.PeerAddress, s.Interface = "", "eth0" }),
+				changed(func(s *v1beta1.BGPPeerSpec) { s.PeerAddress, s.Interface = "", "eth0" }),
+				changed(func(s *v1beta1.BGPPeerSpec) { s.PeerAddress, s.DefaultGateway = "", v1beta1.GatewayIPv4 }),
+				changed(func(s *v1beta1.BGPPeerSpec) { s.PeerAddress, s.DefaultGateway = "", v1beta1.GatewayIPv4 }),
+			},
+			problems: []string{"BGPPeer o1 spec.interface Overlap", "BGPPeer o3 spec.defaultGateway Overlap"}, usable: 4,
+		},
 		"one router, two peers": {
 			peers: []v1beta1.BGPPeerSpec{fine, fine}, problems: []string{"BGPPeer o1 spec.peerAddress Overlap"}, usable: 2,
 		},
@@ -87,7 +122,7 @@ func TestC02_Problems_of_BGP_stand_where_they_are(t *testing.T) {
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			name := func(i int) metav1.ObjectMeta { return metav1.ObjectMeta{Name: fmt.Sprintf("o%d", i)} }
-			objects := Objects{Pools: []*v1beta1.IPAddressPool{aPool("lan", 1, ranges("203.0.113.0/24"))}}
+			objects := Objects{Namespace: "baliza-system", Pools: []*v1beta1.IPAddressPool{aPool("lan", 1, ranges("203.0.113.0/24"))}}
 			for i, spec := range test.peers {
 				objects.BGP.Peers = append(objects.BGP.Peers, &v1beta1.BGPPeer{ObjectMeta: name(i), Spec: spec})
 			}
@@ -107,5 +142,26 @@ func TestC02_Problems_of_BGP_stand_where_they_are(t *testing.T) {
 				t.Errorf("%d peers are used, want %d", len(s.BGPPeers), test.usable)
 			}
 		})
+	}
+}
+
+func TestB05_A_session_carries_the_family_of_its_router(t *testing.T) {
+	v4, v6 := netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("2001:db8:5::1")
+	for sentence, test := range map[string]struct {
+		spec       v1beta1.BGPPeerSpec
+		has4, has6 bool
+	}{
+		"an IPv4 router":                {v1beta1.BGPPeerSpec{PeerAddress: "192.0.2.1"}, true, false},
+		"an IPv6 router":                {v1beta1.BGPPeerSpec{PeerAddress: "2001:db8:1::1"}, false, true},
+		"both families over IPv4":       {v1beta1.BGPPeerSpec{PeerAddress: "192.0.2.1", DualStackAddressFamily: true}, true, true},
+		"the IPv4 default gateway":      {v1beta1.BGPPeerSpec{DefaultGateway: v1beta1.GatewayIPv4}, true, false},
+		"the IPv6 default gateway":      {v1beta1.BGPPeerSpec{DefaultGateway: v1beta1.GatewayIPv6}, false, true},
+		"whoever is on the interface":   {v1beta1.BGPPeerSpec{Interface: "eth0"}, true, true},
+		"multiprotocol is switched off": {v1beta1.BGPPeerSpec{PeerAddress: "192.0.2.1", DisableMP: true}, true, false},
+	} {
+		p, problems := parseBGPPeer(&v1beta1.BGPPeer{Spec: test.spec}, nil, "")
+		if p == nil || len(problems) > 0 || p.Carries(v4) != test.has4 || p.Carries(v6) != test.has6 {
+			t.Errorf("%s: %+v, %v", sentence, p, problems)
+		}
 	}
 }

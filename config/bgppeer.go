@@ -27,7 +27,12 @@ type BGPPeer struct {
 	// PeerASN is zero when any is taken that is on the side that Dynamic says.
 	PeerASN uint32
 	Dynamic v1beta1.DynamicASN
-	Address netip.Addr
+	// Address is not valid where the router is found on each node: at the
+	// other end of Interface, or as the gateway of the default route of family
+	// Gateway. One of the three is set.
+	Address   netip.Addr
+	Interface string
+	Gateway   v1beta1.GatewayFamily
 	// Source and RouterID are not valid unless they are set.
 	Source, RouterID netip.Addr
 	Port             uint16
@@ -49,71 +54,129 @@ type BGPPeer struct {
 type BFDProfile struct {
 	Receive, Transmit time.Duration
 	Multiplier        uint8
-	Passive           bool
+	// MinTTL is for paths of several hops.
+	MinTTL  uint8
+	Passive bool
 }
 
 // SelectsNode tells whether a node with these labels has the session.
 func (p *BGPPeer) SelectsNode(set labels.Set) bool { return p.nodes.Match(set) }
 
 // Carries tells whether the session carries routes of an address's family.
-func (p *BGPPeer) Carries(a netip.Addr) bool { return p.DualFamily || p.Address.Is4() == a.Is4() }
+func (p *BGPPeer) Carries(a netip.Addr) bool {
+	v4 := p.Address.Is4() || p.Gateway == v1beta1.GatewayIPv4
+	return p.DualFamily || p.Interface != "" || v4 == a.Is4()
+}
+
+// router is what tells one from another.
+func (p *BGPPeer) router() string {
+	switch {
+	case p.Interface != "":
+		return fmt.Sprintf("the router on %s, port %d,", p.Interface, p.Port)
+	case p.Gateway != "":
+		return fmt.Sprintf("the %s default gateway, port %d,", p.Gateway, p.Port)
+	}
+	return netip.AddrPortFrom(p.Address, p.Port).String()
+}
+
+// field where the router is named.
+func (p *BGPPeer) field() string {
+	switch {
+	case p.Interface != "":
+		return "spec.interface"
+	case p.Gateway != "":
+		return "spec.defaultGateway"
+	}
+	return "spec.peerAddress"
+}
+
+// peerParser gathers what is wrong with a peer.
+type peerParser struct {
+	*BGPPeer
+	problems []Problem
+}
+
+func (p *peerParser) complain(field string, reason v1beta1.Reason, format string, args ...any) {
+	p.problems = append(p.problems, Problem{KindBGPPeer, p.Name, field, reason, fmt.Sprintf(format, args...)})
+}
+
+// address reads one that may be absent.
+func (p *peerParser) address(field, text string) netip.Addr {
+	if text == "" {
+		return netip.Addr{}
+	}
+	parsed, err := ParseAddress(text)
+	if err != nil {
+		p.complain(field, v1beta1.ReasonInvalidSpec, "%s", err)
+	}
+	return parsed
+}
 
 // parseBGPPeer understands a peer; it returns nil where no session can come of
-// it.
-func parseBGPPeer(object *v1beta1.BGPPeer, profiles map[string]*BFDProfile) (*BGPPeer, []Problem) {
+// it. The namespace is Baliza's own.
+func parseBGPPeer(object *v1beta1.BGPPeer, profiles map[string]*BFDProfile, namespace string) (*BGPPeer, []Problem) {
 	spec := &object.Spec
-	p := &BGPPeer{
+	p := &peerParser{BGPPeer: &BGPPeer{
 		Name: object.Name,
 		// The schema bounds the numbers.
 		MyASN: uint32(spec.MyASN), LocalASN: uint32(spec.LocalASN), PeerASN: uint32(spec.PeerASN),
-		Dynamic: spec.DynamicASN, Port: defaultBGPPort,
+		Dynamic: spec.DynamicASN, Port: defaultBGPPort, Interface: spec.Interface, Gateway: spec.DefaultGateway,
 		HoldTime: duration(spec.HoldTime, defaultHoldTime), KeepAlive: duration(spec.KeepaliveTime, 0),
 		ConnectTime: duration(spec.ConnectTime, defaultConnectTime),
 		Password:    spec.Password, GracefulRestart: spec.EnableGracefulRestart, MultiHop: spec.EBGPMultiHop,
 		TTLSecurity: spec.TTLSecurity, DualFamily: spec.DualStackAddressFamily,
-	}
+	}}
 	if spec.PeerPort != 0 {
 		p.Port = uint16(spec.PeerPort)
 	}
-	if spec.PasswordSecret != nil {
-		p.PasswordSecret = spec.PasswordSecret.Name
-	}
-	var problems []Problem
-	complain := func(field string, reason v1beta1.Reason, message string) {
-		problems = append(problems, Problem{KindBGPPeer, p.Name, field, reason, message})
-	}
-	address := func(field, text string) (parsed netip.Addr) {
-		if text == "" {
-			return parsed
-		}
-		parsed, err := ParseAddress(text)
-		if err != nil {
-			complain(field, v1beta1.ReasonInvalidSpec, err.Error())
-		}
-		return parsed
-	}
-	p.Address = address("spec.peerAddress", spec.PeerAddress)
-	p.Source = address("spec.sourceAddress", spec.SourceAddress)
-	p.RouterID = address("spec.routerID", spec.RouterID)
+	p.RouterID = p.address("spec.routerID", spec.RouterID)
+	reachable := p.reach(spec)
 	if p.HoldTime > 0 && p.KeepAlive > p.HoldTime/3 {
-		complain("spec.keepaliveTime", v1beta1.ReasonInvalidSpec,
-			fmt.Sprintf("%s is more than a third of the hold time, %s", p.KeepAlive, p.HoldTime))
+		p.complain("spec.keepaliveTime", v1beta1.ReasonInvalidSpec, "%s is more than a third of the hold time, %s", p.KeepAlive, p.HoldTime)
 		p.KeepAlive = 0
 	}
-	unusable := !p.Address.IsValid() || spec.SourceAddress != "" && !p.Source.IsValid()
 	if spec.BFDProfile != "" {
 		if p.BFD = profiles[spec.BFDProfile]; p.BFD == nil {
-			complain("spec.bfdProfile", v1beta1.ReasonDanglingReference,
-				fmt.Sprintf("there is no BFDProfile %q: the path is not watched", spec.BFDProfile))
+			p.complain("spec.bfdProfile", v1beta1.ReasonDanglingReference, "there is no BFDProfile %q: the path is not watched", spec.BFDProfile)
 		}
 	}
+	readable := p.readSecret(spec.PasswordSecret, namespace)
 	selectors, found := parseSelectors(KindBGPPeer, p.Name, "spec.nodeSelectors", spec.NodeSelectors)
 	p.nodes = selectors
-	problems = append(problems, found...)
-	if unusable {
-		return nil, problems
+	p.problems = append(p.problems, found...)
+	if !reachable || !readable {
+		return nil, p.problems
 	}
-	return p, problems
+	return p.BGPPeer, p.problems
+}
+
+// reach reads where the router is, and tells whether that is somewhere.
+func (p *peerParser) reach(spec *v1beta1.BGPPeerSpec) bool {
+	p.Address = p.address("spec.peerAddress", spec.PeerAddress)
+	p.Source = p.address("spec.sourceAddress", spec.SourceAddress)
+	if p.Address.Is6() && p.Address.IsLinkLocalUnicast() {
+		p.complain("spec.peerAddress", v1beta1.ReasonInvalidSpec,
+			"%s is a link-local address, of which every interface has its own: set interface instead", p.Address)
+		return false
+	}
+	if spec.SourceAddress != "" && !p.Source.IsValid() {
+		return false
+	}
+	return p.Address.IsValid() || p.Interface != "" || p.Gateway != ""
+}
+
+// readSecret tells whether the speakers may read the Secret, if there is one.
+func (p *peerParser) readSecret(secret *v1beta1.PasswordSecret, namespace string) bool {
+	if secret == nil {
+		return true
+	}
+	p.PasswordSecret = secret.Name
+	if secret.Namespace == "" || secret.Namespace == namespace {
+		return true
+	}
+	p.complain("spec.passwordSecret.namespace", v1beta1.ReasonInvalidSpec,
+		"speakers read Secrets in Baliza's own namespace, %s, and not in %s: the peer is not used", namespace, secret.Namespace)
+	return false
 }
 
 func parseBFDProfile(object *v1beta1.BFDProfile) *BFDProfile {
@@ -126,7 +189,10 @@ func parseBFDProfile(object *v1beta1.BFDProfile) *BFDProfile {
 	}
 	p := &BFDProfile{
 		Receive: ms(spec.ReceiveInterval, defaultInterval), Transmit: ms(spec.TransmitInterval, defaultInterval),
-		Multiplier: defaultMultiplier, Passive: spec.PassiveMode,
+		Multiplier: defaultMultiplier, MinTTL: defaultMinTTL, Passive: spec.PassiveMode,
+	}
+	if spec.MinimumTTL != 0 {
+		p.MinTTL = uint8(spec.MinimumTTL)
 	}
 	if spec.DetectMultiplier != 0 {
 		p.Multiplier = uint8(spec.DetectMultiplier)
@@ -134,10 +200,11 @@ func parseBFDProfile(object *v1beta1.BFDProfile) *BFDProfile {
 	return p
 }
 
-// BFD's times unless they are set.
+// BFD's values unless they are set.
 const (
 	defaultInterval   = 300 * time.Millisecond
 	defaultMultiplier = 3
+	defaultMinTTL     = 254
 )
 
 func duration(value *metav1.Duration, fallback time.Duration) time.Duration {

@@ -17,6 +17,8 @@ type Objects struct {
 	Pools            []*v1beta1.IPAddressPool
 	L2Advertisements []*v1beta1.L2Advertisement
 	BGP              BGPObjects
+	// Namespace of Baliza itself, where the Secrets of BGPPeers are.
+	Namespace string
 }
 
 // Snapshot is the configuration in use: everything of Objects that can be
@@ -83,7 +85,7 @@ func Build(objects Objects) (*Snapshot, []Problem) {
 		problems = append(problems, s.references(advertisement)...)
 	}
 	slices.SortFunc(s.L2Advertisements, func(a, b *L2Advertisement) int { return cmp.Compare(a.Name, b.Name) })
-	return s, append(problems, s.buildBGP(objects.BGP)...)
+	return s, append(problems, s.buildBGP(objects.BGP, objects.Namespace)...)
 }
 
 // add takes a pool into the snapshot, less the ranges that an older pool has.

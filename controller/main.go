@@ -90,7 +90,7 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 		Cluster: view, Configuration: view,
 		Writer: kube.NewServices(clients, config.ServiceAnnotations()), StatusWriter: kube.NewConfigStatus(clients),
 		Recorder: recorder, Metrics: reconcile.NewMetrics(env.Metrics), Log: env.Log, Leading: leading, Now: time.Now,
-	}, reconcile.Options{ServeClassless: f.serveClassless, Parallel: f.parallelWrites}))
+	}, reconcile.Options{ServeClassless: f.serveClassless, Namespace: f.namespace, Parallel: f.parallelWrites}))
 
 	env.Health.Ready("caches", func() error {
 		if !view.Synced() {

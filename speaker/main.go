@@ -116,7 +116,7 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 	s := newSpeaker(parts{
 		log: env.Log, node: f.nodeName, version: daemon.Version(), serveClassless: f.serveClassless,
 		cluster: view, members: group, links: links, responder: l2.New(), reports: reports,
-		routes: &routes{log: env.Log, cluster: view, sessions: sessions, drainTime: f.drainTime},
+		routes: &routes{log: env.Log, cluster: view, sessions: sessions, namespace: f.namespace, drainTime: f.drainTime},
 	})
 	s.metrics.others = append(s.metrics.others, newRouteMetrics(sessions))
 	if err := s.metrics.register(env.Metrics); err != nil {

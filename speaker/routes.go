@@ -2,13 +2,16 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"time"
 
 	"github.com/baliza-lb/baliza/api/kube"
+	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/config"
 	"github.com/baliza-lb/baliza/speaker/bgp"
+	"github.com/baliza-lb/baliza/speaker/link"
 	"github.com/baliza-lb/baliza/speaker/plan"
 )
 
@@ -37,14 +40,19 @@ type routes struct {
 	log      *slog.Logger
 	cluster  routing
 	sessions announcer
+	// namespace of Baliza itself, where the Secrets of peers are.
+	namespace string
 	// drainTime is how long a node that is being drained goes on as the last
 	// choice.
 	drainTime time.Duration
 
 	drainSince time.Time // zero unless this node is excluded
+	gateways   link.Gateways
+	weights    weights
 	made       plan.BGPPlan
 	status     []bgp.Status
-	missing    map[string]bool // Secrets that were complained about
+	// absent is why a peer has no session, by name.
+	absent map[string]string
 }
 
 // capacity is the bandwidth that one ready pod stands for, in bytes a second;
@@ -62,20 +70,22 @@ func (r *routes) changes() <-chan struct{} {
 // objects adds those about BGP.
 func (r *routes) objects(to *config.Objects) {
 	if r != nil {
-		to.BGP = config.BGPObjects(r.cluster.BGP())
+		to.BGP, to.Namespace = config.BGPObjects(r.cluster.BGP()), r.namespace
 	}
 }
 
 // pass brings the sessions up to date. It returns when it wants to be called
 // again, or zero.
-func (r *routes) pass(now time.Time, view *plan.View) time.Duration {
+func (r *routes) pass(now time.Time, view *plan.View, gateways link.Gateways) time.Duration {
 	if r == nil {
 		return 0
 	}
 	drain, again := r.drain(now, view.Nodes[view.Self].Excluded != "")
 	r.made = plan.MakeBGP(&plan.BGPView{View: *view, Drain: drain})
+	again = sooner(again, r.weights.damp(now, &r.made))
+	r.gateways = gateways
 	r.sessions.Apply(r.desired())
-	r.status = r.sessions.Status()
+	r.status = r.withAbsent(r.sessions.Status())
 	return again
 }
 
@@ -98,10 +108,15 @@ func (r *routes) drain(now time.Time, excluded bool) (plan.Drain, time.Duration)
 // desired translates the plan for the sessions.
 func (r *routes) desired() []bgp.Desired {
 	all := make([]bgp.Desired, 0, len(r.made.Peers))
+	absent := map[string]string{}
 	for i := range r.made.Peers {
 		p := &r.made.Peers[i]
-		peer, ok := r.peer(p.Peer)
-		if !ok {
+		peer, why := r.peer(p.Peer)
+		if why != "" {
+			absent[p.Peer.Name] = why
+			if r.absent[p.Peer.Name] != why {
+				r.log.Warn("no BGP session", "peer", p.Peer.Name, "error", why)
+			}
 			continue
 		}
 		d := bgp.Desired{Peer: peer, Paths: make(bgp.Paths, len(p.Routes))}
@@ -116,6 +131,7 @@ func (r *routes) desired() []bgp.Desired {
 		}
 		all = append(all, d)
 	}
+	r.absent = absent
 	return all
 }
 
@@ -148,32 +164,39 @@ func toPath(r *plan.Route) *bgp.Path {
 	return p
 }
 
-// peer translates a peer. One whose password is not there yet gets no session:
-// without it none would be accepted.
-func (r *routes) peer(p *config.BGPPeer) (bgp.Peer, bool) {
-	peer := bgp.Peer{
-		Name: p.Name, Address: p.Address, Port: p.Port, Source: p.Source, RouterID: p.RouterID,
+// peer translates a peer, or says why there can be no session: the node has no
+// such gateway, or the password is not there yet, without which the router
+// would accept none.
+func (r *routes) peer(p *config.BGPPeer) (peer bgp.Peer, why string) {
+	peer = bgp.Peer{
+		Name: p.Name, Address: p.Address, Interface: p.Interface, Port: p.Port, Source: p.Source, RouterID: p.RouterID,
 		MyASN: p.MyASN, LocalASN: p.LocalASN, PeerASN: p.PeerASN, Dynamic: bgp.Side(p.Dynamic),
 		HoldTime: p.HoldTime, KeepAlive: p.KeepAlive, ConnectTime: p.ConnectTime, Password: bgp.Secret(p.Password),
 		GracefulRestart: p.GracefulRestart, MultiHop: p.MultiHop, TTLSecurity: p.TTLSecurity, DualFamily: p.DualFamily,
 	}
 	if p.BFD != nil {
-		peer.BFD = bgp.BFD{Receive: p.BFD.Receive, Transmit: p.BFD.Transmit, Multiplier: p.BFD.Multiplier, Passive: p.BFD.Passive}
+		peer.BFD = bgp.BFD{
+			Receive: p.BFD.Receive, Transmit: p.BFD.Transmit, Multiplier: p.BFD.Multiplier, MinTTL: p.BFD.MinTTL, Passive: p.BFD.Passive,
+		}
 	}
-	if p.PasswordSecret == "" {
-		return peer, true
+	switch p.Gateway {
+	case v1beta1.GatewayIPv4:
+		peer.Address = r.gateways.IPv4
+	case v1beta1.GatewayIPv6:
+		peer.Address = r.gateways.IPv6
 	}
-	password, ok := r.cluster.Password(p.PasswordSecret)
-	if !ok && !r.missing[p.Name] {
-		r.log.Warn("the Secret with the password does not exist, is not of type kubernetes.io/basic-auth, or has no password",
-			"peer", p.Name, "secret", p.PasswordSecret)
+	if p.Gateway != "" && !peer.Address.IsValid() {
+		return peer, fmt.Sprintf("this node has no %s default route with a gateway", p.Gateway)
 	}
-	if r.missing == nil {
-		r.missing = map[string]bool{}
+	if p.PasswordSecret != "" {
+		password, ok := r.cluster.Password(p.PasswordSecret)
+		if !ok {
+			return peer, fmt.Sprintf("Secret %s with the password does not exist in Baliza's namespace, is not of type kubernetes.io/basic-auth, "+
+				"or has no password", p.PasswordSecret)
+		}
+		peer.Password = bgp.Secret(password)
 	}
-	r.missing[p.Name] = !ok
-	peer.Password = bgp.Secret(password)
-	return peer, ok
+	return peer, ""
 }
 
 // lower makes this node's paths the last choice, because the speaker is about

@@ -3,6 +3,7 @@ package main
 import (
 	"log/slog"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/config"
 	"github.com/baliza-lb/baliza/speaker/bgp"
+	"github.com/baliza-lb/baliza/speaker/link"
 	"github.com/baliza-lb/baliza/speaker/plan"
 )
 
@@ -32,7 +34,10 @@ func (p *paperRoutes) Password(secret string) (string, bool) {
 // Service.
 func newRoutes(t *testing.T, spec v1beta1.BGPPeerSpec) (*routes, *bgp.Fake, *plan.View) {
 	t.Helper()
-	spec.MyASN, spec.PeerASN, spec.PeerAddress = 64513, 64512, "192.0.2.254"
+	spec.MyASN, spec.PeerASN = 64513, 64512
+	if spec.Interface == "" && spec.DefaultGateway == "" {
+		spec.PeerAddress = "192.0.2.254"
+	}
 	paper := &paperRoutes{passwords: map[string]string{}, objects: kube.BGPObjects{
 		Peers:          []*v1beta1.BGPPeer{{ObjectMeta: metav1.ObjectMeta{Name: "rack"}, Spec: spec}},
 		Advertisements: []*v1beta1.BGPAdvertisement{{ObjectMeta: metav1.ObjectMeta{Name: "all"}}},
@@ -59,7 +64,7 @@ func TestB11_A_drained_node_lowers_and_withdraws(t *testing.T) {
 	check := func(after time.Duration, excluded string, told, lowered bool) {
 		t.Helper()
 		view.Nodes["n1"] = plan.Node{Excluded: excluded}
-		r.pass(now.Add(after), view)
+		r.pass(now.Add(after), view, link.Gateways{})
 		paths, _ := fake.Told("rack")
 		path := paths[prefix]
 		if (path != nil) != told || path != nil && (len(path.Communities) == 1 && path.Communities[0] == 65535<<16) != lowered {
@@ -81,7 +86,7 @@ func TestB11_A_drained_node_lowers_and_withdraws(t *testing.T) {
 
 func TestB10_Where_the_router_keeps_routes_nothing_is_lowered(t *testing.T) {
 	r, _, view := newRoutes(t, v1beta1.BGPPeerSpec{EnableGracefulRestart: true})
-	r.pass(time.Unix(1000, 0), view)
+	r.pass(time.Unix(1000, 0), view, link.Gateways{})
 	if r.lower() {
 		t.Error("lowered before a restart")
 	}
@@ -89,22 +94,45 @@ func TestB10_Where_the_router_keeps_routes_nothing_is_lowered(t *testing.T) {
 
 func TestAPeerWaitsForItsPassword(t *testing.T) {
 	r, fake, view := newRoutes(t, v1beta1.BGPPeerSpec{PasswordSecret: &v1beta1.PasswordSecret{Name: "rack"}})
-	r.pass(time.Unix(1000, 0), view)
+	r.pass(time.Unix(1000, 0), view, link.Gateways{})
 	if _, there := fake.Told("rack"); there {
 		t.Error("a session without its password")
+	}
+	if said := r.report().Peers; len(said) != 1 || said[0].State != "Idle" || !strings.Contains(said[0].LastError, "Secret rack") {
+		t.Errorf("reported: %+v", said)
 	}
 	if paper, ok := r.cluster.(*paperRoutes); ok {
 		paper.passwords["rack"] = "opensesame"
 	}
-	r.pass(time.Unix(1001, 0), view)
+	r.pass(time.Unix(1001, 0), view, link.Gateways{})
 	if fake.Peer("rack").Password != "opensesame" {
 		t.Error("no session with its password")
+	}
+	if said := r.report().Peers; len(said) != 1 || said[0].State != "Established" || said[0].LastError != "" {
+		t.Errorf("reported: %+v", said)
+	}
+}
+
+func TestB05_The_default_gateway_is_each_nodes_own(t *testing.T) {
+	r, fake, view := newRoutes(t, v1beta1.BGPPeerSpec{DefaultGateway: v1beta1.GatewayIPv4})
+	r.pass(time.Unix(1000, 0), view, link.Gateways{IPv6: netip.MustParseAddr("fe80::1%eth0")})
+	if _, there := fake.Told("rack"); there {
+		t.Error("a session without a gateway")
+	}
+	if said := r.report().Peers; len(said) != 1 || said[0].Address != "" || !strings.Contains(said[0].LastError, "no IPv4 default route") {
+		t.Errorf("reported: %+v", said)
+	}
+	for i, gateway := range []string{"192.0.2.1", "192.0.2.2"} {
+		r.pass(time.Unix(1001+int64(i), 0), view, link.Gateways{IPv4: netip.MustParseAddr(gateway)})
+		if said := r.report().Peers; fake.Peer("rack").Address.String() != gateway || said[0].Address != gateway {
+			t.Errorf("the peer is %s, reported %+v", fake.Peer("rack").Address, said)
+		}
 	}
 }
 
 func TestWhatIsReportedOfRoutes(t *testing.T) {
 	r, fake, view := newRoutes(t, v1beta1.BGPPeerSpec{})
-	r.pass(time.Unix(1000, 0), view)
+	r.pass(time.Unix(1000, 0), view, link.Gateways{})
 	report := r.report()
 	if report == nil || report.AnnouncedCount != 1 || report.Announced[0] != "203.0.113.1" || report.Peers[0].State != "Established" {
 		t.Errorf("reported: %+v", report)
@@ -115,7 +143,7 @@ func TestWhatIsReportedOfRoutes(t *testing.T) {
 	}
 	fake.Refuse("rack", "connection refused")
 	<-r.changes()
-	r.pass(time.Unix(1001, 0), view)
+	r.pass(time.Unix(1001, 0), view, link.Gateways{})
 	if got := r.mergeWithheld(withheld); len(got) != 1 || got[0].Reason != v1beta1.ReasonNoSession {
 		t.Errorf("withheld: %+v", got)
 	}
@@ -127,7 +155,7 @@ func TestWhatIsReportedOfRoutes(t *testing.T) {
 // A speaker without BGP does without.
 func TestNoRoutes(t *testing.T) {
 	var r *routes
-	if r.pass(time.Time{}, &plan.View{}) != 0 || r.changes() != nil || r.report() != nil || r.lower() {
+	if r.pass(time.Time{}, &plan.View{}, link.Gateways{}) != 0 || r.changes() != nil || r.report() != nil || r.lower() {
 		t.Error("it does something")
 	}
 	r.close()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"maps"
 	"net/netip"
 	"slices"
@@ -26,6 +27,18 @@ func unheard(d plan.BGPDecision) plan.BGPDecision {
 		d.Reason, d.Message = v1beta1.ReasonNoSession, "no BGP session to a peer that is to be told is established: see status.bgp"
 	}
 	return d
+}
+
+// withAbsent adds the peers that have no session to those that have.
+func (r *routes) withAbsent(status []bgp.Status) []bgp.Status {
+	for i := range r.made.Peers {
+		p := r.made.Peers[i].Peer
+		if why := r.absent[p.Name]; why != "" {
+			status = append(status, bgp.Status{Name: p.Name, Address: p.Address, State: bgp.Idle, LastError: why})
+		}
+	}
+	slices.SortFunc(status, func(a, b bgp.Status) int { return cmp.Compare(a.Name, b.Name) })
+	return status
 }
 
 // report is the BGP part of the Speaker's status; nil where there are no
@@ -54,8 +67,11 @@ func (r *routes) report() *v1beta1.BGPReport {
 
 func sessionReport(s *bgp.Status) v1beta1.BGPSession {
 	out := v1beta1.BGPSession{
-		Name: s.Name, Address: s.Address.String(), State: string(s.State), PeerASN: int64(s.PeerASN),
+		Name: s.Name, State: string(s.State), PeerASN: int64(s.PeerASN),
 		LastError: clip(s.LastError), BFD: string(s.BFD), RoutesSent: int32(s.Sent),
+	}
+	if s.Address.IsValid() {
+		out.Address = s.Address.String()
 	}
 	if s.State != bgp.Established {
 		// In between attempts it goes to and fro, which is no news.

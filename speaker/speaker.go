@@ -140,6 +140,7 @@ type speaker struct {
 	alive     []string             // at the last pass
 	since     map[string]time.Time // when each became ready
 	usable    []link.Interface
+	gateways  link.Gateways
 	held      map[netip.Addr][]string
 	contested []netip.Addr // at the last pass
 	handing   map[netip.Addr]time.Time
@@ -220,7 +221,7 @@ func (s *speaker) pass(now time.Time) time.Duration {
 	snapshot := s.links.Snapshot()
 	owners, contested := s.members.Ownership()
 	view := s.view(now, ready, owners, snapshot)
-	again = sooner(again, s.routes.pass(now, &view))
+	again = sooner(again, s.routes.pass(now, &view, snapshot.Gateways))
 	made := plan.Make(view)
 	desired := desire(made, snapshot)
 	again = sooner(again, s.handOver(now, made, owners, &desired))

@@ -9,13 +9,15 @@ import (
 	"github.com/baliza-lb/baliza/speaker/members"
 )
 
-// noteLinks tells whether anything changed about the interfaces that matter.
+// noteLinks tells whether anything changed about the interfaces that matter,
+// or the default routes.
 func (s *speaker) noteLinks(snapshot *link.Snapshot) bool {
 	usable := s.matter(snapshot)
 	same := slices.EqualFunc(usable, s.usable, func(a, b link.Interface) bool {
 		return a.Name == b.Name && a.Index == b.Index && a.Epoch == b.Epoch && a.Suitable == b.Suitable
 	})
-	s.usable = usable
+	same = same && s.gateways == snapshot.Gateways
+	s.usable, s.gateways = usable, snapshot.Gateways
 	return !same
 }
 

@@ -2,8 +2,10 @@ package v1beta1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// BFDProfile says how the path to a BGPPeer is watched (RFC 5880, 5881):
-// asynchronous mode, one hop.
+// BFDProfile says how the path to a BGPPeer is watched (RFC 5880):
+// asynchronous mode, over one hop (RFC 5881), or several for peers with
+// ebgpMultiHop and peers of our own AS that are on no subnet of the node
+// (RFC 5883).
 //
 // +genclient
 // +genclient:nonNamespaced
@@ -57,6 +59,21 @@ type BFDProfileSpec struct {
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="!self",message="the echo function is not supported"
 	EchoMode bool `json:"echoMode,omitempty"`
+	// echoInterval between echo packets, in milliseconds. It has no meaning
+	// without echoMode; the field is there for profiles that come from
+	// MetalLB.
+	// +optional
+	// +kubebuilder:validation:Minimum=10
+	// +kubebuilder:validation:Maximum=60000
+	EchoInterval int32 `json:"echoInterval,omitempty"`
+	// minimumTtl that a packet must have on arrival, on paths of several hops:
+	// 255 less the number of routers between. On paths of one hop it is always
+	// 255 (RFC 5881).
+	// +optional
+	// +kubebuilder:default=254
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=254
+	MinimumTTL int32 `json:"minimumTtl,omitempty"`
 }
 
 // BFDProfileStatus is what Baliza sees of a profile.

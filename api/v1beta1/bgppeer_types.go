@@ -12,6 +12,8 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Cluster,shortName=bgpp,categories=baliza
 // +kubebuilder:printcolumn:name="Address",type=string,JSONPath=`.spec.peerAddress`
+// +kubebuilder:printcolumn:name="Interface",type=string,JSONPath=`.spec.interface`,priority=1
+// +kubebuilder:printcolumn:name="Gateway",type=string,JSONPath=`.spec.defaultGateway`,priority=1
 // +kubebuilder:printcolumn:name="ASN",type=integer,JSONPath=`.spec.peerASN`
 // +kubebuilder:printcolumn:name="My ASN",type=integer,JSONPath=`.spec.myASN`
 // +kubebuilder:printcolumn:name="BFD",type=string,JSONPath=`.spec.bfdProfile`
@@ -41,13 +43,27 @@ const (
 	DynamicASNExternal DynamicASN = "external"
 )
 
+// GatewayFamily is the family of a default route.
+//
+// +kubebuilder:validation:Enum=IPv4;IPv6
+type GatewayFamily string
+
+// Families of a default route.
+const (
+	GatewayIPv4 GatewayFamily = "IPv4"
+	GatewayIPv6 GatewayFamily = "IPv6"
+)
+
 // BGPPeerSpec is what the operator wants of a peer.
 //
 // +kubebuilder:validation:XValidation:rule="(has(self.peerASN) && self.peerASN != 0) != has(self.dynamicASN)",message="set either peerASN or dynamicASN"
 // +kubebuilder:validation:XValidation:rule="!has(self.password) || !has(self.passwordSecret)",message="set either password or passwordSecret"
 // +kubebuilder:validation:XValidation:rule="!has(self.ttlSecurity) || !self.ttlSecurity || !has(self.ebgpMultiHop) || !self.ebgpMultiHop",message="ttlSecurity is for peers one hop away: it excludes ebgpMultiHop"
-// +kubebuilder:validation:XValidation:rule="!has(self.bfdProfile) || !has(self.ebgpMultiHop) || !self.ebgpMultiHop",message="BFD is supported for peers one hop away: bfdProfile excludes ebgpMultiHop"
-// +kubebuilder:validation:XValidation:rule="!has(self.sourceAddress) || ip(self.sourceAddress).family() == ip(self.peerAddress).family()",message="sourceAddress and peerAddress must be of one family"
+// +kubebuilder:validation:XValidation:rule="(has(self.peerAddress) ? 1 : 0) + (has(self.interface) && size(self.interface) > 0 ? 1 : 0) + (has(self.defaultGateway) ? 1 : 0) == 1",message="set one of peerAddress, interface and defaultGateway"
+// +kubebuilder:validation:XValidation:rule="!has(self.sourceAddress) || has(self.peerAddress)",message="sourceAddress goes with peerAddress"
+// +kubebuilder:validation:XValidation:rule="!has(self.sourceAddress) || !has(self.peerAddress) || ip(self.sourceAddress).family() == ip(self.peerAddress).family()",message="sourceAddress and peerAddress must be of one family"
+// +kubebuilder:validation:XValidation:rule="!has(self.ebgpMultiHop) || !self.ebgpMultiHop || has(self.peerAddress)",message="ebgpMultiHop goes with peerAddress: what an interface or a default route leads to is one hop away"
+// +kubebuilder:validation:XValidation:rule="!has(self.disableMP) || !self.disableMP || !has(self.dualStackAddressFamily) || !self.dualStackAddressFamily",message="disableMP excludes dualStackAddressFamily"
 // +kubebuilder:validation:XValidation:rule="!has(self.localASN) || self.localASN != self.myASN",message="localASN must differ from myASN"
 type BGPPeerSpec struct {
 	// myASN is the AS number of the cluster.
@@ -72,11 +88,24 @@ type BGPPeerSpec struct {
 	DynamicASN DynamicASN `json:"dynamicASN,omitempty"`
 
 	// peerAddress of the router, IPv4 or IPv6.
-	// +required
+	// +optional
 	// +kubebuilder:validation:MinLength=2
 	// +kubebuilder:validation:MaxLength=45
 	// +kubebuilder:validation:XValidation:rule="isIP(self)",message="must be an IP address"
-	PeerAddress string `json:"peerAddress"`
+	PeerAddress string `json:"peerAddress,omitempty"`
+	// interface of the node at whose other end the router is, in place of
+	// peerAddress: the session runs between the link-local addresses of both
+	// ("unnumbered"), and carries both families; the router needs the extended
+	// next hop capability for IPv4 (RFC 8950). Both ends learn of each other
+	// by router advertisements.
+	// +optional
+	// +kubebuilder:validation:MaxLength=15
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[^/:[:space:]]*$') && self != '.' && self != '..'",message="must be the name of an interface"
+	Interface string `json:"interface,omitempty"`
+	// defaultGateway takes, in place of peerAddress, the gateway of each
+	// node's default route of this family: one object serves every rack.
+	// +optional
+	DefaultGateway GatewayFamily `json:"defaultGateway,omitempty"`
 	// sourceAddress to open the session from; it must be the node's own.
 	// +optional
 	// +kubebuilder:validation:MinLength=2
@@ -138,7 +167,8 @@ type BGPPeerSpec struct {
 	// restarts (RFC 4724).
 	// +optional
 	EnableGracefulRestart bool `json:"enableGracefulRestart,omitempty"`
-	// ebgpMultiHop allows a router of another AS to be several hops away.
+	// ebgpMultiHop allows a router of another AS to be several hops away; BFD
+	// then runs over several hops too (RFC 5883).
 	// +optional
 	EBGPMultiHop bool `json:"ebgpMultiHop,omitempty"`
 	// ttlSecurity refuses packets of the session that come from more than one
@@ -149,17 +179,16 @@ type BGPPeerSpec struct {
 	// otherwise it carries that of peerAddress.
 	// +optional
 	DualStackAddressFamily bool `json:"dualStackAddressFamily,omitempty"`
+	// disableMP restricts the session to the family of peerAddress.
+	// That is so anyway unless dualStackAddressFamily is set: the field is there
+	// for objects that come from MetalLB, where it is deprecated.
+	// +optional
+	DisableMP bool `json:"disableMP,omitempty"`
 
 	// vrf is not supported: the session runs in the node's main table.
 	// +optional
-	// +kubebuilder:validation:MaxLength=15
-	// +kubebuilder:validation:XValidation:rule="self == ''",message="VRFs are not supported"
+	// +kubebuilder:validation:XValidation:rule="self == ''",message="VRFs are not supported: the session runs in the node's main routing table"
 	VRF string `json:"vrf,omitempty"`
-	// interface is not supported: name the router by peerAddress.
-	// +optional
-	// +kubebuilder:validation:MaxLength=15
-	// +kubebuilder:validation:XValidation:rule="self == ''",message="unnumbered peers are not supported: set peerAddress"
-	Interface string `json:"interface,omitempty"`
 }
 
 // PasswordSecret names a Secret in Baliza's own namespace.
@@ -169,6 +198,12 @@ type PasswordSecret struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name"`
+	// namespace of the Secret: Baliza's own, which is also the default.
+	// Speakers may read Secrets nowhere else, so a peer that names another
+	// namespace is not used and says so.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	Namespace string `json:"namespace,omitempty"`
 }
 
 // BGPPeerStatus is what Baliza sees of a peer. The state of each node's

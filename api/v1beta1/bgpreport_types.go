@@ -28,7 +28,8 @@ type BGPSession struct {
 	// +required
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name"`
-	// address of the router.
+	// address of the router; empty while it is not known, and with its
+	// interface where it is link-local.
 	// +required
 	// +kubebuilder:validation:MaxLength=45
 	Address string `json:"address"`

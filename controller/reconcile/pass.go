@@ -73,7 +73,9 @@ func (r *Reconciler) again(key string) { r.inbox.add(kube.KindService, key) }
 // configure reads the operator's objects; it tells whether they mean
 // something new.
 func (r *Reconciler) configure() bool {
-	objects := config.Objects{Pools: r.Configuration.Pools(), L2Advertisements: r.Configuration.L2Advertisements()}
+	objects := config.Objects{
+		Pools: r.Configuration.Pools(), L2Advertisements: r.Configuration.L2Advertisements(), Namespace: r.options.Namespace,
+	}
 	sortByName(objects.Pools)
 	sortByName(objects.L2Advertisements)
 	objects.BGP = r.bgpObjects()

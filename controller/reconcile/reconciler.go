@@ -74,6 +74,8 @@ type Dependencies struct {
 type Options struct {
 	// ServeClassless serves Services that name no loadBalancerClass.
 	ServeClassless bool
+	// Namespace of Baliza itself, where the Secrets of BGPPeers are.
+	Namespace string
 	// Parallel writes at once; 0 means 32.
 	Parallel int
 	// Settle is how long a pass waits for more changes after the first; 0

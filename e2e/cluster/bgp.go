@@ -15,6 +15,12 @@ import (
 //go:embed frr.conf
 var FRRConfig string
 
+// FRRUnnumberedConfig is that of one node behind eth0 whose address FRR does
+// not know.
+//
+//go:embed frr-unnumbered.conf
+var FRRUnnumberedConfig string
+
 // BIRDConfig is BIRD's.
 //
 //go:embed bird.conf

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -150,8 +151,13 @@ type Path struct {
 	} `json:"nexthops"`
 }
 
-// Paths are FRR's to a prefix, in no order; none if it has none.
+// Paths are the router's to a prefix, in no order; none if it has none. Of BIRD
+// the attributes are known, not which path is the best.
 func (r *Router) Paths(ctx context.Context, p netip.Prefix) ([]Path, error) {
+	if r.proto() == "bird" {
+		out, err := r.Birdc(ctx, "show route all for "+p.String())
+		return birdPaths(out, p), err
+	}
 	family := "ipv4"
 	if p.Addr().Is6() {
 		family = "ipv6"
@@ -256,7 +262,11 @@ func (r *Router) NextHops(ctx context.Context, p netip.Prefix) ([]string, error)
 		return nil, err
 	}
 	var routes []struct {
-		Gateway  string `json:"gateway"`
+		Gateway string `json:"gateway"`
+		// Via is an IPv6 gateway of an IPv4 route.
+		Via struct {
+			Host string `json:"host"`
+		} `json:"via"`
 		Nexthops []struct {
 			Gateway string `json:"gateway"`
 			Weight  int    `json:"weight"`
@@ -270,8 +280,8 @@ func (r *Router) NextHops(ctx context.Context, p netip.Prefix) ([]string, error)
 	}
 	var hops []string
 	for _, route := range routes {
-		if route.Gateway != "" {
-			hops = append(hops, route.Gateway)
+		if one := cmp.Or(route.Gateway, route.Via.Host); one != "" {
+			hops = append(hops, one)
 		}
 		for _, n := range route.Nexthops {
 			if n.Weight > 1 {

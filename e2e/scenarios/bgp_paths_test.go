@@ -54,8 +54,10 @@ func TestB02_Peers_nodes_and_Services_are_selected(t *testing.T) {
 }
 
 // Communities, MED, prepending and aggregation change without a new session.
-func TestB03_B04_Paths_change_and_sessions_stay(t *testing.T) {
-	ctx, p := newRouted(t, 1, nil, nil)
+func TestB03_B04_Paths_change_and_sessions_stay(t *testing.T) { eachRouter(t, pathsChange) }
+
+func pathsChange(t *testing.T, router, configuration string) {
+	ctx, p := newRoutedBy(t, router, configuration, 1, nil, nil)
 	_, err := p.Baliza.BalizaV1beta1().Communities().Create(ctx, &v1beta1.Community{
 		ObjectMeta: metav1.ObjectMeta{Name: p.name},
 		Spec:       v1beta1.CommunitySpec{Communities: []v1beta1.CommunityAlias{{Name: "backup", Value: "64513:77"}}},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -23,8 +24,8 @@ var (
 	nodes6 = []string{"2001:db8:1::11", "2001:db8:1::12", "2001:db8:1::13"}
 )
 
-// routed is a plot whose pool is announced over BGP to FRR on r1, and nowhere
-// on the link.
+// routed is a plot whose pool is announced over BGP to FRR on r1, or BIRD on
+// c2, and nowhere on the link.
 type routed struct {
 	*plot
 	r1 *cluster.Router
@@ -33,6 +34,27 @@ type routed struct {
 // newRouted makes one, with that many web pods. The functions may change the
 // peer and the advertisement.
 func newRouted(t *testing.T, pods int, peer func(*v1beta1.BGPPeerSpec), adv func(*v1beta1.BGPAdvertisementSpec)) (context.Context, *routed) {
+	t.Helper()
+	return newRoutedBy(t, frr, cluster.FRRConfig, pods, peer, adv)
+}
+
+// Makes of routers.
+const (
+	frr  = "FRR"
+	bird = "BIRD"
+)
+
+// eachRouter runs a scenario against either, with the configuration that
+// docs/bgp.md shows.
+func eachRouter(t *testing.T, scenario func(t *testing.T, router, configuration string)) {
+	t.Run(frr, func(t *testing.T) { scenario(t, frr, cluster.FRRConfig) })
+	t.Run(bird, func(t *testing.T) { scenario(t, bird, cluster.BIRDConfig) })
+}
+
+// newRoutedBy is newRouted with a choice of the router and its configuration.
+func newRoutedBy(
+	t *testing.T, router, configuration string, pods int, peer func(*v1beta1.BGPPeerSpec), adv func(*v1beta1.BGPAdvertisementSpec),
+) (context.Context, *routed) {
 	t.Helper()
 	ctx, c := shared(t)
 	i := plots.Add(1)
@@ -49,15 +71,19 @@ func newRouted(t *testing.T, pods int, peer func(*v1beta1.BGPPeerSpec), adv func
 	// A router shares by connections, not by pairs of addresses.
 	_, err := c.Exec(ctx, "r1", "sh", "-c", "echo 1 > /proc/sys/net/ipv4/fib_multipath_hash_policy")
 	p.must(err)
-	r1, err := c.FRR(ctx, "r1", cluster.FRRConfig)
+	switch router {
+	case frr:
+		p.r1, err = c.FRR(ctx, "r1", configuration)
+	case bird:
+		p.r1, err = c.BIRD(ctx, "c2", configuration)
+	}
 	p.must(err)
-	p.r1 = r1
-	t.Cleanup(func() { r1.Stop(context.Background()) })
-	p.must(c.Peer(ctx, p.name, r1.Host.IPv4.String(), peer))
+	t.Cleanup(func() { p.r1.Stop(context.Background()) })
+	p.must(c.Peer(ctx, p.name, p.r1.Host.IPv4.String(), peer))
 	return ctx, p
 }
 
-func (p *routed) clearBGP() {
+func (p *plot) clearBGP() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if _, err := p.Kubectl(ctx, "delete", "--ignore-not-found", "bgppeer/"+p.name, "bgpadvertisement/"+p.name, "bfdprofile/"+p.name, "community/"+p.name); err != nil {
@@ -104,6 +130,14 @@ func (p *routed) scale(ctx context.Context, replicas int) {
 // seen each come up.
 func (p *routed) established(ctx context.Context) string {
 	p.t.Helper()
+	if p.r1.Host.Name == "c2" { // BIRD does not count: since when each of them is
+		out, err := p.r1.Birdc(ctx, "show protocols all")
+		p.must(err)
+		if strings.Count(out, "BGP state:          Established") != 3 {
+			p.t.Fatalf("not three sessions: %s", out)
+		}
+		return strings.Join(birdSince.FindAllString(out, -1), "; ")
+	}
 	var out string
 	err := lab.WaitFor(ctx, "three sessions", func() (bool, error) {
 		var err error
@@ -122,19 +156,25 @@ func (p *routed) established(ctx context.Context) string {
 	return strings.Join(counts, "; ")
 }
 
+// birdSince is BIRD's line about a session, with the time of its last change.
+var birdSince = regexp.MustCompile(`(?m)^n\d +BGP .*$`)
+
 func local(svc *corev1.Service) {
 	svc.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal
 }
 
-func TestB01_The_route_follows_the_endpoints(t *testing.T) {
+func TestB01_The_route_follows_the_endpoints(t *testing.T) { eachRouter(t, followsEndpoints) }
+
+func followsEndpoints(t *testing.T, router, configuration string) {
 	began := time.Now()
-	ctx, p := newRouted(t, 2, nil, nil)
+	ctx, p := newRoutedBy(t, router, configuration, 2, nil, nil)
+	client := map[string]string{frr: "c1", bird: "c2"}[router] // BIRD is its own client
 	v4, v6 := p.made(ctx, "web", nil)
 	p.hops(ctx, cluster.HostPrefix(v4), nodes4...)
 	t.Logf("from nothing to three next hops in %s", time.Since(began).Round(time.Millisecond))
 	p.hops(ctx, cluster.HostPrefix(v6), nodes6...)
-	p.answers(ctx, "c1", v4)
-	p.answers(ctx, "c1", v6)
+	p.answers(ctx, client, v4)
+	p.answers(ctx, client, v6)
 
 	p.scale(ctx, 0)
 	p.hops(ctx, cluster.HostPrefix(v4))
@@ -146,8 +186,8 @@ func TestB01_The_route_follows_the_endpoints(t *testing.T) {
 	out, err := p.Kubectl(ctx, "-n", p.name, "get", "pods", "-l", "app=web", "--field-selector=status.phase=Running", "-o", "jsonpath={.items[0].status.hostIP}")
 	p.must(err)
 	p.hops(ctx, cluster.HostPrefix(v4), out)
-	p.answers(ctx, "c1", v4)
-	p.answers(ctx, "c1", v6)
+	p.answers(ctx, client, v4)
+	p.answers(ctx, client, v6)
 
 	svc := p.get(ctx, "here")
 	p.must(p.Client.CoreV1().Services(p.name).Delete(ctx, svc.Name, metav1.DeleteOptions{}))

@@ -36,6 +36,14 @@ var refusalOf = map[string]string{
 	"minimum": "should be greater than or equal", "maximum": "should be less than or equal", "enum": "Unsupported value",
 }
 
+// schemaKinds are the kinds by their resources.
+func schemaKinds() map[string]string {
+	return map[string]string{
+		"ipaddresspools": "IPAddressPool", "l2advertisements": "L2Advertisement", "speakers": "Speaker",
+		"bgppeers": "BGPPeer", "bgpadvertisements": "BGPAdvertisement", "bfdprofiles": "BFDProfile", "communities": "Community",
+	}
+}
+
 // schemaCases has a case of every rule: resource, field, rule.
 func schemaCases() map[string]schemaCase {
 	number := func(i int) any { return strconv.Itoa(i) }
@@ -87,7 +95,7 @@ func schemaCases() map[string]schemaCase {
 		"speakers status.withheld[].addresses maxItems":                     {many(1024, number), many(1025, number)},
 		"speakers status.withheld[].addresses[] maxLength":                  {text(45), text(46)},
 	}
-	for _, resource := range []string{"ipaddresspools", "l2advertisements", "speakers"} {
+	for resource := range schemaKinds() {
 		cases[resource+" status.conditions maxItems"] = schemaCase{many(8, someCondition), many(9, someCondition)}
 	}
 	for _, field := range []string{"spec.addresses", "spec.excluded"} {
@@ -101,6 +109,7 @@ func schemaCases() map[string]schemaCase {
 		cases[field+"[] "+ruleFamilies] = schemaCase{"2001:db8::1-2001:db8::9", "192.0.2.10-2001:db8::9"}
 	}
 	maps.Copy(cases, useSchemaCases())
+	maps.Copy(cases, bgpSchemaCases())
 	return cases
 }
 
@@ -157,6 +166,12 @@ func required(resource, path string) map[string]any {
 		return heldAddress(0).(map[string]any)
 	case "speakers status.withheld[]":
 		return withheldAddresses(0).(map[string]any)
+	case "bgppeers spec":
+		return peerSpec(nil)
+	case "bgppeers spec.passwordSecret":
+		return map[string]any{"name": "a"}
+	case "communities spec.communities[]":
+		return alias(0).(map[string]any)
 	}
 	return map[string]any{}
 }
@@ -176,6 +191,9 @@ func place(resource, path string, value any) map[string]any {
 	if path == "spec.failbackDelay" {
 		object["failback"] = "After"
 	}
+	if resource == "bgppeers" {
+		accommodate(object, path)
+	}
 	if parent == "" {
 		return object
 	}
@@ -187,6 +205,7 @@ func TestC04_Every_CEL_rule_accepts_and_rejects(t *testing.T) {
 	client, err := dynamic.NewForConfig(p.Admin)
 	p.must(err)
 	p.ready(ctx, "bspk/n1", "True", "Announcing") // there is one to write to
+	p.idleBGP(ctx)
 	cases := schemaCases()
 	if has, want := slices.Sorted(maps.Keys(cases)), p.schemaRules(ctx); !slices.Equal(has, want) {
 		t.Errorf("the cases are not those of the installed schemas:\ncases   %s\nschemas %s", strings.Join(has, "\n        "), strings.Join(want, "\n        "))
@@ -219,11 +238,10 @@ func TestC04_Every_CEL_rule_accepts_and_rejects(t *testing.T) {
 // it: as a new object, or as the status of one that is there.
 func (p *plot) dryRun(ctx context.Context, client dynamic.Interface, resource, path string, value any) error {
 	p.t.Helper()
-	kinds := map[string]string{"ipaddresspools": "IPAddressPool", "l2advertisements": "L2Advertisement", "speakers": "Speaker"}
 	of := client.Resource(v1beta1.SchemeGroupVersion.WithResource(resource))
 	object := place(resource, path, value)
 	if !strings.HasPrefix(path, "status.") {
-		object["apiVersion"], object["kind"] = v1beta1.SchemeGroupVersion.String(), kinds[resource]
+		object["apiVersion"], object["kind"] = v1beta1.SchemeGroupVersion.String(), schemaKinds()[resource]
 		object["metadata"] = map[string]any{"name": p.name + "-dry"}
 		_, err := of.Create(ctx, &unstructured.Unstructured{Object: object}, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		return err
@@ -243,7 +261,7 @@ func (p *plot) dryRun(ctx context.Context, client dynamic.Interface, resource, p
 func (p *plot) schemaRules(ctx context.Context) []string {
 	p.t.Helper()
 	var rules []string
-	for _, resource := range []string{"ipaddresspools", "l2advertisements", "speakers"} {
+	for resource := range schemaKinds() {
 		out, err := p.Kubectl(ctx, "get", "crd", resource+"."+v1beta1.SchemeGroupVersion.Group, "-o", "jsonpath={.spec.versions[0].schema.openAPIV3Schema}")
 		p.must(err)
 		var root schema

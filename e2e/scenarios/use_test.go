@@ -271,7 +271,7 @@ var examples = regexp.MustCompile("(?s)```yaml\\n(.*?)```")
 
 func TestDocumentedExamplesAreAccepted(t *testing.T) {
 	ctx, p := newPlot(t, 1)
-	for _, page := range []string{"README.md", "docs/concepts.md", "docs/addresses.md"} {
+	for _, page := range []string{"README.md", "docs/concepts.md", "docs/addresses.md", "docs/bgp.md"} {
 		text, err := os.ReadFile("../../" + page)
 		p.must(err)
 		blocks := examples.FindAllStringSubmatch(string(text), -1)

@@ -34,6 +34,7 @@ type conversation struct {
 	reader *bufio.Reader
 	writer *bufio.Writer
 	local  netip.Addr
+	router netip.Addr
 
 	peerASN  uint32
 	hold     time.Duration
@@ -46,7 +47,7 @@ type conversation struct {
 // wanted are the families that the session is to carry.
 func (c *conversation) wanted() []wire.Family {
 	switch {
-	case c.peer.DualFamily:
+	case c.peer.DualFamily, c.peer.Interface != "":
 		return []wire.Family{wire.RF_IPv4_UC, wire.RF_IPv6_UC}
 	case c.peer.Address.Is4():
 		return []wire.Family{wire.RF_IPv4_UC}
@@ -134,6 +135,10 @@ func (c *conversation) ourOpen() (*wire.BGPMessage, error) {
 		tuples = append(tuples, wire.NewCapGracefulRestartTuple(f, true))
 	}
 	capabilities = append(capabilities, wire.NewCapFourOctetASNumber(as))
+	if c.local.Is6() && slices.Contains(c.wanted(), wire.RF_IPv4_UC) {
+		extended := []*wire.CapExtendedNexthopTuple{wire.NewCapExtendedNexthopTuple(wire.RF_IPv4_UC, wire.AFI_IP6)}
+		capabilities = append(capabilities, wire.NewCapExtendedNexthop(extended))
+	}
 	if c.peer.GracefulRestart {
 		capabilities = append(capabilities, wire.NewCapGracefulRestart(!c.again, false, restartTime, tuples))
 	}
@@ -196,13 +201,7 @@ func (c *conversation) agree(open *wire.BGPOpen) error {
 	if c.peer.LocalASN != 0 {
 		c.encoding.path = []uint32{c.peer.LocalASN, c.peer.MyASN}
 	}
-	v4, v6 := neighbourhood(c.local)
-	if c.local.Is4() {
-		v4 = c.local
-	} else {
-		v6 = c.local
-	}
-	c.encoding.next4, c.encoding.next6 = v4, v6
+	c.nextHops(o.extended)
 	return nil
 }
 
@@ -333,7 +332,7 @@ func (c *conversation) update(first bool) error {
 // carried leaves out the families that were not agreed on, or for which this
 // node has no next hop.
 func (c *conversation) carried(all Paths) Paths {
-	v4 := slices.Contains(c.families, wire.RF_IPv4_UC) && c.encoding.next4.IsValid()
+	v4 := slices.Contains(c.families, wire.RF_IPv4_UC) && (c.encoding.next4.IsValid() || c.encoding.extended)
 	v6 := slices.Contains(c.families, wire.RF_IPv6_UC) && c.encoding.next6.IsValid()
 	kept := make(Paths, len(all))
 	for prefix, path := range all {

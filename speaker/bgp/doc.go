@@ -17,12 +17,23 @@
 // # Sessions
 //
 // Each peer has a session of its own, with its own goroutines, and shares
-// nothing with the others but the BFD socket: a router that hangs, resets or
+// nothing with the others but the BFD sockets: a router that hangs, resets or
 // refuses delays nobody else. A session compares what the router was told with
 // what it should be told and sends the difference, so that a change costs what
 // changed. After a reconnect everything is told again.
 //
+// # Unnumbered
+//
+// Where a peer is named by an interface, the router is found there by its
+// router advertisement (RFC 4861), and learns of this node by ours, before each
+// attempt to connect. The session runs between link-local addresses and carries
+// both families; IPv4 has the IPv6 next hop (RFC 8950) where the router takes
+// that.
+//
 // # BFD
+//
+// Over one hop, or over several (RFC 5883) where the operator says that routers
+// are between, or a peer of our own AS is on no subnet of this node.
 //
 // The path is watched from the first time that a session is established: FRR
 // begins its own BFD session afresh at that moment, and whoever watched before

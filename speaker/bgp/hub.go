@@ -15,9 +15,11 @@ import (
 )
 
 const (
-	// bfdPort of paths of one hop, and the ports that their packets come from
-	// (RFC 5881 sections 4 and 9).
+	// bfdPort of paths of one hop and bfdSeveral of others (RFC 5883 section
+	// 5), and the ports that their packets come from (RFC 5881 sections 4 and
+	// 9).
 	bfdPort           = 3784
+	bfdSeveral        = 4784
 	bfdFirst, bfdLast = 49152, 65535
 	// oneHop is the TTL of a packet that no router has passed on.
 	oneHop = 255
@@ -32,18 +34,35 @@ type hub struct {
 
 	mu      sync.Mutex
 	paths   map[*session]*path
-	sockets map[bool]*net.UDPConn // by whether it is IPv4
+	sockets map[kind]*net.UDPConn
 	closed  bool
 }
 
 func newHub(log *slog.Logger, changed func()) *hub {
-	return &hub{log: log, changed: changed, paths: map[*session]*path{}, sockets: map[bool]*net.UDPConn{}}
+	return &hub{log: log, changed: changed, paths: map[*session]*path{}, sockets: map[kind]*net.UDPConn{}}
+}
+
+// way is where the packets of a path come from and go to; link-local addresses
+// have a zone.
+type way struct {
+	local, router netip.Addr
+	// several hops may be between (RFC 5883).
+	several bool
+}
+
+// kind of a path: each has a socket of its own to receive from.
+type kind struct{ v4, several bool }
+
+func (k kind) port() uint16 {
+	if k.several {
+		return bfdSeveral
+	}
+	return bfdPort
 }
 
 // path is one that is watched.
 type path struct {
-	router netip.Addr
-	local  netip.Addr
+	way
 	conn   *net.UDPConn
 	quit   chan struct{}
 	sooner chan struct{}
@@ -54,11 +73,11 @@ type path struct {
 
 // watch watches the path of a session from now on, or by other times, or no
 // more.
-func (h *hub) watch(s *session, local netip.Addr, times BFD) {
+func (h *hub) watch(s *session, w way, times BFD) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	p := h.paths[s]
-	if p != nil && (times.Multiplier == 0 || p.local != local) {
+	if p != nil && (times.Multiplier == 0 || p.way != w) {
 		p.end()
 		delete(h.paths, s)
 		p = nil
@@ -74,17 +93,17 @@ func (h *hub) watch(s *session, local netip.Addr, times BFD) {
 		p.mu.Unlock()
 		return
 	}
-	if err := h.listen(local.Is4()); err != nil {
+	if err := h.listen(kind{w.local.Is4(), w.several}); err != nil {
 		h.log.Error("BFD cannot be used", "error", err)
 		return
 	}
-	conn, err := sender(local, s.peer.Address)
+	conn, err := sender(w)
 	if err != nil {
-		h.log.Error("BFD cannot be used", "router", s.peer.Address.String(), "error", err)
+		h.log.Error("BFD cannot be used", "router", w.router.String(), "error", err)
 		return
 	}
 	p = &path{
-		router: s.peer.Address, local: local, conn: conn, quit: make(chan struct{}), sooner: make(chan struct{}, 1),
+		way: w, conn: conn, quit: make(chan struct{}), sooner: make(chan struct{}, 1),
 		machine: newMachine(times, rand.Uint32()|1), //nolint:gosec // a number to tell paths apart
 	}
 	h.paths[s] = p
@@ -197,8 +216,10 @@ func jittered(pace time.Duration, multiplier uint8) time.Duration {
 	return time.Duration(float64(pace) * (least + rand.Float64()*(most-least))) //nolint:gosec // no secret
 }
 
-// receive takes in a packet from a router.
-func (h *hub) receive(from netip.Addr, data []byte) {
+// receive takes in a packet from a router. Over one hop only what no router has
+// passed on counts (RFC 5881 section 5), over several what comes from as near
+// as the operator says.
+func (h *hub) receive(from netip.Addr, ttl int, several bool, data []byte) {
 	packet, err := parseControl(data)
 	if err != nil {
 		return
@@ -206,7 +227,7 @@ func (h *hub) receive(from netip.Addr, data []byte) {
 	h.mu.Lock()
 	var p *path
 	for _, one := range h.paths {
-		if one.router == from && (packet.yours == 0 || packet.yours == one.machine.mine) {
+		if one.router == from && one.several == several && ttl >= one.least() && (packet.yours == 0 || packet.yours == one.machine.mine) {
 			p = one
 		}
 	}
@@ -233,18 +254,29 @@ func (h *hub) receive(from netip.Addr, data []byte) {
 	}
 }
 
+// least is the TTL that a packet must have.
+func (p *path) least() int {
+	if !p.several {
+		return oneHop
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return int(p.machine.times.MinTTL)
+}
+
 // sender makes the socket that the packets of a path are sent from.
-func sender(local, router netip.Addr) (*net.UDPConn, error) {
+func sender(w way) (*net.UDPConn, error) {
+	to := netip.AddrPortFrom(w.router, kind{several: w.several}.port())
 	var last error
 	for range 16 {
 		port := uint16(bfdFirst + rand.IntN(bfdLast-bfdFirst+1)) //nolint:gosec // in range, and no secret
-		conn, err := net.DialUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(local, port)),
-			net.UDPAddrFromAddrPort(netip.AddrPortFrom(router, bfdPort)))
+		conn, err := net.DialUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(w.local, port)),
+			net.UDPAddrFromAddrPort(to))
 		if err != nil {
 			last = err
 			continue
 		}
-		if router.Is4() {
+		if w.router.Is4() {
 			err = ipv4.NewConn(conn).SetTTL(oneHop)
 		} else {
 			err = ipv6.NewConn(conn).SetHopLimit(oneHop)
@@ -258,21 +290,21 @@ func sender(local, router netip.Addr) (*net.UDPConn, error) {
 	return nil, fmt.Errorf("opening a socket: %w", last)
 }
 
-// listen opens the socket of a family, unless it is open.
-func (h *hub) listen(v4 bool) error {
-	if h.sockets[v4] != nil {
+// listen opens the socket of a kind of path, unless it is open.
+func (h *hub) listen(k kind) error {
+	if h.sockets[k] != nil {
 		return nil
 	}
 	network, at := "udp6", netip.IPv6Unspecified()
-	if v4 {
+	if k.v4 {
 		network, at = "udp4", netip.IPv4Unspecified()
 	}
-	conn, err := net.ListenUDP(network, net.UDPAddrFromAddrPort(netip.AddrPortFrom(at, bfdPort)))
+	conn, err := net.ListenUDP(network, net.UDPAddrFromAddrPort(netip.AddrPortFrom(at, k.port())))
 	if err != nil {
-		return fmt.Errorf("listening on port %d: %w", bfdPort, err)
+		return fmt.Errorf("listening on port %d: %w", k.port(), err)
 	}
 	var read func([]byte) (int, net.Addr, int, error)
-	if v4 {
+	if k.v4 {
 		read, err = reader4(conn)
 	} else {
 		read, err = reader6(conn)
@@ -281,14 +313,13 @@ func (h *hub) listen(v4 bool) error {
 		_ = conn.Close()
 		return fmt.Errorf("asking for the TTL of packets: %w", err)
 	}
-	h.sockets[v4] = conn
-	go h.read(read)
+	h.sockets[k] = conn
+	go h.read(read, k.several)
 	return nil
 }
 
-// read takes in packets until the socket is closed. Only what was sent one hop
-// away counts (RFC 5881 section 5).
-func (h *hub) read(next func([]byte) (int, net.Addr, int, error)) {
+// read takes in packets until the socket is closed.
+func (h *hub) read(next func([]byte) (int, net.Addr, int, error), several bool) {
 	buffer := make([]byte, 256) //nolint:mnd // more than any packet has
 	for {
 		n, from, ttl, err := next(buffer)
@@ -296,10 +327,14 @@ func (h *hub) read(next func([]byte) (int, net.Addr, int, error)) {
 			return
 		}
 		address, ok := from.(*net.UDPAddr)
-		if err != nil || !ok || ttl != oneHop {
+		if err != nil || !ok {
 			continue
 		}
-		h.receive(address.AddrPort().Addr().Unmap().WithZone(""), buffer[:n])
+		router := address.AddrPort().Addr().Unmap()
+		if !router.IsLinkLocalUnicast() {
+			router = router.WithZone("")
+		}
+		h.receive(router, ttl, several, buffer[:n])
 	}
 }
 

@@ -139,6 +139,8 @@ type offer struct {
 	fourByte bool
 	families map[wire.Family]bool
 	graceful bool
+	// extended says that IPv4 may have IPv6 next hops (RFC 8950).
+	extended bool
 }
 
 func offered(open *wire.BGPOpen) offer {
@@ -156,6 +158,11 @@ func offered(open *wire.BGPOpen) offer {
 				o.families[c.CapValue] = true
 			case *wire.CapGracefulRestart:
 				o.graceful = true
+			case *wire.CapExtendedNexthop:
+				for _, t := range c.Tuples {
+					ipv4 := t.NLRIAFI == wire.AFI_IP && t.NLRISAFI == wire.SAFI_UNICAST
+					o.extended = o.extended || ipv4 && t.NexthopAFI == wire.AFI_IP6
+				}
 			}
 		}
 	}

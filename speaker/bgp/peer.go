@@ -29,9 +29,13 @@ func (Secret) MarshalText() ([]byte, error) { return []byte("(hidden)"), nil }
 
 // Peer is a session to have. Two that are equal are the same session.
 type Peer struct {
-	Name    string
-	Address netip.Addr
-	Port    uint16
+	Name string
+	// Address of the router, with a zone where it is link-local. It is not
+	// valid where Interface says at whose other end the router is; then the
+	// session finds it by router advertisements.
+	Address   netip.Addr
+	Interface string
+	Port      uint16
 	// Source and RouterID are not valid unless they are wanted.
 	Source, RouterID netip.Addr
 	// MyASN is ours. LocalASN, unless it is zero, is what the router knows us
@@ -45,7 +49,8 @@ type Peer struct {
 	// GracefulRestart asks the router to keep our paths while we restart.
 	GracefulRestart       bool
 	MultiHop, TTLSecurity bool
-	// DualFamily carries both families; otherwise only Address's.
+	// DualFamily carries both families, and so does an Interface; otherwise
+	// only Address's.
 	DualFamily bool
 	// BFD watches the path unless its Multiplier is zero.
 	BFD BFD
@@ -55,6 +60,8 @@ type Peer struct {
 type BFD struct {
 	Receive, Transmit time.Duration
 	Multiplier        uint8
+	// MinTTL is what packets must have that come over several hops.
+	MinTTL uint8
 	// Passive waits for the router to begin.
 	Passive bool
 }

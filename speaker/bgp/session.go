@@ -47,14 +47,18 @@ type session struct {
 	mu      sync.Mutex
 	desired Paths
 	bfd     BFD
-	local   netip.Addr // of the last connection
+	way     way // of the last connection
 	status  Status
 	parting farewell
 }
 
 func newSession(peer *Peer, log *slog.Logger, h *hub, changed func()) *session {
+	router := peer.Interface
+	if router == "" {
+		router = peer.Address.String()
+	}
 	s := &session{
-		peer: *peer, log: log.With("peer", peer.Name, "router", peer.Address.String()), hub: h, changed: changed,
+		peer: *peer, log: log.With("peer", peer.Name, "router", router), hub: h, changed: changed,
 		done: make(chan struct{}), wake: make(chan struct{}, 1), silent: make(chan struct{}, 1), bfd: peer.BFD,
 		status: Status{Name: peer.Name, Address: peer.Address, State: Idle},
 	}
@@ -103,10 +107,10 @@ func (s *session) watch(times BFD) {
 	s.mu.Lock()
 	changed := s.bfd != times
 	s.bfd = times
-	local := s.local
+	w := s.way
 	s.mu.Unlock()
-	if changed && local.IsValid() {
-		s.hub.watch(s, local, times)
+	if changed && w.local.IsValid() {
+		s.hub.watch(s, w, times)
 	}
 }
 
@@ -141,11 +145,7 @@ func (s *session) note(change func(*Status)) {
 func (s *session) run() {
 	for {
 		s.note(func(st *Status) { st.State = Connect })
-		conn, err := dial(s.ctx, &s.peer)
-		if err == nil {
-			err = s.converse(conn)
-			_ = conn.Close()
-		}
+		err := s.attempt()
 		if s.ctx.Err() != nil {
 			s.note(func(st *Status) { st.State, st.Sent = Idle, 0 })
 			return
@@ -162,6 +162,25 @@ func (s *session) run() {
 		case <-timer.C:
 		}
 	}
+}
+
+// attempt is one session, from finding the router to its end.
+func (s *session) attempt() error {
+	peer := s.peer
+	if peer.Interface != "" {
+		router, err := find(s.ctx, peer.Interface)
+		if err != nil {
+			return err
+		}
+		peer.Address = router
+		s.note(func(st *Status) { st.Address = router })
+	}
+	conn, err := dial(s.ctx, &peer)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	return s.converse(conn, peer.Address)
 }
 
 // lost notes why there is no session.
@@ -183,10 +202,10 @@ func (s *session) lost(err error) {
 }
 
 // converse is one connection, from the OPEN to its end.
-func (s *session) converse(conn net.Conn) error {
+func (s *session) converse(conn net.Conn, router netip.Addr) error {
 	stop := context.AfterFunc(s.ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	c := &conversation{session: s, conn: conn, local: localAddress(conn)}
+	c := &conversation{session: s, conn: conn, local: localAddress(conn), router: router}
 	err := c.open()
 	if err == nil {
 		s.established(c)
@@ -203,13 +222,14 @@ func (s *session) established(c *conversation) {
 		st.Established++
 	})
 	s.log.Info("BGP session established", "asn", c.peerASN, "hold_time", c.hold)
+	w := way{local: c.local, router: c.router, several: c.severalHops()}
 	s.mu.Lock()
-	s.local = c.local
+	s.way = w
 	times := s.bfd
 	s.mu.Unlock()
 	select {
 	case <-s.silent: // of before
 	default:
 	}
-	s.hub.watch(s, c.local, times)
+	s.hub.watch(s, w, times)
 }

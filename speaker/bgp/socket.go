@@ -112,39 +112,3 @@ func localAddress(conn net.Conn) netip.Addr {
 	}
 	return netip.Addr{}
 }
-
-// neighbourhood returns the addresses of the interface that has an address,
-// the first global one of each family; what there is none of is not valid.
-func neighbourhood(of netip.Addr) (v4, v6 netip.Addr) {
-	interfaces, err := net.Interfaces()
-	if err != nil {
-		return v4, v6
-	}
-	for i := range interfaces {
-		v4, v6 = netip.Addr{}, netip.Addr{}
-		here := false
-		addresses, err := interfaces[i].Addrs()
-		if err != nil {
-			continue
-		}
-		for _, a := range addresses {
-			network, ok := a.(*net.IPNet)
-			if !ok {
-				continue
-			}
-			address, _ := netip.AddrFromSlice(network.IP)
-			address = address.Unmap()
-			here = here || address == of.WithZone("")
-			switch {
-			case address.Is4() && !v4.IsValid():
-				v4 = address
-			case address.Is6() && address.IsGlobalUnicast() && !v6.IsValid():
-				v6 = address
-			}
-		}
-		if here {
-			return v4, v6
-		}
-	}
-	return netip.Addr{}, netip.Addr{}
-}

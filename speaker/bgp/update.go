@@ -21,6 +21,8 @@ type encoding struct {
 	as   uint32
 	// next4 and next6 are the next hops.
 	next4, next6 netip.Addr
+	// extended writes IPv4 prefixes with the IPv6 next hop (RFC 8950).
+	extended bool
 }
 
 // bodySize is what a message has room for beside its header and lengths.
@@ -106,13 +108,16 @@ func key(p *Path, v4 bool) string {
 	return string(b)
 }
 
+// reach is what MP_REACH_NLRI or MP_UNREACH_NLRI has before its prefixes, at
+// most.
+const reach = 40
+
 // room is how many prefixes surely fit beside so many bytes.
 func room(beside int, v4 bool) int {
 	const size4, size6 = 5, 17
 	if v4 {
 		return (bodySize - beside) / size4
 	}
-	const reach = 40 // what MP_REACH_NLRI or MP_UNREACH_NLRI has before its prefixes, at most
 	return (bodySize - beside - reach) / size6
 }
 
@@ -131,11 +136,18 @@ func nlri(prefixes []netip.Prefix) ([]wire.PathNLRI, error) {
 // announce makes the UPDATEs of one group.
 func (e *encoding) announce(g *group) ([]*wire.BGPMessage, error) {
 	v4 := g.prefixes[0].Addr().Is4()
-	attributes, err := e.attributes(g.path, v4)
+	plain := v4 && !e.extended
+	attributes, err := e.attributes(g.path, plain)
 	if err != nil {
 		return nil, err
 	}
-	size := 0
+	size, family := 0, wire.RF_IPv6_UC
+	if v4 {
+		family = wire.RF_IPv4_UC
+	}
+	if v4 && !plain {
+		size = reach
+	}
 	for _, a := range attributes {
 		size += a.Len()
 	}
@@ -145,11 +157,11 @@ func (e *encoding) announce(g *group) ([]*wire.BGPMessage, error) {
 		if err != nil {
 			return nil, err
 		}
-		if v4 {
+		if plain {
 			messages = append(messages, wire.NewBGPUpdateMessage(nil, attributes, prefixes))
 			continue
 		}
-		reach, err := wire.NewPathAttributeMpReachNLRI(wire.RF_IPv6_UC, prefixes, e.next6)
+		reach, err := wire.NewPathAttributeMpReachNLRI(family, prefixes, e.next6)
 		if err != nil {
 			return nil, fmt.Errorf("encoding prefixes: %w", err)
 		}
@@ -189,11 +201,11 @@ func withdraw(gone []netip.Prefix) ([]*wire.BGPMessage, error) {
 }
 
 // attributes of a path, in the order of their types; MP_REACH_NLRI is added
-// with the prefixes.
-func (e *encoding) attributes(p *Path, v4 bool) ([]wire.PathAttributeInterface, error) {
+// with the prefixes, in place of NEXT_HOP.
+func (e *encoding) attributes(p *Path, nextHop bool) ([]wire.PathAttributeInterface, error) {
 	const igp = 0
 	all := append([]wire.PathAttributeInterface{wire.NewPathAttributeOrigin(igp)}, e.asPath(p)...)
-	if v4 {
+	if nextHop {
 		next, err := wire.NewPathAttributeNextHop(e.next4)
 		if err != nil {
 			return nil, fmt.Errorf("encoding next hop %s: %w", e.next4, err)

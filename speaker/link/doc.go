@@ -1,7 +1,7 @@
 // Package link follows the node's network interfaces: which there are, whether
-// they carry traffic, what MAC and addresses they have. It listens to the
-// kernel's netlink events and never polls; only when the kernel says that
-// events were lost does it list everything again.
+// they carry traffic, what MAC and addresses they have, and where the default
+// routes lead. It listens to the kernel's netlink events and never polls; only
+// when the kernel says that events were lost does it list everything again.
 //
 // A Snapshot is an immutable value. One goroutine of the Watcher owns the
 // state; readers take the latest Snapshot at any time, from any goroutine, and

@@ -40,9 +40,11 @@ type Interface struct {
 	Epoch uint64
 }
 
-// Snapshot is all interfaces of the node, by name.
+// Snapshot is all interfaces of the node, by name, and where its default routes
+// lead.
 type Snapshot struct {
 	Interfaces []Interface
+	Gateways   Gateways
 }
 
 // Interface returns the interface of that name.

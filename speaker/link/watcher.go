@@ -83,6 +83,7 @@ func (w *Watcher) follow(ctx context.Context) error {
 	done := make(chan struct{})
 	defer close(done)
 	links, addrs := make(chan netlink.LinkUpdate, 256), make(chan netlink.AddrUpdate, 256)
+	routes := make(chan netlink.RouteUpdate, 256)
 	failed := make(chan error, 1)
 	onError := func(err error) {
 		select {
@@ -92,26 +93,35 @@ func (w *Watcher) follow(ctx context.Context) error {
 	}
 	// The subscription's goroutine ends by itself only when its channel is
 	// read: let go of what it still wants to send.
-	defer func() { go drain(links); go drain(addrs) }()
+	defer func() { go drain(links); go drain(addrs); go drain(routes) }()
 	linkOptions := netlink.LinkSubscribeOptions{ErrorCallback: onError, ReceiveBufferSize: receiveBuffer}
 	if err := netlink.LinkSubscribeWithOptions(links, done, linkOptions); err != nil {
 		close(links)
 		close(addrs)
+		close(routes)
 		return fmt.Errorf("subscribe to interface events: %w", err)
 	}
 	addrOptions := netlink.AddrSubscribeOptions{ErrorCallback: onError, ReceiveBufferSize: receiveBuffer}
 	if err := netlink.AddrSubscribeWithOptions(addrs, done, addrOptions); err != nil {
 		close(addrs)
+		close(routes)
 		return fmt.Errorf("subscribe to address events: %w", err)
+	}
+	routeOptions := netlink.RouteSubscribeOptions{ErrorCallback: onError, ReceiveBufferSize: receiveBuffer}
+	if err := netlink.RouteSubscribeWithOptions(routes, done, routeOptions); err != nil {
+		close(routes)
+		return fmt.Errorf("subscribe to route events: %w", err)
 	}
 	if err := w.list(); err != nil {
 		return err
 	}
 	w.publish()
-	return w.apply(ctx, links, addrs, failed)
+	return w.apply(ctx, links, addrs, routes, failed)
 }
 
-func (w *Watcher) apply(ctx context.Context, links <-chan netlink.LinkUpdate, addrs <-chan netlink.AddrUpdate, failed <-chan error) error {
+func (w *Watcher) apply(
+	ctx context.Context, links <-chan netlink.LinkUpdate, addrs <-chan netlink.AddrUpdate, routes <-chan netlink.RouteUpdate, failed <-chan error,
+) error {
 	var publish <-chan time.Time
 	for {
 		select {
@@ -129,6 +139,13 @@ func (w *Watcher) apply(ctx context.Context, links <-chan netlink.LinkUpdate, ad
 				return errors.New("address events ended")
 			}
 			w.applyAddr(update)
+		case update, ok := <-routes:
+			if !ok {
+				return errors.New("route events ended")
+			}
+			if !isDefault(&update.Route) {
+				continue
+			}
 		case <-publish:
 			publish = nil
 			w.publish()
@@ -221,13 +238,16 @@ func again[T any](list func() ([]T, error)) ([]T, error) {
 
 // publish makes a Snapshot of the state and tells the reader if it differs.
 func (w *Watcher) publish() {
-	s := &Snapshot{Interfaces: make([]Interface, 0, len(w.links))}
+	// Routes that end with their interface end without an event of their own,
+	// so gateways are asked for each time.
+	s := &Snapshot{Interfaces: make([]Interface, 0, len(w.links)), Gateways: w.gateways()}
 	for index, l := range w.links {
 		s.Interfaces = append(s.Interfaces, w.build(index, l))
 	}
 	slices.SortFunc(s.Interfaces, func(a, b Interface) int { return cmp.Compare(a.Name, b.Name) })
 	maps.DeleteFunc(w.epochs, func(name string, _ epoch) bool { _, found := s.Interface(name); return !found })
-	if old := w.latest.Load(); old != nil && slices.EqualFunc(old.Interfaces, s.Interfaces, func(a, b Interface) bool { return a.equal(&b) }) {
+	same := func(a, b Interface) bool { return a.equal(&b) }
+	if old := w.latest.Load(); old != nil && old.Gateways == s.Gateways && slices.EqualFunc(old.Interfaces, s.Interfaces, same) {
 		return
 	}
 	w.latest.Store(s)

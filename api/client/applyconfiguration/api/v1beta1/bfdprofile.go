@@ -13,8 +13,10 @@ import (
 // BFDProfileApplyConfiguration represents a declarative configuration of the BFDProfile type for use
 // with apply.
 //
-// BFDProfile says how the path to a BGPPeer is watched (RFC 5880, 5881):
-// asynchronous mode, one hop.
+// BFDProfile says how the path to a BGPPeer is watched (RFC 5880):
+// asynchronous mode, over one hop (RFC 5881), or several for peers with
+// ebgpMultiHop and peers of our own AS that are on no subnet of the node
+// (RFC 5883).
 type BFDProfileApplyConfiguration struct {
 	v1.TypeMetaApplyConfiguration    `json:",inline"`
 	*v1.ObjectMetaApplyConfiguration `json:"metadata,omitempty"`

@@ -21,6 +21,14 @@ type BFDProfileSpecApplyConfiguration struct {
 	PassiveMode *bool `json:"passiveMode,omitempty"`
 	// echoMode is not supported.
 	EchoMode *bool `json:"echoMode,omitempty"`
+	// echoInterval between echo packets, in milliseconds. It has no meaning
+	// without echoMode; the field is there for profiles that come from
+	// MetalLB.
+	EchoInterval *int32 `json:"echoInterval,omitempty"`
+	// minimumTtl that a packet must have on arrival, on paths of several hops:
+	// 255 less the number of routers between. On paths of one hop it is always
+	// 255 (RFC 5881).
+	MinimumTTL *int32 `json:"minimumTtl,omitempty"`
 }
 
 // BFDProfileSpecApplyConfiguration constructs a declarative configuration of the BFDProfileSpec type for use with
@@ -66,5 +74,21 @@ func (b *BFDProfileSpecApplyConfiguration) WithPassiveMode(value bool) *BFDProfi
 // If called multiple times, the EchoMode field is set to the value of the last call.
 func (b *BFDProfileSpecApplyConfiguration) WithEchoMode(value bool) *BFDProfileSpecApplyConfiguration {
 	b.EchoMode = &value
+	return b
+}
+
+// WithEchoInterval sets the EchoInterval field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the EchoInterval field is set to the value of the last call.
+func (b *BFDProfileSpecApplyConfiguration) WithEchoInterval(value int32) *BFDProfileSpecApplyConfiguration {
+	b.EchoInterval = &value
+	return b
+}
+
+// WithMinimumTTL sets the MinimumTTL field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MinimumTTL field is set to the value of the last call.
+func (b *BFDProfileSpecApplyConfiguration) WithMinimumTTL(value int32) *BFDProfileSpecApplyConfiguration {
+	b.MinimumTTL = &value
 	return b
 }

@@ -27,6 +27,15 @@ type BGPPeerSpecApplyConfiguration struct {
 	DynamicASN *apiv1beta1.DynamicASN `json:"dynamicASN,omitempty"`
 	// peerAddress of the router, IPv4 or IPv6.
 	PeerAddress *string `json:"peerAddress,omitempty"`
+	// interface of the node at whose other end the router is, in place of
+	// peerAddress: the session runs between the link-local addresses of both
+	// ("unnumbered"), and carries both families; the router needs the extended
+	// next hop capability for IPv4 (RFC 8950). Both ends learn of each other
+	// by router advertisements.
+	Interface *string `json:"interface,omitempty"`
+	// defaultGateway takes, in place of peerAddress, the gateway of each
+	// node's default route of this family: one object serves every rack.
+	DefaultGateway *apiv1beta1.GatewayFamily `json:"defaultGateway,omitempty"`
 	// sourceAddress to open the session from; it must be the node's own.
 	SourceAddress *string `json:"sourceAddress,omitempty"`
 	// peerPort is the router's TCP port.
@@ -55,7 +64,8 @@ type BGPPeerSpecApplyConfiguration struct {
 	// enableGracefulRestart lets the router keep its routes while a speaker
 	// restarts (RFC 4724).
 	EnableGracefulRestart *bool `json:"enableGracefulRestart,omitempty"`
-	// ebgpMultiHop allows a router of another AS to be several hops away.
+	// ebgpMultiHop allows a router of another AS to be several hops away; BFD
+	// then runs over several hops too (RFC 5883).
 	EBGPMultiHop *bool `json:"ebgpMultiHop,omitempty"`
 	// ttlSecurity refuses packets of the session that come from more than one
 	// hop away (GTSM, RFC 5082). The router must be set to it as well.
@@ -63,10 +73,12 @@ type BGPPeerSpecApplyConfiguration struct {
 	// dualStackAddressFamily carries both families over this one session;
 	// otherwise it carries that of peerAddress.
 	DualStackAddressFamily *bool `json:"dualStackAddressFamily,omitempty"`
+	// disableMP restricts the session to the family of peerAddress.
+	// That is so anyway unless dualStackAddressFamily is set: the field is there
+	// for objects that come from MetalLB, where it is deprecated.
+	DisableMP *bool `json:"disableMP,omitempty"`
 	// vrf is not supported: the session runs in the node's main table.
 	VRF *string `json:"vrf,omitempty"`
-	// interface is not supported: name the router by peerAddress.
-	Interface *string `json:"interface,omitempty"`
 }
 
 // BGPPeerSpecApplyConfiguration constructs a declarative configuration of the BGPPeerSpec type for use with
@@ -112,6 +124,22 @@ func (b *BGPPeerSpecApplyConfiguration) WithDynamicASN(value apiv1beta1.DynamicA
 // If called multiple times, the PeerAddress field is set to the value of the last call.
 func (b *BGPPeerSpecApplyConfiguration) WithPeerAddress(value string) *BGPPeerSpecApplyConfiguration {
 	b.PeerAddress = &value
+	return b
+}
+
+// WithInterface sets the Interface field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Interface field is set to the value of the last call.
+func (b *BGPPeerSpecApplyConfiguration) WithInterface(value string) *BGPPeerSpecApplyConfiguration {
+	b.Interface = &value
+	return b
+}
+
+// WithDefaultGateway sets the DefaultGateway field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the DefaultGateway field is set to the value of the last call.
+func (b *BGPPeerSpecApplyConfiguration) WithDefaultGateway(value apiv1beta1.GatewayFamily) *BGPPeerSpecApplyConfiguration {
+	b.DefaultGateway = &value
 	return b
 }
 
@@ -232,18 +260,18 @@ func (b *BGPPeerSpecApplyConfiguration) WithDualStackAddressFamily(value bool) *
 	return b
 }
 
+// WithDisableMP sets the DisableMP field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the DisableMP field is set to the value of the last call.
+func (b *BGPPeerSpecApplyConfiguration) WithDisableMP(value bool) *BGPPeerSpecApplyConfiguration {
+	b.DisableMP = &value
+	return b
+}
+
 // WithVRF sets the VRF field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the VRF field is set to the value of the last call.
 func (b *BGPPeerSpecApplyConfiguration) WithVRF(value string) *BGPPeerSpecApplyConfiguration {
 	b.VRF = &value
-	return b
-}
-
-// WithInterface sets the Interface field in the declarative configuration to the given value
-// and returns the receiver, so that objects can be built by chaining "With" function invocations.
-// If called multiple times, the Interface field is set to the value of the last call.
-func (b *BGPPeerSpecApplyConfiguration) WithInterface(value string) *BGPPeerSpecApplyConfiguration {
-	b.Interface = &value
 	return b
 }

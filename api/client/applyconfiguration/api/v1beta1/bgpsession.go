@@ -15,7 +15,8 @@ import (
 type BGPSessionApplyConfiguration struct {
 	// name of the BGPPeer.
 	Name *string `json:"name,omitempty"`
-	// address of the router.
+	// address of the router; empty while it is not known, and with its
+	// interface where it is link-local.
 	Address *string `json:"address,omitempty"`
 	// state of the session: Idle, Connect, OpenSent, OpenConfirm or
 	// Established (RFC 4271).

@@ -11,6 +11,10 @@ package v1beta1
 type PasswordSecretApplyConfiguration struct {
 	// name of the Secret.
 	Name *string `json:"name,omitempty"`
+	// namespace of the Secret: Baliza's own, which is also the default.
+	// Speakers may read Secrets nowhere else, so a peer that names another
+	// namespace is not used and says so.
+	Namespace *string `json:"namespace,omitempty"`
 }
 
 // PasswordSecretApplyConfiguration constructs a declarative configuration of the PasswordSecret type for use with
@@ -24,5 +28,13 @@ func PasswordSecret() *PasswordSecretApplyConfiguration {
 // If called multiple times, the Name field is set to the value of the last call.
 func (b *PasswordSecretApplyConfiguration) WithName(value string) *PasswordSecretApplyConfiguration {
 	b.Name = &value
+	return b
+}
+
+// WithNamespace sets the Namespace field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Namespace field is set to the value of the last call.
+func (b *PasswordSecretApplyConfiguration) WithNamespace(value string) *PasswordSecretApplyConfiguration {
+	b.Namespace = &value
 	return b
 }

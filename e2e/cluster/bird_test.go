@@ -1,0 +1,35 @@
+package cluster
+
+import (
+	"net/netip"
+	"testing"
+)
+
+func TestWhatBIRDSaysOfAPrefix(t *testing.T) {
+	const out = `BIRD 2.0.12 ready.
+Table master4:
+203.0.113.1/32       unicast [n1 02:26:38.000] * (100) [AS64513i]
+	via 192.0.2.11 on eth0
+	Type: BGP univ
+	BGP.origin: IGP
+	BGP.as_path: 64513 64513
+	BGP.next_hop: 192.0.2.11
+	BGP.med: 50
+	BGP.local_pref: 250
+	BGP.community: (64513,77) (64513,100)
+	BGP.large_community: (64513, 1, 2)
+                     unicast [n2 02:26:38.000] (100) [AS64513i]
+	via 192.0.2.12 on eth0
+	BGP.as_path: 64513
+203.0.113.2/32       unicast [n1 02:26:38.000] * (100) [AS64513i]
+	BGP.as_path: 1
+`
+	got := birdPaths(out, netip.MustParsePrefix("203.0.113.1/32"))
+	if len(got) != 2 || got[1].ASPath.String != "64513" {
+		t.Fatalf("%+v", got)
+	}
+	if p := got[0]; p.ASPath.String != "64513 64513" || p.Metric != 50 || p.LocalPref != 250 ||
+		p.Community.String != "64513:77 64513:100" || p.LargeCommunity.String != "64513:1:2" {
+		t.Errorf("%+v", p)
+	}
+}
