@@ -30,13 +30,16 @@ type port struct {
 	arp    atomic.Pointer[packet.Conn] // nil while no IPv4 address is desired
 	nd     atomic.Pointer[packet.Conn] // nil while no IPv6 address is desired
 	seen   *sightings
+	asked  *clients
 	groups groups
 	broken atomic.Bool // a reader gave up
 	wait   sync.WaitGroup
 }
 
-func newPort(on Interface, t *atomic.Pointer[table], stats *counters, seen *sightings) *port {
-	p := &port{table: t, stats: stats, seen: seen}
+// newPort makes one with no socket open; it goes on with what another knew of
+// the interface's clients.
+func newPort(on Interface, t *atomic.Pointer[table], stats *counters, seen *sightings, asked *clients) *port {
+	p := &port{table: t, stats: stats, seen: seen, asked: asked}
 	p.on.Store(&on)
 	p.groups = groups{on: p.device(), joined: map[netip.Addr]*ndp.Conn{}}
 	return p
@@ -51,25 +54,35 @@ type sighter func(frame []byte, on *Interface, t *table) (netip.Addr, net.Hardwa
 
 type answerer func(frame []byte, on *Interface, t *table) ([]byte, verdict)
 
+type asker func(frame []byte, on *Interface, t *table) (a ask, mac [6]byte, everybody, ok bool)
+
+// protocol is how one family is spoken.
+type protocol struct {
+	etherType int
+	filter    func() ([]bpf.RawInstruction, error)
+	answer    answerer
+	sight     sighter
+	ask       asker
+	stats     *familyCounters
+}
+
 // want opens the sockets that the families need, and closes the others.
 func (p *port) want(v4, v6 bool) error {
 	return errors.Join(
-		p.wantSocket(&p.arp, v4, etherTypeARP, filterARP, answerARP, sightARP, &p.stats.arp),
-		p.wantSocket(&p.nd, v6, etherTypeIPv6, filterNDP, answerNDP, sightNDP, &p.stats.ndp),
+		p.wantSocket(&p.arp, v4, &protocol{etherTypeARP, filterARP, answerARP, sightARP, askARP, &p.stats.arp}),
+		p.wantSocket(&p.nd, v6, &protocol{etherTypeIPv6, filterNDP, answerNDP, sightNDP, askNDP, &p.stats.ndp}),
 	)
 }
 
-func (p *port) wantSocket(at *atomic.Pointer[packet.Conn], wanted bool, protocol int,
-	filter func() ([]bpf.RawInstruction, error), answer answerer, sight sighter, stats *familyCounters,
-) error {
+func (p *port) wantSocket(at *atomic.Pointer[packet.Conn], wanted bool, how *protocol) error {
 	conn := at.Load()
 	switch {
 	case wanted && conn == nil:
-		program, err := filter()
+		program, err := how.filter()
 		if err != nil {
 			return err
 		}
-		conn, err = packet.Listen(p.device(), packet.Raw, protocol, &packet.Config{Filter: program})
+		conn, err = packet.Listen(p.device(), packet.Raw, how.etherType, &packet.Config{Filter: program})
 		if err != nil {
 			return fmt.Errorf("interface %s: open packet socket: %w", p.on.Load().Name, explain(err))
 		}
@@ -79,7 +92,7 @@ func (p *port) wantSocket(at *atomic.Pointer[packet.Conn], wanted bool, protocol
 			return fmt.Errorf("interface %s: %w", p.on.Load().Name, err)
 		}
 		at.Store(conn)
-		p.wait.Go(func() { p.serve(raw, conn, answer, sight, stats) })
+		p.wait.Go(func() { p.serve(raw, conn, how) })
 	case !wanted && conn != nil:
 		at.Store(nil)
 		return conn.Close()
@@ -88,7 +101,7 @@ func (p *port) wantSocket(at *atomic.Pointer[packet.Conn], wanted bool, protocol
 }
 
 // serve answers frames until the socket is closed.
-func (p *port) serve(raw syscall.RawConn, conn *packet.Conn, answer answerer, sight sighter, stats *familyCounters) {
+func (p *port) serve(raw syscall.RawConn, conn *packet.Conn, how *protocol) {
 	buffer := make([]byte, maxFrame)
 	var n int
 	var readErr error
@@ -109,21 +122,65 @@ func (p *port) serve(raw syscall.RawConn, conn *packet.Conn, answer answerer, si
 			p.broken.Store(true)
 			return
 		}
-		on, t := p.on.Load(), p.table.Load()
-		if address, mac, sighted := sight(buffer[:n], on, t); sighted {
-			p.seen.add(Sighting{Address: address, MAC: mac, Interface: on.Name, At: time.Now()})
-		}
-		reply, v := answer(buffer[:n], on, t)
-		if v != answered {
-			stats.ignored.Add(1)
-			continue
-		}
-		if _, err := conn.WriteTo(reply, &packet.Addr{HardwareAddr: reply[:6]}); err != nil {
-			stats.failed.Add(1)
-			continue
-		}
-		stats.answered.Add(1)
+		p.receive(buffer[:n], conn, how)
 	}
+}
+
+// receive acts on one frame.
+func (p *port) receive(frame []byte, conn *packet.Conn, how *protocol) {
+	on, t := p.on.Load(), p.table.Load()
+	if address, mac, sighted := how.sight(frame, on, t); sighted {
+		p.seen.add(Sighting{Address: address, MAC: mac, Interface: on.Name, At: time.Now()})
+	}
+	reply, v := how.answer(frame, on, t)
+	if (v == answered || v == othersClient) && len(t.shares) > 0 {
+		p.remember(frame, on, t, how.ask)
+	}
+	if v != answered {
+		how.stats.ignored.Add(1)
+		return
+	}
+	if _, err := conn.WriteTo(reply, &packet.Addr{HardwareAddr: reply[:6]}); err != nil {
+		how.stats.failed.Add(1)
+		return
+	}
+	how.stats.answered.Add(1)
+}
+
+// remember notes who asked for a shared address, and which node has answered.
+func (p *port) remember(frame []byte, on *Interface, t *table, who asker) {
+	a, mac, everybody, ok := who(frame, on, t)
+	if !ok {
+		return
+	}
+	s := t.shares[a.address]
+	with := t.self
+	if everybody {
+		with = s.pick(a.client)
+	}
+	p.asked.note(a, mac, with, everybody, time.Now())
+}
+
+// tell sends one client the frame that says where a shared address is, if the
+// client is this node's.
+func (p *port) tell(a ask, self string) {
+	frame, conn, stats := tellARP, p.arp.Load(), &p.stats.arp
+	if a.address.Is6() {
+		frame, conn, stats = tellNDP, p.nd.Load(), &p.stats.ndp
+	}
+	mac, found := p.asked.find(a, self)
+	if conn == nil || !found {
+		return
+	}
+	one, err := frame(p.on.Load(), a, mac)
+	if err == nil {
+		_, err = conn.WriteTo(one, &packet.Addr{HardwareAddr: mac})
+	}
+	if err != nil {
+		stats.failed.Add(1)
+		return
+	}
+	stats.announced.Add(1)
 }
 
 // announce sends the frames that tell the neighbours of an address. A later
