@@ -253,9 +253,9 @@ func FuzzNDP(f *testing.F) {
 		}
 		divided := shared("n1", "n1", "n2")
 		if _, v := answerNDP(frame, on, divided); v == answered || v == othersClient {
-			a, mac, _, ok := askNDP(frame, on, divided)
-			if probe := a.client.IsUnspecified() || !a.client.IsValid(); ok && (probe || a.address != held6 || !individual(mac[:])) {
-				t.Errorf("%s asks for %s from % x", a.client, a.address, mac)
+			a, from, _, ok := askNDP(frame, on, divided)
+			if probe := from.IsUnspecified() || !from.IsValid(); ok && (probe || a.address != held6 || !individual(a.mac[:])) {
+				t.Errorf("%s asks for %s from % x", from, a.address, a.mac)
 			}
 		}
 		reply, v := answerNDP(frame, on, holding(3))

@@ -66,20 +66,20 @@ func answerARP(frame []byte, on *Interface, t *table) ([]byte, verdict) {
 
 // askARP tells who asks for a shared address, and whether everybody. It is for
 // frames that are answered, by us or another node.
-func askARP(frame []byte, on *Interface, t *table) (a ask, mac [6]byte, everybody, ok bool) {
+func askARP(frame []byte, on *Interface, t *table) (a ask, from netip.Addr, everybody, ok bool) {
 	a.address = netip.AddrFrom4([4]byte(frame[arpTarget : arpTarget+4]))
-	a.client = netip.AddrFrom4([4]byte(frame[arpSender : arpSender+4]))
-	if t.shares[a.address] == nil || a.client.IsUnspecified() {
-		return a, mac, false, false
+	from = netip.AddrFrom4([4]byte(frame[arpSender : arpSender+4]))
+	if t.shares[a.address] == nil || from.IsUnspecified() {
+		return a, from, false, false
 	}
-	mac = [6]byte(frame[ethernetHeader+8 : ethernetHeader+14])
-	return a, mac, !slices.Equal(net.HardwareAddr(frame[0:6]), on.MAC), true
+	a.mac = [6]byte(frame[ethernetHeader+8 : ethernetHeader+14])
+	return a, from, !slices.Equal(net.HardwareAddr(frame[0:6]), on.MAC), true
 }
 
 // tellARP makes the frame that tells one client: a reply that it did not ask
 // for.
-func tellARP(on *Interface, a ask, mac net.HardwareAddr) ([]byte, error) {
-	return arpMessage(arp.OperationReply, on.MAC, a.address, mac, a.client, mac)
+func tellARP(on *Interface, a ask, client netip.Addr) ([]byte, error) {
+	return arpMessage(arp.OperationReply, on.MAC, a.address, a.mac[:], client, a.mac[:])
 }
 
 // announceARP makes the two frames that tell every neighbour: the announcement

@@ -2,7 +2,6 @@ package l2
 
 import (
 	"container/list"
-	"net"
 	"net/netip"
 	"sync"
 	"time"
@@ -12,14 +11,20 @@ import (
 // that was not heard for the longest time makes room for the next.
 const mostClients = 4096
 
-// ask is a client that asked for a shared address.
-type ask struct{ address, client netip.Addr }
+// ask is a station that asked for a shared address. A host has one entry for it
+// in its neighbour table, whatever addresses of its own it asks from.
+type ask struct {
+	address netip.Addr
+	mac     [6]byte
+}
 
 // client is what is known of one.
 type client struct {
 	ask
-	mac [6]byte
-	// with is the node that the client has been told.
+	// from is the address that it asked from last.
+	from netip.Addr
+	// with is the node that the client has been told, or "" if that is not
+	// known.
 	with string
 	// heard is when it last asked everybody, and so the last time at which
 	// every node that was there heard of it. Zero if only we did.
@@ -38,7 +43,7 @@ type clients struct {
 func newClients() *clients { return &clients{known: map[ask]*list.Element{}, order: list.New()} }
 
 // note remembers a client. Only who asked everybody was heard by all.
-func (c *clients) note(a ask, mac [6]byte, with string, everybody bool, now time.Time) {
+func (c *clients) note(a ask, from netip.Addr, with string, everybody bool, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	at := c.known[a]
@@ -50,28 +55,34 @@ func (c *clients) note(a ask, mac [6]byte, with string, everybody bool, now time
 		c.known[a] = at
 	}
 	c.order.MoveToFront(at)
-	one := of(at)
-	one.mac, one.with = mac, with
+	one := entry(at)
+	one.from, one.with = from, with
 	if everybody {
 		one.heard = now
 	}
 }
 
-// settle forgets the clients of addresses that are not shared any more, and
-// divides those of nodes that are gone among the nodes that know them. It
-// returns who has come to this node.
-func (c *clients) settle(shares map[netip.Addr]*share, self string) (ours []ask) {
+// settle acts on changed shares (nil: shared no more). It divides the clients of
+// nodes that are gone among the nodes that know them, and returns who has come
+// to this node. To the last one that is left come all whose node is not known.
+func (c *clients) settle(changed map[netip.Addr]*share, self string) (ours []ask) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for at := c.order.Front(); at != nil; {
-		one, here := of(at), at
+		one, here := entry(at), at
 		at = at.Next()
-		s := shares[one.address]
+		s, ok := changed[one.address]
 		switch {
+		case !ok:
 		case s == nil:
 			c.drop(here)
-		case s.node(one.with) == nil:
-			if one.with = s.pickAt(one.client, one.heard); one.with == self {
+		case s.doubtful:
+			one.with = ""
+		case len(s.nodes) == 1 && one.with != self:
+			one.with = self
+			ours = append(ours, one.ask)
+		case one.with != "" && s.node(one.with) == nil:
+			if one.with = s.pickAt(one.from, one.heard); one.with == self {
 				ours = append(ours, one.ask)
 			}
 		}
@@ -85,27 +96,27 @@ func (c *clients) with(self string, address netip.Addr) (ours []ask) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for at := c.order.Front(); at != nil; at = at.Next() {
-		if one := of(at); one.with == self && (!address.IsValid() || one.address == address) {
+		if one := entry(at); one.with == self && (!address.IsValid() || one.address == address) {
 			ours = append(ours, one.ask)
 		}
 	}
 	return ours
 }
 
-// find returns the MAC of a client that this node answers.
-func (c *clients) find(a ask, self string) (mac net.HardwareAddr, found bool) {
+// find returns the address of a client that this node answers.
+func (c *clients) find(a ask, self string) (from netip.Addr, found bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	at := c.known[a]
-	if at == nil || of(at).with != self {
-		return nil, false
+	if at == nil || entry(at).with != self {
+		return from, false
 	}
-	return net.HardwareAddr(append([]byte(nil), of(at).mac[:]...)), true
+	return entry(at).from, true
 }
 
 func (c *clients) drop(at *list.Element) {
-	delete(c.known, of(at).ask)
+	delete(c.known, entry(at).ask)
 	c.order.Remove(at)
 }
 
-func of(at *list.Element) *client { return at.Value.(*client) } //nolint:forcetypeassert // only we put them there
+func entry(at *list.Element) *client { return at.Value.(*client) } //nolint:forcetypeassert // only we put them there

@@ -122,26 +122,26 @@ func solicitor(message *ndp.NeighborSolicitation, from, to netip.Addr, src net.H
 }
 
 // askNDP is askARP for IPv6.
-func askNDP(frame []byte, on *Interface, t *table) (a ask, mac [6]byte, everybody, ok bool) {
+func askNDP(frame []byte, on *Interface, t *table) (a ask, from netip.Addr, everybody, ok bool) {
 	a.address = netip.AddrFrom16([16]byte(frame[targetOffset : targetOffset+16]))
 	if t.shares[a.address] == nil {
-		return a, mac, false, false
+		return a, from, false, false
 	}
 	message, from, to, v := parseSolicitation(frame)
 	if v != answered || from.IsUnspecified() {
-		return a, mac, false, false
+		return a, from, false, false
 	}
 	sender, v := solicitor(message, from, to, net.HardwareAddr(frame[6:12]))
 	if v != answered {
-		return a, mac, false, false
+		return a, from, false, false
 	}
-	a.client = from
-	return a, [6]byte(sender), !slices.Equal(net.HardwareAddr(frame[0:6]), on.MAC), true
+	a.mac = [6]byte(sender)
+	return a, from, !slices.Equal(net.HardwareAddr(frame[0:6]), on.MAC), true
 }
 
 // tellNDP makes the frame that tells one client.
-func tellNDP(on *Interface, a ask, mac net.HardwareAddr) ([]byte, error) {
-	return advertisement(on, a.address, a.client, mac, false)
+func tellNDP(on *Interface, a ask, client netip.Addr) ([]byte, error) {
+	return advertisement(on, a.address, client, a.mac[:], false)
 }
 
 // announceNDP makes the frame that tells every neighbour: an unsolicited

@@ -42,6 +42,23 @@ func (s *stranger) addresses(count int) (v4, v6 []string) {
 	return v4, v6
 }
 
+// othersClient asks from all of its addresses, and last from one that another
+// node answers.
+func (s *stranger) othersClient(vip string, all []string) {
+	s.t.Helper()
+	var others []string
+	for _, from := range all {
+		if !s.asks(from, vip) {
+			others = append(others, from)
+		}
+	}
+	s.t.Logf("%s: %d of %d addresses are the other's: %v", vip, len(others), len(all), others)
+	if len(others) == 0 || len(others) == len(all) {
+		s.t.Fatalf("%s: one node answers everybody", vip)
+	}
+	s.asks(others[0], vip)
+}
+
 // Of two nodes that share an address each answers its own clients; the one that
 // is left when the other goes tells the other's clients at once, and nobody
 // else, and answers all.
@@ -56,16 +73,7 @@ func TestPerClientANodeAnswersItsClientsAndTakesOverThoseOfAnother(t *testing.T)
 	}
 	const elsewhere = "02:aa:aa:aa:aa:aa"
 	for vip, all := range map[string][]string{vip4.String(): v4, vip6.String(): v6} {
-		var others []string
-		for _, from := range all {
-			if !s.asks(from, vip) {
-				others = append(others, from)
-			}
-		}
-		t.Logf("%s: %d of %d clients are the other's: %v", vip, len(others), len(all), others)
-		if len(others) == 0 || len(others) == len(all) {
-			t.Errorf("%s: one node answers everybody", vip)
-		}
+		s.othersClient(vip, all)
 		s.run("ip neigh replace " + vip + " lladdr " + elsewhere + " dev eth0 nud reachable")
 	}
 	before := r.Stats()
@@ -93,10 +101,8 @@ func TestPerClientATakeoverIsUnicast(t *testing.T) {
 	apply(t, r, withShares(on, "n1", []string{"n1", "n2"}, vip4, vip6))
 	capture := s.capture(t)
 	v4, v6 := s.addresses(8)
-	for i := range v4 {
-		s.asks(v4[i], vip4.String())
-		s.asks(v6[i], vip6.String())
-	}
+	s.othersClient(vip4.String(), v4)
+	s.othersClient(vip6.String(), v6)
 	apply(t, r, withShares(on, "n1", []string{"n1"}, vip4, vip6))
 	time.Sleep(2500 * time.Millisecond) // until all has been said
 	told := map[string]int{}

@@ -54,7 +54,7 @@ type sighter func(frame []byte, on *Interface, t *table) (netip.Addr, net.Hardwa
 
 type answerer func(frame []byte, on *Interface, t *table) ([]byte, verdict)
 
-type asker func(frame []byte, on *Interface, t *table) (a ask, mac [6]byte, everybody, ok bool)
+type asker func(frame []byte, on *Interface, t *table) (a ask, from netip.Addr, everybody, ok bool)
 
 // protocol is how one family is spoken.
 type protocol struct {
@@ -149,16 +149,16 @@ func (p *port) receive(frame []byte, conn *packet.Conn, how *protocol) {
 
 // remember notes who asked for a shared address, and which node has answered.
 func (p *port) remember(frame []byte, on *Interface, t *table, who asker) {
-	a, mac, everybody, ok := who(frame, on, t)
+	a, from, everybody, ok := who(frame, on, t)
 	if !ok {
 		return
 	}
 	s := t.shares[a.address]
 	with := t.self
 	if everybody {
-		with = s.pick(a.client)
+		with = s.pick(from)
 	}
-	p.asked.note(a, mac, with, everybody, time.Now())
+	p.asked.note(a, from, with, everybody, time.Now())
 }
 
 // tell sends one client the frame that says where a shared address is, if the
@@ -168,13 +168,13 @@ func (p *port) tell(a ask, self string) {
 	if a.address.Is6() {
 		frame, conn, stats = tellNDP, p.nd.Load(), &p.stats.ndp
 	}
-	mac, found := p.asked.find(a, self)
+	client, found := p.asked.find(a, self)
 	if conn == nil || !found {
 		return
 	}
-	one, err := frame(p.on.Load(), a, mac)
+	one, err := frame(p.on.Load(), a, client)
 	if err == nil {
-		_, err = conn.WriteTo(one, &packet.Addr{HardwareAddr: mac})
+		_, err = conn.WriteTo(one, &packet.Addr{HardwareAddr: a.mac[:]})
 	}
 	if err != nil {
 		stats.failed.Add(1)

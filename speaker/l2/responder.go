@@ -40,8 +40,8 @@ type Problem struct {
 
 func (p Problem) Error() string { return p.Err.Error() }
 
-// Responder answers and announces. Apply, Reannounce and Close are for one
-// goroutine; Held and Stats are for any.
+// Responder answers and announces. Apply, Reannounce, Yield and Close are for
+// one goroutine; Held and Stats are for any.
 type Responder struct {
 	table     atomic.Pointer[table]
 	ports     atomic.Pointer[map[int]*port]
@@ -122,9 +122,9 @@ func (r *Responder) Apply(desired Desired) []Problem {
 			closing = append(closing, p)
 		}
 	}
-	divided := next.share(&desired, r.table.Load(), time.Now())
+	changed := next.share(&desired, r.table.Load(), time.Now())
 	r.swap(next, ports, fresh, desired.Quiet)
-	r.settle(fresh, divided)
+	r.settle(fresh, changed)
 	for _, w := range wanted {
 		ports[w.on.Index].groups.keep(w.v6)
 	}
@@ -171,12 +171,12 @@ func (r *Responder) swap(next *table, ports map[int]*port, fresh []int, quiet ma
 
 // settle has the clients told that have come to this node, where the nodes that
 // share addresses have changed, and all that it had, where its interface has.
-func (r *Responder) settle(fresh []int, divided bool) {
+func (r *Responder) settle(fresh []int, changed map[netip.Addr]*share) {
 	t := r.table.Load()
 	var start []key
 	for index, p := range *r.ports.Load() {
-		if divided {
-			start = append(start, keysOf(index, p.asked.settle(t.shares, t.self))...)
+		if len(changed) > 0 {
+			start = append(start, keysOf(index, p.asked.settle(changed, t.self))...)
 		}
 		if slices.Contains(fresh, index) {
 			start = append(start, keysOf(index, p.asked.with(t.self, netip.Addr{}))...)
@@ -188,7 +188,7 @@ func (r *Responder) settle(fresh []int, divided bool) {
 func keysOf(index int, asks []ask) []key {
 	keys := make([]key, 0, len(asks))
 	for _, a := range asks {
-		keys = append(keys, key{a.address, index, a.client})
+		keys = append(keys, key{a.address, index, a.mac})
 	}
 	return keys
 }
@@ -239,6 +239,17 @@ func (r *Responder) Quiet() {
 	r.wait.Wait()
 }
 
+// Yield stops answering for the shared addresses: this node is about to go, and
+// the others answer its clients.
+func (r *Responder) Yield() {
+	t := r.table.Load()
+	next := &table{held: maps.Clone(t.held), probed: t.probed}
+	for address := range t.shares {
+		delete(next.held, address)
+	}
+	r.table.Store(next)
+}
+
 // Held is what is answered for now, with the interfaces by name.
 func (r *Responder) Held() map[netip.Addr][]string { return maps.Clone(*r.held.Load()) }
 
@@ -265,9 +276,9 @@ func (r *Responder) send(a announcement) {
 		return
 	}
 	switch s := t.shares[a.address]; {
-	case s != nil && a.client.IsValid():
+	case s != nil && a.single():
 		p.tell(ask{a.address, a.client}, t.self)
-	case s == nil && !a.client.IsValid():
+	case s == nil && !a.single():
 		p.announce(a.address, a.reminder)
 	}
 }

@@ -7,12 +7,15 @@ import (
 )
 
 // key is an address on an interface, and the client that is told of it, or the
-// zero Addr for everybody.
+// zero MAC for everybody.
 type key struct {
 	address netip.Addr
 	index   int
-	client  netip.Addr
+	client  [6]byte
 }
+
+// single tells whether one client is told.
+func (k key) single() bool { return k.client != [6]byte{} }
 
 // announcement is a key whose turn has come.
 type announcement struct {
@@ -93,7 +96,7 @@ func (s *schedule) take(now time.Time) []announcement {
 		item := s.queue[0]
 		due = append(due, announcement{key: item.key, reminder: item.step > len(gaps)})
 		s.tokens--
-		if item.client.IsValid() && item.step == len(gaps) {
+		if item.single() && item.step == len(gaps) {
 			s.remove(item.key)
 			continue
 		}

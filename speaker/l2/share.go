@@ -12,6 +12,9 @@ import (
 // It is never changed once it is in use.
 type share struct {
 	nodes []sharer // by name
+	// doubtful says that no fewer nodes came at once than were there before:
+	// maybe this one was cut off, and others have told its clients meanwhile.
+	doubtful bool
 }
 
 // sharer is one of those nodes.
@@ -27,15 +30,19 @@ type sharer struct {
 // that was in before has been in since then.
 func newShare(address netip.Addr, names []string, before *share, now time.Time) *share {
 	s := &share{nodes: make([]sharer, 0, len(names))}
+	added := 0
 	for _, name := range names {
 		h := fnv.New64a()
 		_, _ = h.Write([]byte(name)) // never fails
 		one := sharer{name: name, seed: mixAddress(mix(h.Sum64()), address), since: now}
 		if known := before.node(name); known != nil {
 			one.since = known.since
+		} else {
+			added++
 		}
 		s.nodes = append(s.nodes, one)
 	}
+	s.doubtful = before != nil && added >= len(before.nodes)
 	return s
 }
 
@@ -65,12 +72,9 @@ func (s *share) pick(client netip.Addr) string {
 }
 
 // pickAt picks among the nodes that were there at that time, since nobody else
-// knows the client; among all if none was.
+// knows the client; it returns "" if none was.
 func (s *share) pickAt(client netip.Addr, at time.Time) string {
-	if name := s.highest(client, func(one *sharer) bool { return !one.since.After(at) }); name != "" {
-		return name
-	}
-	return s.pick(client)
+	return s.highest(client, func(one *sharer) bool { return !one.since.After(at) })
 }
 
 func (s *share) highest(client netip.Addr, eligible func(*sharer) bool) string {

@@ -23,6 +23,14 @@ func nodeNames(t *rapid.T) []string {
 
 func someClient(n int) netip.Addr { return netip.AddrFrom4([4]byte{198, 18, byte(n >> 8), byte(n)}) }
 
+// askOf is a client that asks for held4, from a MAC of its own.
+func askOf(client netip.Addr) ask {
+	b := client.As4()
+	return ask{held4, [6]byte{2, 9, b[0], b[1], b[2], b[3]}}
+}
+
+func clientOf(a ask) netip.Addr { return netip.AddrFrom4([4]byte(a.mac[2:])) }
+
 // shared is the table of one of the nodes that share held4 and held6.
 func shared(self string, names ...string) *table {
 	t := holding(3)
@@ -135,88 +143,126 @@ func TestPerClientThePickIsTheSameInEveryVersion(t *testing.T) {
 
 const golden = "[n3 n2 n1 n1 n3 n1 n3 n1 n3 n2 n3 n1]"
 
-// clientsOf fills the memories of nodes that hear the same.
+// segmentOf is some nodes that share held4 without sockets, and their clients.
 type segmentOf struct {
-	names  []string
+	t      *rapid.T
+	now    time.Time
 	tables map[string]*table
 	heard  map[string]*clients
+	// off is the node whose cable is cut, or "": it sees only itself.
+	off string
+	// told are what the node that is off goes on telling.
+	told []ask
+	// with is where the clients' neighbour tables point.
+	with map[netip.Addr]string
 }
 
-// newSegment makes the nodes, all there since longAgo.
-func newSegment(names ...string) *segmentOf {
-	s := &segmentOf{names: names, tables: map[string]*table{}, heard: map[string]*clients{}}
-	for _, self := range names {
-		s.tables[self], s.heard[self] = shared(self, names...), newClients()
-	}
-	return s
-}
-
-// hear lets every node hear a client that asks everybody.
-func (s *segmentOf) hear(client netip.Addr, now time.Time) {
+// hear lets every node but the one that is off hear a client that asks.
+func (s *segmentOf) hear(client netip.Addr) {
 	for name, t := range s.tables {
-		s.heard[name].note(ask{held4, client}, [6]byte{2, 9}, t.shares[held4].pick(client), true, now)
+		if name != s.off {
+			s.heard[name].note(askOf(client), client, t.shares[held4].pick(client), true, s.now)
+			s.with[client] = t.shares[held4].pick(client)
+		}
 	}
 }
 
-// become lets every node see who is left or has come, and returns who tells
-// which client.
-func (s *segmentOf) become(now time.Time, names ...string) map[netip.Addr][]string {
-	told := map[netip.Addr][]string{}
-	for _, name := range names {
-		before := s.tables[name]
-		if before == nil {
-			before, s.heard[name] = &table{}, newClients()
+// see lets every node see who is there, and its announcements arrive.
+func (s *segmentOf) see() {
+	all := slices.Sorted(maps.Keys(s.tables))
+	for _, self := range all {
+		names := []string{self}
+		if self != s.off {
+			names = slices.DeleteFunc(slices.Clone(all), func(name string) bool { return name == s.off })
 		}
 		next := holding(3)
-		next.share(&Desired{Self: name, Shared: map[netip.Addr][]string{held4: names, held6: names}}, before, now)
-		s.tables[name] = next
-		for _, a := range s.heard[name].settle(next.shares, name) {
-			told[a.client] = append(told[a.client], name)
+		changed := next.share(&Desired{Self: self, Shared: map[netip.Addr][]string{held4: names}}, s.tables[self], s.now)
+		s.tables[self] = next
+		ours := s.heard[self].settle(changed, self)
+		if self == s.off {
+			s.told = append(s.told, ours...)
+			continue
+		}
+		for _, a := range ours {
+			s.tell(clientOf(a), self)
 		}
 	}
-	maps.DeleteFunc(s.tables, func(name string, _ *table) bool { return !slices.Contains(names, name) })
-	maps.DeleteFunc(s.heard, func(name string, _ *clients) bool { return !slices.Contains(names, name) })
-	return told
+	if s.off != "" {
+		return
+	}
+	for _, a := range s.told { // some of it may be due only now
+		for _, name := range all {
+			if _, found := s.heard[name].find(a, name); found {
+				s.tell(clientOf(a), name)
+			}
+		}
+	}
+	s.told = nil
 }
 
-// When a node goes, exactly its clients are told, each by one node. One that
-// comes back with nothing remembered takes none away, and when the next node
-// goes, its clients are told by whoever knows them.
+// tell points a client to a node; none is taken away from a node that is there.
+func (s *segmentOf) tell(client netip.Addr, by string) {
+	if was := s.with[client]; was != by && was != s.off && s.tables[was] != nil {
+		s.t.Fatalf("client %s of %s is told by %s", client, was, by)
+	}
+	s.with[client] = by
+}
+
+// lost checks that no client that another node knows to be with one that went
+// is left with it.
+func (s *segmentOf) lost(gone string, known map[netip.Addr]bool) {
+	for client, with := range s.with {
+		if with == gone && known[client] {
+			s.t.Fatalf("client %s is still with %s, which is gone", client, gone)
+		}
+		if with == gone {
+			delete(s.with, client) // it will ask again
+		}
+	}
+}
+
+// known are the clients that some node which is there believes with a node.
+func (s *segmentOf) known(of string) map[netip.Addr]bool {
+	known := map[netip.Addr]bool{}
+	for name, c := range s.heard {
+		for a, at := range c.known {
+			if name != of && name != s.off && entry(at).with == of {
+				known[clientOf(a)] = true
+			}
+		}
+	}
+	return known
+}
+
+// Whoever crashes, comes back with nothing remembered, is cut off and returns:
+// only clients of nodes that are gone are told, each is told if anybody knows
+// of it, and one that returns takes none away.
 func TestPerClientExactlyTheClientsOfTheFailedAreTold(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		names := []string{"n1", "n2", "n3", "n4"}
-		now := longAgo
-		s := newSegment(names...)
-		with := map[netip.Addr]string{}
-		for step := range rapid.IntRange(1, 12).Draw(t, "steps") {
-			now = now.Add(time.Second)
-			here := slices.Sorted(maps.Keys(s.tables))
+		names := []string{"n1", "n2", "n3", "n4"}[:rapid.IntRange(2, 4).Draw(t, "nodes")]
+		s := &segmentOf{t: t, now: longAgo, tables: map[string]*table{}, heard: map[string]*clients{}, with: map[netip.Addr]string{}}
+		for range rapid.IntRange(1, 40).Draw(t, "steps") {
+			s.now = s.now.Add(time.Second)
 			name := rapid.SampledFrom(names).Draw(t, "who")
-			switch present := s.tables[name] != nil; {
-			case step%2 == 0:
-				client := someClient(rapid.IntRange(0, 30).Draw(t, "client"))
-				s.hear(client, now)
-				with[client] = s.tables[here[0]].shares[held4].pick(client)
-			case !present:
-				if told := s.become(now, slices.Sorted(slices.Values(append(here, name)))...); len(told) > 0 {
-					t.Fatalf("%s comes, and %v are told", name, told)
-				}
-			case len(here) > 1:
-				rest := slices.DeleteFunc(slices.Clone(here), func(one string) bool { return one == name })
-				told := s.become(now, rest...)
-				for client, was := range with {
-					knew := slices.ContainsFunc(rest, func(one string) bool { return s.heard[one].known[ask{held4, client}] != nil })
-					switch by := told[client]; {
-					case was != name && len(by) > 0:
-						t.Fatalf("client %s of %s is told by %v when %s goes", client, was, by, name)
-					case was == name && knew && len(by) != 1:
-						t.Fatalf("client %s of %s, which goes, is told by %v", client, name, by)
-					case was == name && knew:
-						with[client] = by[0]
-					case was == name:
-						delete(with, client) // nobody is left that ever heard of it
-					}
-				}
+			event := rapid.SampledFrom([]string{"hear", "hear", "start", "crash", "cut", "heal"}).Draw(t, "event")
+			switch known := s.known(name); {
+			case event == "hear" && len(s.tables) > 0:
+				s.hear(someClient(rapid.IntRange(0, 30).Draw(t, "client")))
+			case event == "start" && s.tables[name] == nil:
+				s.tables[name], s.heard[name] = &table{}, newClients()
+				s.see()
+			case event == "crash" && s.tables[name] != nil && name != s.off && len(s.tables) > 1 && s.off == "":
+				delete(s.tables, name)
+				delete(s.heard, name)
+				s.see()
+				s.lost(name, known)
+			case event == "cut" && s.tables[name] != nil && s.off == "" && len(s.tables) > 1:
+				s.off = name
+				s.see()
+				s.lost(name, known)
+			case event == "heal" && s.off != "":
+				s.off = ""
+				s.see()
 			}
 		}
 	})
@@ -226,12 +272,12 @@ func TestPerClientExactlyTheClientsOfTheFailedAreTold(t *testing.T) {
 func TestPerClientAFloodDoesNotGrowTheMemory(t *testing.T) {
 	c := newClients()
 	for n := range 10 * mostClients {
-		c.note(ask{held4, someClient(n)}, [6]byte{2}, "n1", true, longAgo)
-		if c.note(ask{held4, asker4}, [6]byte{2, 1}, "n1", true, longAgo); c.order.Len() > mostClients || len(c.known) != c.order.Len() {
+		c.note(askOf(someClient(n)), someClient(n), "n1", true, longAgo)
+		if c.note(askOf(asker4), asker4, "n1", true, longAgo); c.order.Len() > mostClients || len(c.known) != c.order.Len() {
 			t.Fatalf("%d remembered, %d known", c.order.Len(), len(c.known))
 		}
 	}
-	if mac, found := c.find(ask{held4, asker4}, "n1"); !found || mac[1] != 1 {
+	if from, found := c.find(askOf(asker4), "n1"); !found || from != asker4 {
 		t.Error("a client that goes on asking was forgotten")
 	}
 }
@@ -239,11 +285,9 @@ func TestPerClientAFloodDoesNotGrowTheMemory(t *testing.T) {
 // An address that is not shared any more is forgotten with its clients.
 func TestPerClientClientsAreForgottenWithTheirAddress(t *testing.T) {
 	c := newClients()
-	c.note(ask{held4, asker4}, [6]byte{2}, "n1", true, longAgo)
-	c.note(ask{held6, asker6}, [6]byte{2}, "n1", true, longAgo)
-	shares := shared("n1", "n1").shares
-	delete(shares, held4)
-	if ours := c.settle(shares, "n1"); len(ours) > 0 || len(c.known) != 1 || c.order.Len() != 1 {
+	c.note(askOf(asker4), asker4, "n1", true, longAgo)
+	c.note(ask{held6, [6]byte{2}}, asker6, "n1", true, longAgo)
+	if ours := c.settle(map[netip.Addr]*share{held4: nil}, "n1"); len(ours) > 0 || len(c.known) != 1 || c.order.Len() != 1 {
 		t.Errorf("%v told, %d known", ours, len(c.known))
 	}
 }
@@ -252,7 +296,7 @@ func TestPerClientClientsAreForgottenWithTheirAddress(t *testing.T) {
 func TestPerClientOneClientIsNotReminded(t *testing.T) {
 	s := newSchedule(func() float64 { return 0 })
 	k := keyOf(1)
-	k.client = asker4
+	k.client = [6]byte{2}
 	s.add(k, longAgo)
 	var times []time.Duration
 	for after := time.Duration(0); after < 10*time.Minute; after += 100 * time.Millisecond {
@@ -274,5 +318,40 @@ func BenchmarkPickOfAHundredNodes(b *testing.B) {
 	s := newShare(held4, names, nil, longAgo)
 	for b.Loop() {
 		s.pick(asker4)
+	}
+}
+
+// Of two nodes that were apart neither knows which of them has told whom; when
+// one goes for good, the other tells all.
+func TestPerClientTheLastNodeTellsAll(t *testing.T) {
+	c := newClients()
+	both := newShare(held4, []string{"n1", "n2"}, nil, longAgo)
+	for n := range 20 {
+		c.note(askOf(someClient(n)), someClient(n), both.pick(someClient(n)), true, longAgo)
+	}
+	alone := newShare(held4, []string{"n1"}, both, longAgo)
+	if ours := c.settle(map[netip.Addr]*share{held4: alone}, "n1"); len(ours) == 0 || len(ours) == 20 {
+		t.Errorf("%d told, want the other's", len(ours))
+	}
+	both = newShare(held4, []string{"n1", "n2"}, alone, longAgo)
+	if ours := c.settle(map[netip.Addr]*share{held4: both}, "n1"); len(ours) > 0 || len(c.with("n1", held4)) > 0 {
+		t.Errorf("after the heal %d are told, and %d are said to be ours", len(ours), len(c.with("n1", held4)))
+	}
+	alone = newShare(held4, []string{"n1"}, both, longAgo)
+	if ours := c.settle(map[netip.Addr]*share{held4: alone}, "n1"); len(ours) != 20 {
+		t.Errorf("%d of 20 told", len(ours))
+	}
+}
+
+// A host that asks from several of its addresses is one client: it has one
+// entry for the address, that of the last answer.
+func TestPerClientAHostWithSeveralAddressesIsOneClient(t *testing.T) {
+	c := newClients()
+	three := newShare(held6, []string{"n1", "n2", "n3"}, nil, longAgo)
+	c.note(ask{held6, [6]byte{2}}, netip.MustParseAddr("fe80::1"), "n2", true, longAgo)
+	c.note(ask{held6, [6]byte{2}}, asker6, "n3", true, longAgo)
+	two := newShare(held6, []string{"n1", "n3"}, three, longAgo)
+	if ours := c.settle(map[netip.Addr]*share{held6: two}, "n1"); len(ours) > 0 || len(c.with("n3", held6)) != 1 {
+		t.Errorf("told %v; with n3 %v", ours, c.with("n3", held6))
 	}
 }

@@ -40,10 +40,10 @@ func (t *table) shuns(client, address netip.Addr) bool {
 	return s != nil && s.pick(client) != t.self
 }
 
-// share divides the clients of what is held and desired as shared. It tells
-// whether that differs from before.
-func (t *table) share(desired *Desired, before *table, now time.Time) (changed bool) {
-	t.self, t.shares = desired.Self, map[netip.Addr]*share{}
+// share divides the clients of what is held and desired as shared. It returns
+// what differs from before, nil for what is not shared any more.
+func (t *table) share(desired *Desired, before *table, now time.Time) (changed map[netip.Addr]*share) {
+	t.self, t.shares, changed = desired.Self, map[netip.Addr]*share{}, map[netip.Addr]*share{}
 	for address := range t.held {
 		names := desired.Shared[address]
 		if len(names) == 0 {
@@ -51,11 +51,17 @@ func (t *table) share(desired *Desired, before *table, now time.Time) (changed b
 		}
 		s := before.shares[address]
 		if !s.among(names) {
-			s, changed = newShare(address, names, s, now), true
+			s = newShare(address, names, s, now)
+			changed[address] = s
 		}
 		t.shares[address] = s
 	}
-	return changed || len(t.shares) != len(before.shares)
+	for address := range before.shares {
+		if t.shares[address] == nil {
+			changed[address] = nil
+		}
+	}
+	return changed
 }
 
 // verdict is what became of a received frame.
