@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -32,6 +33,7 @@ type port struct {
 	seen   *sightings
 	asked  *clients
 	groups groups
+	spans  []span      // of the ARP socket's filter
 	broken atomic.Bool // a reader gave up
 	wait   sync.WaitGroup
 }
@@ -59,31 +61,38 @@ type asker func(frame []byte, on *Interface, t *table) (a ask, from netip.Addr, 
 // protocol is how one family is spoken.
 type protocol struct {
 	etherType int
-	filter    func() ([]bpf.RawInstruction, error)
 	answer    answerer
 	sight     sighter
 	ask       asker
 	stats     *familyCounters
 }
 
-// want opens the sockets that the families need, and closes the others.
-func (p *port) want(v4, v6 bool) error {
-	return errors.Join(
-		p.wantSocket(&p.arp, v4, &protocol{etherTypeARP, filterARP, answerARP, sightARP, askARP, &p.stats.arp}),
-		p.wantSocket(&p.nd, v6, &protocol{etherTypeIPv6, filterNDP, answerNDP, sightNDP, askNDP, &p.stats.ndp}),
-	)
+// want opens the sockets that the addresses need, and closes the others.
+func (p *port) want(v4, v6 []netip.Addr) error {
+	spans := spansOf(v4)
+	arp, errARP := filterARP(spans)
+	if errARP == nil {
+		errARP = p.wantSocket(&p.arp, len(v4) > 0, arp, &protocol{etherTypeARP, answerARP, sightARP, askARP, &p.stats.arp})
+	}
+	if conn := p.arp.Load(); errARP == nil && conn != nil && !slices.Equal(spans, p.spans) {
+		errARP = conn.SetBPF(arp)
+	}
+	if errARP == nil {
+		p.spans = spans
+	}
+	ndp, errNDP := filterNDP()
+	if errNDP == nil {
+		errNDP = p.wantSocket(&p.nd, len(v6) > 0, ndp, &protocol{etherTypeIPv6, answerNDP, sightNDP, askNDP, &p.stats.ndp})
+	}
+	return errors.Join(errARP, errNDP)
 }
 
-func (p *port) wantSocket(at *atomic.Pointer[packet.Conn], wanted bool, how *protocol) error {
+func (p *port) wantSocket(at *atomic.Pointer[packet.Conn], wanted bool, filter []bpf.RawInstruction, how *protocol) error {
 	conn := at.Load()
 	switch {
 	case wanted && conn == nil:
-		program, err := how.filter()
-		if err != nil {
-			return err
-		}
-		conn, err = packet.Listen(p.device(), packet.Raw, how.etherType, &packet.Config{Filter: program})
-		if err != nil {
+		var err error
+		if conn, err = packet.Listen(p.device(), packet.Raw, how.etherType, &packet.Config{Filter: filter}); err != nil {
 			return fmt.Errorf("interface %s: open packet socket: %w", p.on.Load().Name, explain(err))
 		}
 		raw, err := conn.SyscallConn()

@@ -74,10 +74,11 @@ func Check(on Interface) error {
 	t.Store(&table{})
 	p := newPort(on, &t, &counters{}, &sightings{found: map[netip.Addr]Sighting{}, told: make(chan struct{}, 1)}, newClients())
 	defer p.close()
-	if err := p.want(true, false); err != nil {
+	v4, v6 := []netip.Addr{netip.IPv4Unspecified()}, []netip.Addr{netip.IPv6Unspecified()}
+	if err := p.want(v4, nil); err != nil {
 		return err // once, not once for each family
 	}
-	return p.want(true, true)
+	return p.want(v4, v6)
 }
 
 // Apply makes desired the truth: what is new is answered for and announced,
@@ -323,7 +324,7 @@ func gather(desired Desired) []want {
 // prepare opens the sockets and joins the groups of what is wanted, and
 // returns the addresses that can be answered for.
 func (p *port) prepare(w want) (held []netip.Addr, problems []Problem) {
-	if err := p.want(len(w.v4) > 0, len(w.v6) > 0); err != nil {
+	if err := p.want(w.v4, w.v6); err != nil {
 		problems = append(problems, Problem{w.on.Name, err})
 	}
 	if p.arp.Load() != nil {
