@@ -21,6 +21,9 @@ import (
 // solicitation has 86, or some more with options we do not know.
 const maxFrame = 1514
 
+// receiveBuffer of a socket that is asked for, in bytes.
+const receiveBuffer = 4 << 20
+
 // port is what is open on one interface. It is opened, changed and closed by
 // the goroutine that applies; its sockets are read by goroutines of their own
 // and written by the announcer.
@@ -100,6 +103,9 @@ func (p *port) wantSocket(at *atomic.Pointer[packet.Conn], wanted bool, filter [
 			_ = conn.Close()
 			return fmt.Errorf("interface %s: %w", p.on.Load().Name, err)
 		}
+		// What comes while this process waits for a processor is better answered
+		// late than lost. The kernel gives no more than net.core.rmem_max.
+		_ = raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer) })
 		at.Store(conn)
 		p.wait.Go(func() { p.serve(raw, conn, how) })
 	case !wanted && conn != nil:

@@ -18,9 +18,15 @@ import (
 
 const nic = "eth0"
 
-// held is the nth address that the responder holds: every other one.
-func held(n int) netip.Addr {
-	return netip.AddrFrom4([4]byte{198, 18, byte(2 * n >> 8), byte(2 * n)})
+// held is the nth address that the responder holds: every other one of many. Of
+// few the gaps grow, so that the kernel's filter, which tells eight stretches of
+// addresses apart, takes the first three for one and lets pass what is between.
+func held(n, count int) netip.Addr {
+	n *= 2
+	if count == few {
+		n *= n / 2
+	}
+	return netip.AddrFrom4([4]byte{198, 18, byte(n >> 8), byte(n)})
 }
 
 // answer is the responder's process. Each line on standard input is a command:
@@ -56,7 +62,8 @@ func hold(r *l2.Responder, count int) error {
 		Quiet:      make(map[netip.Addr]bool, count), // announcements would be counted, too
 	}
 	for n := range count {
-		desired.Addresses[held(n)], desired.Quiet[held(n)] = []string{nic}, true
+		a := held(n, count)
+		desired.Addresses[a], desired.Quiet[a] = []string{nic}, true
 	}
 	for _, problem := range r.Apply(desired) {
 		return problem

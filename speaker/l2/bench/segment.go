@@ -89,8 +89,8 @@ func (s *settings) askInFlood(asker int, on *net.Interface, count int) (times []
 	return times, flooded + len(times), err
 }
 
-// flood asks, until it is over, for the addresses between the held ones: those
-// that are hardest to tell apart from them.
+// flood asks, until it is over, for addresses between the held ones. They reach
+// the responder's process; what is not near its addresses the kernel drops.
 func (s *settings) flood(on *net.Interface, count int, over *atomic.Bool) (sent int, err error) {
 	fd, err := open(on, 0)
 	if err != nil {
@@ -98,10 +98,14 @@ func (s *settings) flood(on *net.Interface, count int, over *atomic.Bool) (sent 
 	}
 	defer func() { _ = unix.Close(fd) }()
 	frame := request(on.HardwareAddr, netip.AddrFrom4([4]byte{198, 18, 255, 253}))
+	between := count - 1
+	if count == few {
+		between = 2
+	}
 	for begin := time.Now(); !over.Load(); {
 		due := int(time.Since(begin).Seconds() * float64(s.rate))
 		for ; sent < due; sent++ {
-			copy(frame[38:], held(sent%count).Next().AsSlice())
+			copy(frame[38:], held(sent%between, count).Next().AsSlice())
 			if _, err := unix.Write(fd, frame); err != nil && !errors.Is(err, unix.ENOBUFS) {
 				return sent, err
 			}
@@ -118,7 +122,7 @@ func (s *settings) ask(fd int, on *net.Interface, count int) ([]time.Duration, e
 	var times []time.Duration
 	step := max(1, count/97) // not one after the other
 	for begin, i := time.Now(), 0; time.Since(begin) < s.duration; i++ {
-		copy(frame[38:], held(i*step%count).AsSlice())
+		copy(frame[38:], held(i*step%count, count).AsSlice())
 		asked := time.Now()
 		if _, err := unix.Write(fd, frame); err != nil {
 			return nil, fmt.Errorf("ask: %w", err)
