@@ -28,6 +28,9 @@ WITH_TESTS := go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{e
 FUZZTIME ?= 20s
 BENCH ?= .
 
+# How often bench-arp measures.
+ROUNDS ?= 5
+
 ##@ See it
 
 .PHONY: demo
@@ -88,6 +91,10 @@ bench-ipam: deps build ## what an address costs: in memory, and end to end on th
 	@go test -run '^$$' -bench '^BenchmarkFill16$$' -benchtime 3x -count 3 ./controller/ipam | tee -a artifacts/bench-ipam.txt
 	@echo "bench-ipam: end to end on the lab"
 	@cd e2e && LAB_BIN=$(BIN) go run ./bench/ipam -benchmarks ../artifacts/bench-ipam.txt
+
+.PHONY: bench-arp
+bench-arp: deps ## what answering ARP costs in a flood, with 10 and 10,000 addresses (ROUNDS=5)
+	@go run ./speaker/l2/bench -rounds $(ROUNDS)
 
 .PHONY: bench-failover
 bench-failover: deps build ## failover figures on the lab (TRIALS=20, BUSY=10m, ADDRESSES=2000; PEER_* compares another provider)

@@ -24,6 +24,10 @@ type L2Advertisement struct {
 	// back to it; FailbackNever if it does not.
 	Failback time.Duration
 
+	// PerClient says that each client of an address is answered by one of the
+	// nodes, and no node owns the address.
+	PerClient bool
+
 	preferred        []preference
 	poolSelectors    Selectors
 	serviceSelectors Selectors
@@ -79,6 +83,32 @@ func failback(spec *v1beta1.L2AdvertisementSpec) time.Duration {
 	return FailbackNever
 }
 
+// disagreements finds advertisements PerClient with others that are not, and
+// that select all of its Services in one of its pools: it is in vain there.
+// (Whether two service selectors have Services in common is not known here.)
+func (s *Snapshot) disagreements() []Problem {
+	var problems []Problem
+	for _, a := range s.L2Advertisements {
+		if !a.PerClient {
+			continue
+		}
+		for _, other := range s.L2Advertisements {
+			if other.PerClient || len(other.serviceSelectors) > 0 {
+				continue
+			}
+			both := func(p *Pool) bool { return a.SelectsPool(p.Name, p.Labels) && other.SelectsPool(p.Name, p.Labels) }
+			if i := slices.IndexFunc(s.Pools, both); i >= 0 {
+				problems = append(problems, Problem{
+					Kind: KindL2Advertisement, Name: a.Name, Field: "spec.balancing", Reason: v1beta1.ReasonOverlap,
+					Message: fmt.Sprintf("L2Advertisement %s selects pool %s, too, without PerClient: one node owns its addresses", other.Name, s.Pools[i].Name),
+				})
+				break
+			}
+		}
+	}
+	return problems
+}
+
 func parseL2Advertisement(object *v1beta1.L2Advertisement) (*L2Advertisement, []Problem) {
 	a := &L2Advertisement{Name: object.Name, PoolNames: object.Spec.IPAddressPools, Interfaces: object.Spec.Interfaces}
 	var pools, services, nodes []Problem
@@ -86,6 +116,7 @@ func parseL2Advertisement(object *v1beta1.L2Advertisement) (*L2Advertisement, []
 	a.serviceSelectors, services = parseSelectors(KindL2Advertisement, a.Name, "spec.serviceSelectors", object.Spec.ServiceSelectors)
 	a.nodeSelectors, nodes = parseSelectors(KindL2Advertisement, a.Name, "spec.nodeSelectors", object.Spec.NodeSelectors)
 	a.Failback = failback(&object.Spec)
+	a.PerClient = object.Spec.Balancing == v1beta1.BalancePerClient
 	for i, preferred := range object.Spec.PreferredNodes {
 		field := fmt.Sprintf("spec.preferredNodes[%d].nodeSelector", i)
 		selectors, problems := parseSelectors(KindL2Advertisement, a.Name, field, []metav1.LabelSelector{preferred.NodeSelector})

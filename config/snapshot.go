@@ -85,6 +85,7 @@ func Build(objects Objects) (*Snapshot, []Problem) {
 		problems = append(problems, s.references(advertisement)...)
 	}
 	slices.SortFunc(s.L2Advertisements, func(a, b *L2Advertisement) int { return cmp.Compare(a.Name, b.Name) })
+	problems = append(problems, s.disagreements()...)
 	return s, append(problems, s.buildBGP(objects.BGP, objects.Namespace)...)
 }
 

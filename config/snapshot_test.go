@@ -101,6 +101,25 @@ func TestC02C03Problems(t *testing.T) {
 			l2:       []v1beta1.L2AdvertisementSpec{{IPAddressPoolSelectors: gold}},
 			problems: []string{"L2Advertisement a0 spec MatchesNothing"}, covered: "lan",
 		},
+		"PerClient where another advertisement is not": {
+			pools:    []*v1beta1.IPAddressPool{aPool("lan", 1, ranges("192.0.2.0/24"))},
+			l2:       []v1beta1.L2AdvertisementSpec{{Balancing: v1beta1.BalancePerClient, ServiceSelectors: gold}, {IPAddressPools: []string{"lan"}}},
+			problems: []string{"L2Advertisement a0 spec.balancing Overlap"}, covered: "lan",
+		},
+		"PerClient where another advertisement is of some Services only": {
+			pools: []*v1beta1.IPAddressPool{aPool("lan", 1, ranges("192.0.2.0/24"))},
+			l2:    []v1beta1.L2AdvertisementSpec{{Balancing: v1beta1.BalancePerClient}, {ServiceSelectors: gold}}, covered: "lan",
+		},
+		"PerClient where another advertisement is of another pool": {
+			pools: []*v1beta1.IPAddressPool{aPool("lan", 1, ranges("192.0.2.0/24")), aPool("dmz", 1, ranges("198.51.100.0/24"))},
+			l2: []v1beta1.L2AdvertisementSpec{
+				{Balancing: v1beta1.BalancePerClient, IPAddressPools: []string{"lan"}}, {IPAddressPools: []string{"dmz"}},
+			}, covered: "lan",
+		},
+		"PerClient wherever the pool is advertised": {
+			pools: []*v1beta1.IPAddressPool{aPool("lan", 1, ranges("192.0.2.0/24"))},
+			l2:    []v1beta1.L2AdvertisementSpec{{Balancing: v1beta1.BalancePerClient}, {Balancing: v1beta1.BalancePerClient}}, covered: "lan",
+		},
 		"an advertisement has bad selectors": {
 			pools: []*v1beta1.IPAddressPool{aPool("lan", 1, ranges("192.0.2.0/24"))},
 			l2:    []v1beta1.L2AdvertisementSpec{{ServiceSelectors: badSelector(), NodeSelectors: badSelector(), IPAddressPoolSelectors: badSelector()}},

@@ -81,6 +81,7 @@ func inNamespace(args ...string) *exec.Cmd {
 type paper struct {
 	Nodes     []string
 	Addresses []string
+	Balancing v1beta1.Balancing
 	changes   chan struct{}
 	taken     bool
 }
@@ -124,7 +125,9 @@ func (p paperObjects) Pools() []*v1beta1.IPAddressPool {
 }
 
 func (p paperObjects) L2Advertisements() []*v1beta1.L2Advertisement {
-	return []*v1beta1.L2Advertisement{{ObjectMeta: metav1.ObjectMeta{Name: "all"}}}
+	return []*v1beta1.L2Advertisement{{
+		ObjectMeta: metav1.ObjectMeta{Name: "all"}, Spec: v1beta1.L2AdvertisementSpec{Balancing: p.Balancing},
+	}}
 }
 
 func (p paperObjects) Speakers() []*v1beta1.Speaker {
@@ -198,6 +201,11 @@ type node struct {
 
 func newLAN(t *testing.T, nodes int, addresses ...string) *lan {
 	t.Helper()
+	return newLANOf(t, nodes, paper{Addresses: addresses})
+}
+
+func newLANOf(t *testing.T, nodes int, p paper) *lan {
+	t.Helper()
 	if why := os.Getenv(inside); why != "yes" {
 		t.Skipf("no network namespace of our own: %s", why)
 	}
@@ -205,7 +213,6 @@ func newLAN(t *testing.T, nodes int, addresses ...string) *lan {
 	key := make([]byte, 32)
 	_, _ = rand.Read(key)
 	l.write("key", []byte(base64.StdEncoding.EncodeToString(key)))
-	p := paper{Addresses: addresses}
 	for i := range nodes {
 		p.Nodes = append(p.Nodes, fmt.Sprintf("n%d", i+1))
 	}

@@ -156,6 +156,9 @@ func (s *speaker) depart(window time.Duration) error {
 	if err := s.members.Leave(window); err != nil {
 		s.log.Warn("the others may take it for a failure", "error", err)
 	}
+	if others {
+		s.responder.Yield()
+	}
 	if others || lowered {
 		time.Sleep(window)
 	}

@@ -82,9 +82,13 @@ func (s *speaker) report(now time.Time, made plan.Plan, held map[netip.Addr][]st
 	}
 	for _, d := range made.Decisions {
 		if on := held[d.Address]; len(on) > 0 && len(status.Held) < maxHeld {
-			status.Held = append(status.Held, v1beta1.HeldAddress{
+			one := v1beta1.HeldAddress{
 				Address: d.Address.String(), Services: d.Services[:min(len(d.Services), maxServices)], Interfaces: on,
-			})
+			}
+			if len(d.Sharers) > 0 {
+				one.Balancing = v1beta1.BalancePerClient
+			}
+			status.Held = append(status.Held, one)
 		}
 	}
 	status.Conditions = []metav1.Condition{s.readyCondition(now, made, problems)}
@@ -133,7 +137,8 @@ func (s *speaker) readyCondition(now time.Time, made plan.Plan, problems []l2.Pr
 	}
 	var complaints []string
 	for _, d := range made.Decisions {
-		if d.Owner == s.node && len(d.Missing) > 0 || d.Owner == "" && d.Reason == v1beta1.ReasonInterfaceMissing {
+		nobody := d.Owner == "" && len(d.Sharers) == 0
+		if len(d.Missing) > 0 || nobody && d.Reason == v1beta1.ReasonInterfaceMissing {
 			ready.Reason = string(v1beta1.ReasonInterfaceMissing)
 			complaints = append(complaints, d.Message)
 		}

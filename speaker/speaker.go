@@ -224,6 +224,7 @@ func (s *speaker) pass(now time.Time) time.Duration {
 	again = sooner(again, s.routes.pass(now, &view, snapshot.Gateways))
 	made := plan.Make(view)
 	desired := desire(made, snapshot)
+	desired.Self = s.node
 	again = sooner(again, s.handOver(now, made, owners, &desired))
 	if wait, settled := s.members.Settled(); !settled {
 		s.takeNothing(&desired)
@@ -232,7 +233,7 @@ func (s *speaker) pass(now time.Time) time.Duration {
 	again = sooner(again, s.avoid(now, &made, owners, &desired))
 	problems := s.responder.Apply(desired)
 	s.responder.Probe(s.conflicts.asking)
-	s.insist(contested)
+	s.insist(slices.DeleteFunc(contested, func(a netip.Addr) bool { return desired.Shared[a] != nil }))
 	held := s.responder.Held()
 	s.members.Hold(claimed(held, desired.Quiet))
 	s.logChanges(held)
@@ -348,7 +349,7 @@ func (s *speaker) view(now time.Time, ready []string, owners map[netip.Addr]stri
 
 // desire translates a plan for the responder.
 func desire(made plan.Plan, snapshot *link.Snapshot) l2.Desired {
-	desired := l2.Desired{Addresses: map[netip.Addr][]string{}}
+	desired := l2.Desired{Addresses: map[netip.Addr][]string{}, Shared: map[netip.Addr][]string{}}
 	for _, i := range snapshot.Interfaces {
 		if i.Usable {
 			desired.Interfaces = append(desired.Interfaces, toL2(i))
@@ -357,6 +358,9 @@ func desire(made plan.Plan, snapshot *link.Snapshot) l2.Desired {
 	for _, d := range made.Decisions {
 		if d.Announce {
 			desired.Addresses[d.Address] = d.Interfaces
+			if len(d.Sharers) > 0 {
+				desired.Shared[d.Address] = d.Sharers
+			}
 		}
 	}
 	return desired

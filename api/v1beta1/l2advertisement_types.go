@@ -3,7 +3,7 @@ package v1beta1
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 // L2Advertisement makes one node answer ARP (RFC 826) and NDP (RFC 4861) for
-// each address of the pools it selects.
+// each address of the pools it selects, or one node for each client.
 //
 // +genclient
 // +genclient:nonNamespaced
@@ -32,6 +32,7 @@ type L2Advertisement struct {
 // Within a list of selectors one must match; an absent list does not restrict.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.failbackDelay) == (has(self.failback) && self.failback == 'After')",message="failbackDelay goes with failback: After"
+// +kubebuilder:validation:XValidation:rule="!has(self.balancing) || self.balancing != 'PerClient' || (!has(self.preferredNodes) || size(self.preferredNodes) == 0) && (!has(self.failback) || self.failback == 'Never')",message="with balancing: PerClient no node owns the address: there are no preferredNodes and no failback"
 type L2AdvertisementSpec struct {
 	// ipAddressPools are names of pools whose addresses are announced. With
 	// neither names nor selectors, all pools are.
@@ -70,6 +71,15 @@ type L2AdvertisementSpec struct {
 	// +kubebuilder:validation:items:MaxLength=15
 	Interfaces []string `json:"interfaces,omitempty"`
 
+	// balancing says what is spread over the nodes: whole addresses, each of
+	// which one node owns, or with PerClient the clients of each address, so
+	// that every node that may announce it serves some of them. All hosts
+	// behind one router are one client. Where several advertisements select
+	// an address, it is PerClient only if all of them say so.
+	// +optional
+	// +kubebuilder:default=PerAddress
+	Balancing Balancing `json:"balancing,omitempty"`
+
 	// preferredNodes are nodes that should rather own an address than others
 	// that may, too. The weights of all that select a node add up, over all
 	// advertisements of the address; the highest sum wins. They choose among
@@ -96,6 +106,19 @@ type L2AdvertisementSpec struct {
 	// +kubebuilder:validation:Format=duration
 	FailbackDelay *metav1.Duration `json:"failbackDelay,omitempty"`
 }
+
+// Balancing says what is spread over the nodes.
+// +kubebuilder:validation:Enum=PerAddress;PerClient
+type Balancing string
+
+// Values of Balancing.
+const (
+	// BalancePerAddress has each address owned by one node.
+	BalancePerAddress Balancing = "PerAddress"
+	// BalancePerClient has each client of an address answered by one of the
+	// nodes, chosen by a hash of the client's address.
+	BalancePerClient Balancing = "PerClient"
+)
 
 // Failback says when an address goes back to a better node.
 // +kubebuilder:validation:Enum=Never;Immediate;After

@@ -52,7 +52,8 @@ const (
 	// ReasonInvalidSpec says that a field cannot be understood; the rest of
 	// the configuration stays in use.
 	ReasonInvalidSpec Reason = "InvalidSpec"
-	// ReasonOverlap says that the addresses overlap those of an older pool.
+	// ReasonOverlap says that the addresses overlap those of an older pool, or
+	// that another advertisement of the same addresses overrules this one.
 	ReasonOverlap Reason = "Overlap"
 	// ReasonDanglingReference says that a named object does not exist.
 	ReasonDanglingReference Reason = "DanglingReference"

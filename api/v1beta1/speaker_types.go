@@ -89,6 +89,10 @@ type HeldAddress struct {
 	// +kubebuilder:validation:MaxItems=256
 	// +kubebuilder:validation:items:MaxLength=15
 	Interfaces []string `json:"interfaces,omitempty"`
+	// balancing is PerClient where other speakers answer for the address, too,
+	// each some of the clients.
+	// +optional
+	Balancing Balancing `json:"balancing,omitempty"`
 }
 
 // WithheldAddresses are addresses that a speaker does not answer for, for one

@@ -32,7 +32,9 @@ type reports struct {
 	// speakers is how many report at all; with none nothing is concluded.
 	speakers int
 	owners   map[netip.Addr][]string
-	withheld map[netip.Addr]v1beta1.Reason
+	// perClient are addresses that their owners share by client.
+	perClient map[netip.Addr]bool
+	withheld  map[netip.Addr]v1beta1.Reason
 	// strangers are what speakers say about conflicts, with the MAC.
 	strangers map[netip.Addr]string
 	// behind are Services whose condition is to be brought up to date.
@@ -56,11 +58,12 @@ func (r *Reconciler) readReports() {
 	p := &r.reports
 	p.speakers = len(speakers)
 	p.owners, p.withheld = make(map[netip.Addr][]string), make(map[netip.Addr]v1beta1.Reason)
-	p.strangers = make(map[netip.Addr]string)
+	p.strangers, p.perClient = make(map[netip.Addr]string), make(map[netip.Addr]bool)
 	for _, s := range speakers {
 		for _, held := range s.Status.Held {
 			if a, err := config.ParseAddress(held.Address); err == nil {
 				p.owners[a] = append(p.owners[a], s.Name)
+				p.perClient[a] = p.perClient[a] || held.Balancing == v1beta1.BalancePerClient
 			}
 		}
 		p.readRoutes(s)
@@ -115,7 +118,11 @@ func (r *Reconciler) announcement(rec *record, addresses []netip.Addr) *metav1.C
 func (r *Reconciler) concluded(rec *record, addresses []netip.Addr) *metav1.Condition {
 	p := &r.reports
 	var by []string
+	how := ""
 	for _, a := range addresses {
+		if p.perClient[a] {
+			how = ", per client"
+		}
 		owners := p.owners[a]
 		if len(owners) == 0 {
 			return r.unannounced(rec, a)
@@ -127,7 +134,7 @@ func (r *Reconciler) concluded(rec *record, addresses []netip.Addr) *metav1.Cond
 		}
 	}
 	slices.Sort(by)
-	return r.condition(rec, v1beta1.ConditionAnnounced, true, v1beta1.ReasonAnnounced, "announced by "+strings.Join(by, ", "))
+	return r.condition(rec, v1beta1.ConditionAnnounced, true, v1beta1.ReasonAnnounced, "announced by "+strings.Join(by, ", ")+how)
 }
 
 func (r *Reconciler) unannounced(rec *record, a netip.Addr) *metav1.Condition {

@@ -122,11 +122,17 @@ baliza_services{reason="PoolExhausted"} 1
 // announcedBy makes the Speaker of a node say which addresses it holds.
 func (c *cluster) announcedBy(node string, withheld []v1beta1.WithheldAddresses, addresses ...string) {
 	c.t.Helper()
-	speaker := &v1beta1.Speaker{ObjectMeta: metav1.ObjectMeta{Name: node}}
+	status := v1beta1.SpeakerStatus{Withheld: withheld}
 	for _, a := range addresses {
-		speaker.Status.Held = append(speaker.Status.Held, v1beta1.HeldAddress{Address: a})
+		status.Held = append(status.Held, v1beta1.HeldAddress{Address: a})
 	}
-	speaker.Status.Withheld = withheld
+	c.report(node, status)
+}
+
+// report makes the Speaker of a node say something.
+func (c *cluster) report(node string, status v1beta1.SpeakerStatus) {
+	c.t.Helper()
+	speaker := &v1beta1.Speaker{ObjectMeta: metav1.ObjectMeta{Name: node}, Status: status}
 	speakers := c.custom.BalizaV1beta1().Speakers()
 	_, err := speakers.Update(c.t.Context(), speaker, metav1.UpdateOptions{})
 	if err != nil {
@@ -172,6 +178,23 @@ func TestSpeakersReportsAreFoldedIntoTheService(t *testing.T) {
 	c.edit("web", "kubectl", annotate(v1beta1.AnnotationAddresses, "192.0.2.15"))
 	c.expectShown("web", "192.0.2.15")
 	c.expectAnnounced("")
+}
+
+// An address that several nodes share is announced by all of them.
+func TestPerClientTheServiceNamesAllThatShareItsAddress(t *testing.T) {
+	c := newCluster(t)
+	c.pool("lan", nil, "192.0.2.10-192.0.2.20")
+	c.service("web", nil)
+	c.start()
+	c.expectShown("web", "192.0.2.10")
+	for _, name := range []string{"n2", "n1"} {
+		c.report(name, v1beta1.SpeakerStatus{Held: []v1beta1.HeldAddress{{Address: "192.0.2.10", Balancing: v1beta1.BalancePerClient}}})
+	}
+	c.expectAnnounced("True Announced: announced by n1, n2, per client")
+	c.announcedBy("n1", nil)
+	c.expectAnnounced("True Announced: announced by n2, per client")
+	c.announcedBy("n2", nil, "192.0.2.10")
+	c.expectAnnounced("True Announced: announced by n2")
 }
 
 // The message repeats what the user wrote, and an annotation can have a

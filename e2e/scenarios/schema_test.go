@@ -28,6 +28,8 @@ const (
 	ruleSyntax   = "must be a CIDR (192.0.2.0/24) or a range of two addresses (192.0.2.10-192.0.2.20)"
 	ruleHostBits = "a CIDR must not have host bits set"
 	ruleFamilies = "both ends of a range must be of one family"
+	// That on an L2Advertisement; perclient_test.go has its other half.
+	rulePerClient = "with balancing: PerClient no node owns the address: there are no preferredNodes and no failback"
 )
 
 // refusalOf is what the API server says when a rule that is not CEL is broken.
@@ -73,6 +75,9 @@ func schemaCases() map[string]schemaCase {
 		"l2advertisements spec.failback enum":                               {"Never", "Sometimes"},
 		"l2advertisements spec.failbackDelay must be between 1s and 24h":    {"1s", "25h"},
 		"l2advertisements spec failbackDelay goes with failback: After":     {failbackAfter("After"), failbackAfter("Never")},
+		"l2advertisements spec.balancing enum":                              {"PerClient", "PerPacket"},
+		"l2advertisements spec " + rulePerClient:                            {perClientSpec("Never"), perClientSpec("Immediate")},
+		"speakers status.held[].balancing enum":                             {"PerClient", "PerPacket"},
 		"speakers status.bgp.announced maxItems":                            {many(16384, number), many(16385, number)},
 		"speakers status.bgp.announced[] maxLength":                         {text(45), text(46)},
 		"speakers status.bgp.peers maxItems":                                {many(256, session), many(257, session)},
@@ -133,6 +138,10 @@ func preferredNode(int) any {
 
 func failbackAfter(failback string) any {
 	return map[string]any{"failback": failback, "failbackDelay": "10s"}
+}
+
+func perClientSpec(failback string) any {
+	return map[string]any{"balancing": "PerClient", "failback": failback, "preferredNodes": many(0, preferredNode)}
 }
 
 func session(i int) any {

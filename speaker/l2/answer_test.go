@@ -214,6 +214,12 @@ func FuzzARP(f *testing.F) {
 		if address, mac, sighted := sightARP(frame, on, holding(3)); sighted && (!holding(3).holds(address, on.Index) || !individual(mac)) {
 			t.Errorf("%s of %s is sighted", address, mac)
 		}
+		divided := shared("n1", "n1", "n2")
+		if _, v := answerARP(frame, on, divided); v == answered || v == othersClient {
+			if a, _, _, ok := askARP(frame, on, divided); ok && a.address != held4 {
+				t.Errorf("%s is asked for", a.address)
+			}
+		}
 		if reply, v := answerARP(frame, on, holding(3)); v == answered {
 			checkARP(t, reply)
 		} else if reply != nil {
@@ -244,6 +250,13 @@ func FuzzNDP(f *testing.F) {
 		}
 		if address, mac, sighted := sightNDP(frame, on, holding(3)); sighted && (address != held6 || !individual(mac)) {
 			t.Errorf("%s of %s is sighted", address, mac)
+		}
+		divided := shared("n1", "n1", "n2")
+		if _, v := answerNDP(frame, on, divided); v == answered || v == othersClient {
+			a, from, _, ok := askNDP(frame, on, divided)
+			if probe := from.IsUnspecified() || !from.IsValid(); ok && (probe || a.address != held6 || !individual(a.mac[:])) {
+				t.Errorf("%s asks for %s from % x", from, a.address, a.mac)
+			}
 		}
 		reply, v := answerNDP(frame, on, holding(3))
 		if v == answered {

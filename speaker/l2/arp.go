@@ -20,6 +20,8 @@ const (
 // requests, broadcast or to our MAC, for an address in the table get a reply;
 // everything else is left alone. A probe (RFC 5227 section 2.1, the sender is
 // 0.0.0.0) is answered like any request: that is how the prober learns of us.
+// Of an address whose clients are divided, who asks everybody is answered by
+// one node; who asks us alone has us already and is told that we are there.
 func answerARP(frame []byte, on *Interface, t *table) ([]byte, verdict) {
 	if len(frame) < arpFrame || binary.BigEndian.Uint16(frame[12:]) != etherTypeARP {
 		return nil, malformed
@@ -52,11 +54,32 @@ func answerARP(frame []byte, on *Interface, t *table) ([]byte, verdict) {
 	case request.SenderIP == request.TargetIP:
 		return nil, gratuitous
 	}
+	if !slices.Equal(dst, on.MAC) && t.shuns(request.SenderIP, target) {
+		return nil, othersClient
+	}
 	reply, err := arpMessage(arp.OperationReply, on.MAC, target, request.SenderHardwareAddr, request.SenderIP, request.SenderHardwareAddr)
 	if err != nil {
 		return nil, malformed
 	}
 	return reply, answered
+}
+
+// askARP tells who asks for a shared address, and whether everybody. It is for
+// frames that are answered, by us or another node.
+func askARP(frame []byte, on *Interface, t *table) (a ask, from netip.Addr, everybody, ok bool) {
+	a.address = netip.AddrFrom4([4]byte(frame[arpTarget : arpTarget+4]))
+	from = netip.AddrFrom4([4]byte(frame[arpSender : arpSender+4]))
+	if t.shares[a.address] == nil || from.IsUnspecified() {
+		return a, from, false, false
+	}
+	a.mac = [6]byte(frame[ethernetHeader+8 : ethernetHeader+14])
+	return a, from, !slices.Equal(net.HardwareAddr(frame[0:6]), on.MAC), true
+}
+
+// tellARP makes the frame that tells one client: a reply that it did not ask
+// for.
+func tellARP(on *Interface, a ask, client netip.Addr) ([]byte, error) {
+	return arpMessage(arp.OperationReply, on.MAC, a.address, a.mac[:], client, a.mac[:])
 }
 
 // announceARP makes the two frames that tell every neighbour: the announcement

@@ -1,7 +1,11 @@
 package l2
 
 import (
+	"cmp"
+	"encoding/binary"
 	"fmt"
+	"net/netip"
+	"slices"
 
 	"golang.org/x/net/bpf"
 )
@@ -11,23 +15,74 @@ import (
 // that has no interface here, whose tag the kernel has already taken off.
 const otherHost = 3
 
+// mostSpans is how many stretches of addresses a filter tells apart at most.
+const mostSpans = 8
+
+// span is a stretch of IPv4 addresses, both ends included.
+type span struct{ first, last uint32 }
+
+// spansOf returns stretches, in order, that cover the addresses and as little
+// else as mostSpans of them can.
+func spansOf(addresses []netip.Addr) []span {
+	numbers := make([]uint32, 0, len(addresses))
+	for _, a := range addresses {
+		b := a.As4()
+		numbers = append(numbers, binary.BigEndian.Uint32(b[:]))
+	}
+	slices.Sort(numbers)
+	var gaps []int // behind which number, the widest last
+	for i := range len(numbers) - 1 {
+		if numbers[i+1]-numbers[i] > 1 {
+			gaps = append(gaps, i)
+		}
+	}
+	slices.SortFunc(gaps, func(i, j int) int { return cmp.Compare(numbers[i+1]-numbers[i], numbers[j+1]-numbers[j]) })
+	gaps = gaps[max(0, len(gaps)-mostSpans+1):]
+	slices.Sort(gaps)
+	var all []span
+	begin := 0
+	for _, i := range gaps {
+		all = append(all, span{numbers[begin], numbers[i]})
+		begin = i + 1
+	}
+	if len(numbers) > 0 {
+		all = append(all, span{numbers[begin], numbers[len(numbers)-1]})
+	}
+	return all
+}
+
 // filterARP lets through what answerARP can answer and what sightARP must see:
-// ARP requests and replies for IPv4 over Ethernet, but for what others send to
-// each other alone.
-func filterARP() ([]bpf.RawInstruction, error) {
-	return assemble(
+// ARP requests and replies for IPv4 over Ethernet whose target or sender is
+// within the spans, but for what others send to each other alone. So what other
+// hosts ask each other wakes nobody here. (What this host itself sends does not
+// come back: the kernel shows it only to sockets of every protocol.)
+func filterARP(spans []span) ([]bpf.RawInstruction, error) {
+	const accept, perSpan = 2, 2
+	fields := []uint32{arpTarget, arpSender}
+	rest := len(fields) * (1 + perSpan*len(spans)) // instructions that look at addresses
+	drop := func(after int) uint8 { return uint8(after + rest) }
+	program := []bpf.Instruction{
 		bpf.LoadExtension{Num: bpf.ExtType},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: otherHost, SkipTrue: 8},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: otherHost, SkipTrue: drop(7)},
 		bpf.LoadAbsolute{Off: 12, Size: 2},
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: etherTypeARP, SkipTrue: 6},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: etherTypeARP, SkipTrue: drop(5)},
 		bpf.LoadAbsolute{Off: 16, Size: 4}, // protocol type, lengths
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: 0x08000604, SkipTrue: 4},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: 0x08000604, SkipTrue: drop(3)},
 		bpf.LoadAbsolute{Off: 20, Size: 2}, // operation
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: 1, SkipTrue: 1},
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: 2, SkipTrue: 1},
-		bpf.RetConstant{Val: maxFrame},
-		bpf.RetConstant{Val: 0},
-	)
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: 2, SkipTrue: drop(0)},
+	}
+	for _, field := range fields {
+		program = append(program, bpf.LoadAbsolute{Off: field, Size: 4})
+		rest--
+		for _, s := range spans {
+			rest -= perSpan
+			program = append(program,
+				bpf.JumpIf{Cond: bpf.JumpGreaterOrEqual, Val: s.first, SkipFalse: 1},
+				bpf.JumpIf{Cond: bpf.JumpLessOrEqual, Val: s.last, SkipTrue: uint8(rest + accept - 1)})
+		}
+	}
+	return assemble(append(program, bpf.RetConstant{Val: 0}, bpf.RetConstant{Val: maxFrame})...)
 }
 
 // filterNDP lets through neighbour solicitations and advertisements that have

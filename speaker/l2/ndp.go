@@ -24,7 +24,8 @@ const (
 // answerNDP decides what a frame that came in on the interface deserves. It
 // checks what RFC 4861 section 7.1.1 asks for; a solicitation for an address
 // in the table is answered as section 7.2.4 says, with the target link-layer
-// address always present and the Override flag set.
+// address always present and the Override flag set. Addresses whose clients are
+// divided are as with ARP.
 func answerNDP(frame []byte, on *Interface, t *table) ([]byte, verdict) {
 	if len(frame) < icmpv6Offset+shortestNS || binary.BigEndian.Uint16(frame[12:]) != etherTypeIPv6 {
 		return nil, malformed
@@ -50,6 +51,9 @@ func answerNDP(frame []byte, on *Interface, t *table) ([]byte, verdict) {
 	}
 	if slices.Equal(sender, on.MAC) {
 		return nil, ownFrame
+	}
+	if !slices.Equal(dst, on.MAC) && t.shuns(from, target) {
+		return nil, othersClient
 	}
 	var reply []byte
 	var err error
@@ -115,6 +119,29 @@ func solicitor(message *ndp.NeighborSolicitation, from, to netip.Addr, src net.H
 		}
 	}
 	return sender, answered
+}
+
+// askNDP is askARP for IPv6.
+func askNDP(frame []byte, on *Interface, t *table) (a ask, from netip.Addr, everybody, ok bool) {
+	a.address = netip.AddrFrom16([16]byte(frame[targetOffset : targetOffset+16]))
+	if t.shares[a.address] == nil {
+		return a, from, false, false
+	}
+	message, from, to, v := parseSolicitation(frame)
+	if v != answered || from.IsUnspecified() {
+		return a, from, false, false
+	}
+	sender, v := solicitor(message, from, to, net.HardwareAddr(frame[6:12]))
+	if v != answered {
+		return a, from, false, false
+	}
+	a.mac = [6]byte(sender)
+	return a, from, !slices.Equal(net.HardwareAddr(frame[0:6]), on.MAC), true
+}
+
+// tellNDP makes the frame that tells one client.
+func tellNDP(on *Interface, a ask, client netip.Addr) ([]byte, error) {
+	return advertisement(on, a.address, client, a.mac[:], false)
 }
 
 // announceNDP makes the frame that tells every neighbour: an unsolicited

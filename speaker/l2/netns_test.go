@@ -107,3 +107,37 @@ func ipOut(args string) (string, error) {
 	out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput()
 	return string(out), err
 }
+
+// mac is the stranger's.
+func (s *stranger) mac() string {
+	_, rest, _ := strings.Cut(s.run("ip -o link show dev eth0"), "link/ether ")
+	return strings.Fields(rest)[0]
+}
+
+// capture has tcpdump listen at the stranger; the function ends it and returns
+// what it saw.
+func (s *stranger) capture(t *testing.T) func() string {
+	t.Helper()
+	var out strings.Builder
+	c := exec.Command("nsenter", "--target", s.pid, "--net", "tcpdump", "-i", "eth0", "-n", "-e", "-t", "-l", "-Z", "root", "--immediate-mode", "arp or icmp6")
+	c.Stdout = &out
+	stderr, err := c.StderrPipe()
+	if err == nil {
+		err = c.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	buffer := make([]byte, 4096)
+	for seen := ""; !strings.Contains(seen, "listening on"); {
+		n, err := stderr.Read(buffer)
+		if seen += string(buffer[:n]); err != nil {
+			t.Fatalf("tcpdump: %v: %s", err, seen)
+		}
+	}
+	return func() string {
+		_ = c.Process.Signal(syscall.SIGTERM)
+		_ = c.Wait()
+		return out.String()
+	}
+}

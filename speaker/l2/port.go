@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -20,6 +21,9 @@ import (
 // solicitation has 86, or some more with options we do not know.
 const maxFrame = 1514
 
+// receiveBuffer of a socket that is asked for, in bytes.
+const receiveBuffer = 4 << 20
+
 // port is what is open on one interface. It is opened, changed and closed by
 // the goroutine that applies; its sockets are read by goroutines of their own
 // and written by the announcer.
@@ -30,13 +34,17 @@ type port struct {
 	arp    atomic.Pointer[packet.Conn] // nil while no IPv4 address is desired
 	nd     atomic.Pointer[packet.Conn] // nil while no IPv6 address is desired
 	seen   *sightings
+	asked  *clients
 	groups groups
+	spans  []span      // of the ARP socket's filter
 	broken atomic.Bool // a reader gave up
 	wait   sync.WaitGroup
 }
 
-func newPort(on Interface, t *atomic.Pointer[table], stats *counters, seen *sightings) *port {
-	p := &port{table: t, stats: stats, seen: seen}
+// newPort makes one with no socket open; it goes on with what another knew of
+// the interface's clients.
+func newPort(on Interface, t *atomic.Pointer[table], stats *counters, seen *sightings, asked *clients) *port {
+	p := &port{table: t, stats: stats, seen: seen, asked: asked}
 	p.on.Store(&on)
 	p.groups = groups{on: p.device(), joined: map[netip.Addr]*ndp.Conn{}}
 	return p
@@ -51,26 +59,43 @@ type sighter func(frame []byte, on *Interface, t *table) (netip.Addr, net.Hardwa
 
 type answerer func(frame []byte, on *Interface, t *table) ([]byte, verdict)
 
-// want opens the sockets that the families need, and closes the others.
-func (p *port) want(v4, v6 bool) error {
-	return errors.Join(
-		p.wantSocket(&p.arp, v4, etherTypeARP, filterARP, answerARP, sightARP, &p.stats.arp),
-		p.wantSocket(&p.nd, v6, etherTypeIPv6, filterNDP, answerNDP, sightNDP, &p.stats.ndp),
-	)
+type asker func(frame []byte, on *Interface, t *table) (a ask, from netip.Addr, everybody, ok bool)
+
+// protocol is how one family is spoken.
+type protocol struct {
+	etherType int
+	answer    answerer
+	sight     sighter
+	ask       asker
+	stats     *familyCounters
 }
 
-func (p *port) wantSocket(at *atomic.Pointer[packet.Conn], wanted bool, protocol int,
-	filter func() ([]bpf.RawInstruction, error), answer answerer, sight sighter, stats *familyCounters,
-) error {
+// want opens the sockets that the addresses need, and closes the others.
+func (p *port) want(v4, v6 []netip.Addr) error {
+	spans := spansOf(v4)
+	arp, errARP := filterARP(spans)
+	if errARP == nil {
+		errARP = p.wantSocket(&p.arp, len(v4) > 0, arp, &protocol{etherTypeARP, answerARP, sightARP, askARP, &p.stats.arp})
+	}
+	if conn := p.arp.Load(); errARP == nil && conn != nil && !slices.Equal(spans, p.spans) {
+		errARP = conn.SetBPF(arp)
+	}
+	if errARP == nil {
+		p.spans = spans
+	}
+	ndp, errNDP := filterNDP()
+	if errNDP == nil {
+		errNDP = p.wantSocket(&p.nd, len(v6) > 0, ndp, &protocol{etherTypeIPv6, answerNDP, sightNDP, askNDP, &p.stats.ndp})
+	}
+	return errors.Join(errARP, errNDP)
+}
+
+func (p *port) wantSocket(at *atomic.Pointer[packet.Conn], wanted bool, filter []bpf.RawInstruction, how *protocol) error {
 	conn := at.Load()
 	switch {
 	case wanted && conn == nil:
-		program, err := filter()
-		if err != nil {
-			return err
-		}
-		conn, err = packet.Listen(p.device(), packet.Raw, protocol, &packet.Config{Filter: program})
-		if err != nil {
+		var err error
+		if conn, err = packet.Listen(p.device(), packet.Raw, how.etherType, &packet.Config{Filter: filter}); err != nil {
 			return fmt.Errorf("interface %s: open packet socket: %w", p.on.Load().Name, explain(err))
 		}
 		raw, err := conn.SyscallConn()
@@ -78,8 +103,11 @@ func (p *port) wantSocket(at *atomic.Pointer[packet.Conn], wanted bool, protocol
 			_ = conn.Close()
 			return fmt.Errorf("interface %s: %w", p.on.Load().Name, err)
 		}
+		// What comes while this process waits for a processor is better answered
+		// late than lost. The kernel gives no more than net.core.rmem_max.
+		_ = raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer) })
 		at.Store(conn)
-		p.wait.Go(func() { p.serve(raw, conn, answer, sight, stats) })
+		p.wait.Go(func() { p.serve(raw, conn, how) })
 	case !wanted && conn != nil:
 		at.Store(nil)
 		return conn.Close()
@@ -88,7 +116,7 @@ func (p *port) wantSocket(at *atomic.Pointer[packet.Conn], wanted bool, protocol
 }
 
 // serve answers frames until the socket is closed.
-func (p *port) serve(raw syscall.RawConn, conn *packet.Conn, answer answerer, sight sighter, stats *familyCounters) {
+func (p *port) serve(raw syscall.RawConn, conn *packet.Conn, how *protocol) {
 	buffer := make([]byte, maxFrame)
 	var n int
 	var readErr error
@@ -109,21 +137,65 @@ func (p *port) serve(raw syscall.RawConn, conn *packet.Conn, answer answerer, si
 			p.broken.Store(true)
 			return
 		}
-		on, t := p.on.Load(), p.table.Load()
-		if address, mac, sighted := sight(buffer[:n], on, t); sighted {
-			p.seen.add(Sighting{Address: address, MAC: mac, Interface: on.Name, At: time.Now()})
-		}
-		reply, v := answer(buffer[:n], on, t)
-		if v != answered {
-			stats.ignored.Add(1)
-			continue
-		}
-		if _, err := conn.WriteTo(reply, &packet.Addr{HardwareAddr: reply[:6]}); err != nil {
-			stats.failed.Add(1)
-			continue
-		}
-		stats.answered.Add(1)
+		p.receive(buffer[:n], conn, how)
 	}
+}
+
+// receive acts on one frame.
+func (p *port) receive(frame []byte, conn *packet.Conn, how *protocol) {
+	on, t := p.on.Load(), p.table.Load()
+	if address, mac, sighted := how.sight(frame, on, t); sighted {
+		p.seen.add(Sighting{Address: address, MAC: mac, Interface: on.Name, At: time.Now()})
+	}
+	reply, v := how.answer(frame, on, t)
+	if (v == answered || v == othersClient) && len(t.shares) > 0 {
+		p.remember(frame, on, t, how.ask)
+	}
+	if v != answered {
+		how.stats.ignored.Add(1)
+		return
+	}
+	if _, err := conn.WriteTo(reply, &packet.Addr{HardwareAddr: reply[:6]}); err != nil {
+		how.stats.failed.Add(1)
+		return
+	}
+	how.stats.answered.Add(1)
+}
+
+// remember notes who asked for a shared address, and which node has answered.
+func (p *port) remember(frame []byte, on *Interface, t *table, who asker) {
+	a, from, everybody, ok := who(frame, on, t)
+	if !ok {
+		return
+	}
+	s := t.shares[a.address]
+	with := t.self
+	if everybody {
+		with = s.pick(from)
+	}
+	p.asked.note(a, from, with, everybody, time.Now())
+}
+
+// tell sends one client the frame that says where a shared address is, if the
+// client is this node's.
+func (p *port) tell(a ask, self string) {
+	frame, conn, stats := tellARP, p.arp.Load(), &p.stats.arp
+	if a.address.Is6() {
+		frame, conn, stats = tellNDP, p.nd.Load(), &p.stats.ndp
+	}
+	client, found := p.asked.find(a, self)
+	if conn == nil || !found {
+		return
+	}
+	one, err := frame(p.on.Load(), a, client)
+	if err == nil {
+		_, err = conn.WriteTo(one, &packet.Addr{HardwareAddr: a.mac[:]})
+	}
+	if err != nil {
+		stats.failed.Add(1)
+		return
+	}
+	stats.announced.Add(1)
 }
 
 // announce sends the frames that tell the neighbours of an address. A later

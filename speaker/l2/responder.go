@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Desired is what a Responder is to answer for.
@@ -20,6 +21,12 @@ type Desired struct {
 	// Quiet are those of Addresses that are answered for but not announced:
 	// another is about to take them over.
 	Quiet map[netip.Addr]bool
+	// Shared are those of Addresses for which several nodes answer, with the
+	// names of those nodes, sorted: each client is answered by one of them.
+	// Nobody is told of such an address but clients whose node has gone.
+	Shared map[netip.Addr][]string
+	// Self is the name of this node in Shared.
+	Self string
 	// Probing are addresses that are not answered for yet, with interfaces:
 	// Probe asks whether they are free, and Sightings says if not.
 	Probing map[netip.Addr][]string
@@ -33,8 +40,8 @@ type Problem struct {
 
 func (p Problem) Error() string { return p.Err.Error() }
 
-// Responder answers and announces. Apply, Reannounce and Close are for one
-// goroutine; Held and Stats are for any.
+// Responder answers and announces. Apply, Reannounce, Yield and Close are for
+// one goroutine; Held and Stats are for any.
 type Responder struct {
 	table     atomic.Pointer[table]
 	ports     atomic.Pointer[map[int]*port]
@@ -65,12 +72,13 @@ func New() *Responder {
 func Check(on Interface) error {
 	var t atomic.Pointer[table]
 	t.Store(&table{})
-	p := newPort(on, &t, &counters{}, &sightings{found: map[netip.Addr]Sighting{}, told: make(chan struct{}, 1)})
+	p := newPort(on, &t, &counters{}, &sightings{found: map[netip.Addr]Sighting{}, told: make(chan struct{}, 1)}, newClients())
 	defer p.close()
-	if err := p.want(true, false); err != nil {
+	v4, v6 := []netip.Addr{netip.IPv4Unspecified()}, []netip.Addr{netip.IPv6Unspecified()}
+	if err := p.want(v4, nil); err != nil {
 		return err // once, not once for each family
 	}
-	return p.want(true, true)
+	return p.want(v4, v6)
 }
 
 // Apply makes desired the truth: what is new is answered for and announced,
@@ -86,13 +94,16 @@ func (r *Responder) Apply(desired Desired) []Problem {
 	var fresh []int // interfaces whose neighbours must be told everything
 
 	for _, w := range wanted {
-		p := old[w.on.Index]
+		p, asked := old[w.on.Index], newClients()
+		if p != nil {
+			asked = p.asked
+		}
 		if p != nil && (p.broken.Load() || p.on.Load().Epoch != w.on.Epoch || !slices.Equal(p.on.Load().MAC, w.on.MAC)) {
 			closing = append(closing, p)
 			p = nil
 		}
 		if p == nil {
-			p = newPort(w.on, &r.table, &r.stats, &r.seen)
+			p = newPort(w.on, &r.table, &r.stats, &r.seen, asked)
 			fresh = append(fresh, w.on.Index)
 		}
 		p.on.Store(&w.on)
@@ -112,7 +123,9 @@ func (r *Responder) Apply(desired Desired) []Problem {
 			closing = append(closing, p)
 		}
 	}
+	changed := next.share(&desired, r.table.Load(), time.Now())
 	r.swap(next, ports, fresh, desired.Quiet)
+	r.settle(fresh, changed)
 	for _, w := range wanted {
 		ports[w.on.Index].groups.keep(w.v6)
 	}
@@ -131,10 +144,14 @@ func (r *Responder) swap(next *table, ports map[int]*port, fresh []int, quiet ma
 	names := make(map[netip.Addr][]string, len(next.held))
 	for address, indexes := range next.held {
 		for _, index := range indexes {
-			switch k := (key{address, index}); {
+			switch k := (key{address: address, index: index}); {
 			case quiet[address]:
 				end = append(end, k)
-			case !before.holds(address, index) || slices.Contains(fresh, index) || r.quiet[address]:
+			case next.shares[address] != nil:
+				if before.shares[address] == nil {
+					end = append(end, k)
+				}
+			case !before.holds(address, index) || slices.Contains(fresh, index) || r.quiet[address] || before.shares[address] != nil:
 				start = append(start, k)
 			}
 			names[address] = append(names[address], ports[index].on.Load().Name)
@@ -144,7 +161,7 @@ func (r *Responder) swap(next *table, ports map[int]*port, fresh []int, quiet ma
 	for address, indexes := range before.held {
 		for _, index := range indexes {
 			if !next.holds(address, index) {
-				end = append(end, key{address, index})
+				end = append(end, key{address: address, index: index})
 			}
 		}
 	}
@@ -153,14 +170,45 @@ func (r *Responder) swap(next *table, ports map[int]*port, fresh []int, quiet ma
 	r.announcer.change(start, end)
 }
 
+// settle has the clients told that have come to this node, where the nodes that
+// share addresses have changed, and all that it had, where its interface has.
+func (r *Responder) settle(fresh []int, changed map[netip.Addr]*share) {
+	t := r.table.Load()
+	var start []key
+	for index, p := range *r.ports.Load() {
+		if len(changed) > 0 {
+			start = append(start, keysOf(index, p.asked.settle(changed, t.self))...)
+		}
+		if slices.Contains(fresh, index) {
+			start = append(start, keysOf(index, p.asked.with(t.self, netip.Addr{}))...)
+		}
+	}
+	r.announcer.change(start, nil)
+}
+
+func keysOf(index int, asks []ask) []key {
+	keys := make([]key, 0, len(asks))
+	for _, a := range asks {
+		keys = append(keys, key{a.address, index, a.mac})
+	}
+	return keys
+}
+
 // Reannounce tells the neighbours of held addresses again, as after a
-// partition in which another node held them too.
+// partition in which another node held them too. Of a shared one only the
+// clients of this node are told.
 func (r *Responder) Reannounce(addresses []netip.Addr) {
-	held := r.table.Load().held
+	t, ports := r.table.Load(), *r.ports.Load()
 	var all []key
 	for _, address := range addresses {
-		for _, index := range held[address] {
-			all = append(all, key{address, index})
+		s := t.shares[address]
+		for _, index := range t.held[address] {
+			switch p := ports[index]; {
+			case s == nil:
+				all = append(all, key{address: address, index: index})
+			case p != nil:
+				all = append(all, keysOf(index, p.asked.with(t.self, address))...)
+			}
 		}
 	}
 	r.announcer.change(all, nil)
@@ -192,6 +240,17 @@ func (r *Responder) Quiet() {
 	r.wait.Wait()
 }
 
+// Yield stops answering for the shared addresses: this node is about to go, and
+// the others answer its clients.
+func (r *Responder) Yield() {
+	t := r.table.Load()
+	next := &table{held: maps.Clone(t.held), probed: t.probed}
+	for address := range t.shares {
+		delete(next.held, address)
+	}
+	r.table.Store(next)
+}
+
 // Held is what is answered for now, with the interfaces by name.
 func (r *Responder) Held() map[netip.Addr][]string { return maps.Clone(*r.held.Load()) }
 
@@ -213,10 +272,16 @@ func (r *Responder) Close() {
 // send is the announcer's: what is not held any more is not announced.
 func (r *Responder) send(a announcement) {
 	p := (*r.ports.Load())[a.index]
-	if p == nil || !r.table.Load().holds(a.address, a.index) {
+	t := r.table.Load()
+	if p == nil || !t.holds(a.address, a.index) {
 		return
 	}
-	p.announce(a.address, a.reminder)
+	switch s := t.shares[a.address]; {
+	case s != nil && a.single():
+		p.tell(ask{a.address, a.client}, t.self)
+	case s == nil && !a.single():
+		p.announce(a.address, a.reminder)
+	}
 }
 
 // want is what is desired of one interface.
@@ -259,7 +324,7 @@ func gather(desired Desired) []want {
 // prepare opens the sockets and joins the groups of what is wanted, and
 // returns the addresses that can be answered for.
 func (p *port) prepare(w want) (held []netip.Addr, problems []Problem) {
-	if err := p.want(len(w.v4) > 0, len(w.v6) > 0); err != nil {
+	if err := p.want(w.v4, w.v6); err != nil {
 		problems = append(problems, Problem{w.on.Name, err})
 	}
 	if p.arp.Load() != nil {

@@ -82,6 +82,34 @@ func TestARPIsAnsweredForHeldAddressesOnly(t *testing.T) {
 	}
 }
 
+// L06: requests for addresses far from ours do not reach the process, and the
+// kernel's filter follows what is held.
+func TestTheKernelDropsWhatIsForOthers(t *testing.T) {
+	s := segment(t)
+	r := start(t)
+	on := lan(t, 1)
+	apply(t, r, desire(on, vip4))
+	for _, other := range []string{"192.0.2.9", "192.0.2.11", "203.0.113.1"} {
+		if _, err := s.try("arping -c 2 -w 0.3 -I eth0 " + other); err == nil {
+			t.Errorf("%s is answered", other)
+		}
+	}
+	if got := r.Stats().ARP; got.Ignored > 0 {
+		t.Errorf("they reached us: %+v", got)
+	}
+	more := netip.MustParseAddr("192.0.2.200")
+	apply(t, r, desire(on, vip4, more))
+	for _, a := range []netip.Addr{vip4, more} {
+		s.run("arping -c 1 -w 2 -I eth0 " + a.String())
+	}
+	apply(t, r, desire(on, more))
+	s.run("arping -c 1 -w 2 -I eth0 " + more.String())
+	answered := r.Stats().ARP
+	if _, err := s.try("arping -c 1 -w 0.3 -I eth0 " + vip4.String()); err == nil || r.Stats().ARP.Ignored > answered.Ignored {
+		t.Errorf("what was let go reaches us still: %+v", r.Stats().ARP)
+	}
+}
+
 // L07, with ndisc6 and the kernel's own neighbour discovery as witnesses.
 func TestNDPIsAnsweredMulticastAndUnicast(t *testing.T) {
 	s := segment(t)

@@ -6,11 +6,16 @@ import (
 	"time"
 )
 
-// key is an address on an interface.
+// key is an address on an interface, and the client that is told of it, or the
+// zero MAC for everybody.
 type key struct {
 	address netip.Addr
 	index   int
+	client  [6]byte
 }
+
+// single tells whether one client is told.
+func (k key) single() bool { return k.client != [6]byte{} }
 
 // announcement is a key whose turn has come.
 type announcement struct {
@@ -25,7 +30,8 @@ type announcement struct {
 // case the first met a busy moment. Linux drops what contradicts an ARP entry
 // that changed less than "locktime" (a second) ago, so that the third and
 // fourth come after one and two of those. Then a reminder comes every so
-// often, so that switches do not forget the port.
+// often, so that switches do not forget the port. A client that is told alone
+// is not reminded: it asks us itself whether we are still there.
 //
 // Sending is paced. What was never announced goes before what was.
 type schedule struct {
@@ -90,6 +96,10 @@ func (s *schedule) take(now time.Time) []announcement {
 		item := s.queue[0]
 		due = append(due, announcement{key: item.key, reminder: item.step > len(gaps)})
 		s.tokens--
+		if item.single() && item.step == len(gaps) {
+			s.remove(item.key)
+			continue
+		}
 		item.due = now.Add(s.gap(item.step))
 		item.step++
 		heap.Fix(&s.queue, 0)

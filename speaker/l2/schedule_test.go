@@ -13,7 +13,7 @@ import (
 )
 
 func keyOf(n int) key {
-	return key{netip.AddrFrom4([4]byte{198, 18, byte(n >> 8), byte(n)}), 3}
+	return key{address: netip.AddrFrom4([4]byte{198, 18, byte(n >> 8), byte(n)}), index: 3}
 }
 
 // L08: at once, shortly after, after Linux's locktime, and then for ever.

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"time"
 )
 
 // Interface is an Ethernet interface on which addresses can be answered for.
@@ -19,8 +20,10 @@ type Interface struct {
 
 // table says who is answered for where. It is never changed once it is in use.
 type table struct {
-	held   map[netip.Addr][]int // indexes of interfaces
-	probed map[netip.Addr][]int // not answered for: we ask whether it is free
+	held   map[netip.Addr][]int  // indexes of interfaces
+	probed map[netip.Addr][]int  // not answered for: we ask whether it is free
+	shares map[netip.Addr]*share // those of held whose clients are divided
+	self   string                // this node in shares
 }
 
 // concerns tells whether another's claim for the address matters here.
@@ -30,6 +33,36 @@ func (t *table) concerns(a netip.Addr, index int) bool {
 
 // holds tells whether the address is answered for on the interface.
 func (t *table) holds(a netip.Addr, index int) bool { return slices.Contains(t.held[a], index) }
+
+// shuns tells whether a client that asks everybody is another node's.
+func (t *table) shuns(client, address netip.Addr) bool {
+	s := t.shares[address]
+	return s != nil && s.pick(client) != t.self
+}
+
+// share divides the clients of what is held and desired as shared. It returns
+// what differs from before, nil for what is not shared any more.
+func (t *table) share(desired *Desired, before *table, now time.Time) (changed map[netip.Addr]*share) {
+	t.self, t.shares, changed = desired.Self, map[netip.Addr]*share{}, map[netip.Addr]*share{}
+	for address := range t.held {
+		names := desired.Shared[address]
+		if len(names) == 0 {
+			continue
+		}
+		s := before.shares[address]
+		if !s.among(names) {
+			s = newShare(address, names, s, now)
+			changed[address] = s
+		}
+		t.shares[address] = s
+	}
+	for address := range before.shares {
+		if t.shares[address] == nil {
+			changed[address] = nil
+		}
+	}
+	return changed
+}
 
 // verdict is what became of a received frame.
 type verdict uint8
@@ -45,6 +78,7 @@ const (
 	gratuitous
 	badHopLimit
 	badChecksum
+	othersClient
 	verdicts // how many there are
 )
 
@@ -52,6 +86,7 @@ func (v verdict) String() string {
 	return [...]string{
 		"answered", "not held", "malformed", "not a request", "for another MAC", "our own frame", "impossible sender",
 		"gratuitous", "hop limit is not 255", "wrong checksum",
+		"another node's client",
 	}[v]
 }
 

@@ -23,9 +23,6 @@ type Interface struct {
 	Up bool
 	// Addrs are the addresses with their prefix lengths, sorted.
 	Addrs []netip.Prefix
-	// LinkLocal is an fe80::/10 address whose duplicate detection is over, or
-	// the zero Addr.
-	LinkLocal netip.Addr
 
 	// Usable says that ARP and NDP can be spoken on the interface, so that an
 	// advertisement may name it.
@@ -58,7 +55,7 @@ func (s *Snapshot) Interface(name string) (Interface, bool) {
 
 func (i *Interface) equal(o *Interface) bool {
 	return i.Name == o.Name && i.Index == o.Index && slices.Equal(i.MAC, o.MAC) && i.Kind == o.Kind && i.Master == o.Master &&
-		i.Up == o.Up && slices.Equal(i.Addrs, o.Addrs) && i.LinkLocal == o.LinkLocal && i.Usable == o.Usable &&
+		i.Up == o.Up && slices.Equal(i.Addrs, o.Addrs) && i.Usable == o.Usable &&
 		i.Suitable == o.Suitable && i.Why == o.Why && i.Epoch == o.Epoch
 }
 

@@ -36,7 +36,7 @@ type Watcher struct {
 
 	// owned by the goroutine of Run
 	links  map[int]netlink.Link
-	addrs  map[int]map[netip.Prefix]bool // true: usable as a source
+	addrs  map[int]map[netip.Prefix]struct{}
 	epochs map[string]epoch
 	next   uint64
 }
@@ -193,10 +193,10 @@ func (w *Watcher) applyAddr(update netlink.AddrUpdate) {
 		return
 	}
 	if of == nil {
-		of = map[netip.Prefix]bool{}
+		of = map[netip.Prefix]struct{}{}
 		w.addrs[update.LinkIndex] = of
 	}
-	of[prefix] = update.Flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) == 0
+	of[prefix] = struct{}{}
 }
 
 // list replaces the whole state by what the kernel has now.
@@ -209,13 +209,13 @@ func (w *Watcher) list() error {
 	if err != nil {
 		return fmt.Errorf("list addresses: %w", err)
 	}
-	w.links, w.addrs = make(map[int]netlink.Link, len(links)), map[int]map[netip.Prefix]bool{}
+	w.links, w.addrs = make(map[int]netlink.Link, len(links)), map[int]map[netip.Prefix]struct{}{}
 	for _, l := range links {
 		w.links[l.Attrs().Index] = l
 		w.noteEpoch(l)
 	}
 	for _, a := range addrs {
-		w.applyAddr(netlink.AddrUpdate{LinkAddress: *a.IPNet, LinkIndex: a.LinkIndex, Flags: a.Flags, NewAddr: true})
+		w.applyAddr(netlink.AddrUpdate{LinkAddress: *a.IPNet, LinkIndex: a.LinkIndex, NewAddr: true})
 	}
 	return nil
 }
@@ -264,12 +264,6 @@ func (w *Watcher) build(index int, l netlink.Link) Interface {
 		Master: attributes.MasterIndex, Up: up(attributes),
 	}
 	i.Addrs = slices.SortedFunc(maps.Keys(w.addrs[index]), netip.Prefix.Compare)
-	for _, p := range i.Addrs {
-		if a := p.Addr(); a.Is6() && a.IsLinkLocalUnicast() && w.addrs[index][p] {
-			i.LinkLocal = a
-			break
-		}
-	}
 	t := traits{
 		ethernet: attributes.EncapType == "ether", broadcast: attributes.RawFlags&unix.IFF_BROADCAST != 0,
 		loopback: attributes.RawFlags&unix.IFF_LOOPBACK != 0, pointToPoint: attributes.RawFlags&unix.IFF_POINTOPOINT != 0,

@@ -65,7 +65,6 @@ func TestLifeOfAnInterfaceIsFollowedFromEvents(t *testing.T) {
 	await(t, w, "has an address", is("lan0", func(i link.Interface) bool {
 		return i.Suitable && slices.Contains(i.Addrs, netip.MustParsePrefix("192.0.2.1/24"))
 	}))
-	await(t, w, "has a link-local address", is("lan0", func(i link.Interface) bool { return i.LinkLocal.IsValid() }))
 
 	before, _ := w.Snapshot().Interface("lan0")
 	ip(t, "link set far0 down")

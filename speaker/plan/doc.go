@@ -18,4 +18,10 @@
 // those the highest random weight decides: a hash of node and address. Nobody
 // gets much more than the mean while others have less. When a node goes, only
 // its addresses move, and they spread over all that are left.
+//
+// # Addresses without an owner
+//
+// Where every advertisement of an address has balancing PerClient, all nodes
+// that could own it for the most of its Services share it. Which of them answers
+// which client is not decided here: package l2 does it for each request.
 package plan

@@ -16,6 +16,9 @@ type contest struct {
 	// and are preferred the most.
 	rivals []*candidate
 	owner  *candidate
+	// sharers are those that can own it, by name, where its clients are divided:
+	// then it has no rivals and no owner.
+	sharers []*candidate
 }
 
 // Of equally good nodes the highest random weight decides, but nobody takes an
@@ -51,6 +54,10 @@ func (p *planner) contest(address netip.Addr, services []*Service) contest {
 		}
 		able = append(able, &p.candidates[i])
 	}
+	if c.perClient() {
+		c.sharers = able // candidates are sorted by name
+		return c
+	}
 	var present *candidate
 	for _, one := range able {
 		if p.view.Owners[address] == one.name {
@@ -75,6 +82,21 @@ func (p *planner) contest(address netip.Addr, services []*Service) contest {
 		c.owner = highest(p.preferred(mature, &c), address)
 	}
 	return c
+}
+
+// perClient tells whether the clients of the address are divided: only if all
+// its advertisements want that.
+func (c *contest) perClient() bool {
+	wanted := false
+	for i := range c.claims {
+		for _, a := range c.claims[i].advertisements {
+			if !a.PerClient {
+				return false
+			}
+			wanted = true
+		}
+	}
+	return wanted
 }
 
 // patience is the shortest failback delay of the advertisements.

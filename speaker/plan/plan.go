@@ -2,7 +2,6 @@ package plan
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -19,13 +18,17 @@ type Decision struct {
 	Address netip.Addr
 	// Services that have the address, by key.
 	Services []string
-	// Owner is the node that answers for the address, or empty.
+	// Owner is the node that answers for the address, or empty. An address
+	// whose clients are divided has none.
 	Owner string
+	// Sharers are the nodes, sorted, of which one answers each client of the
+	// address, where its clients are divided.
+	Sharers []string
 	// Announce says that this node does, on Interfaces.
 	Announce   bool
 	Interfaces []string
 	// Missing are interfaces that an advertisement names and that this node
-	// lacks, or cannot use. They are given for the owner only.
+	// lacks, or cannot use. They are given for the owner and sharers only.
 	Missing []string
 	// Reason why the node announces the address or does not, and a message
 	// for the operator that says the same for every address of that kind.
@@ -111,15 +114,23 @@ func (p *planner) decide(c *contest) Decision {
 	for i := range claims {
 		d.Services = append(d.Services, claims[i].service.Key)
 	}
-	if owner := c.owner; owner != nil {
-		d.Owner = owner.name
-		for i := range claims {
-			if claims[i].endpoints.Any && p.refuse(*owner, &claims[i]) != nil {
-				d.Unserved = append(d.Unserved, claims[i].service.Key)
-			}
+	// Sharers may lack different Services: each says which itself does.
+	announcer := c.owner
+	if announcer != nil {
+		d.Owner = announcer.name
+	}
+	for _, one := range c.sharers {
+		d.Sharers = append(d.Sharers, one.name)
+		if one.name == p.view.Self {
+			announcer = one
 		}
 	}
-	if d.Owner == p.view.Self {
+	for i := range claims {
+		if announcer != nil && claims[i].endpoints.Any && p.refuse(*announcer, &claims[i]) != nil {
+			d.Unserved = append(d.Unserved, claims[i].service.Key)
+		}
+	}
+	if announcer != nil && announcer.name == p.view.Self {
 		p.announce(&d, claims)
 		return d
 	}
@@ -205,6 +216,9 @@ func describe(d *Decision) {
 		return
 	}
 	d.Reason, d.Message = v1beta1.ReasonAnnounced, "announced by this node"
+	if len(d.Sharers) > 0 {
+		d.Message = "announced per client, by " + strings.Join(d.Sharers, ", ")
+	}
 	if len(d.Missing) > 0 {
 		d.Message += "; " + lacking(d.Missing)
 	}
@@ -228,14 +242,20 @@ func (p *planner) explain(d *Decision, claims []claim) (v1beta1.Reason, string) 
 			first = r
 		}
 	}
-	if first != nil {
-		if d.Owner != "" {
-			return first.reason, fmt.Sprintf("%s; node %s owns the address", first.message, d.Owner)
-		}
-		return first.reason, first.message
+	instead := ""
+	switch {
+	case d.Owner != "":
+		instead = "node " + d.Owner + " owns the address"
+	case len(d.Sharers) > 0:
+		instead = "announced per client, by " + strings.Join(d.Sharers, ", ")
 	}
-	if d.Owner != "" {
-		return v1beta1.ReasonNotOwner, "node " + d.Owner + " owns the address"
+	switch {
+	case first != nil && instead != "":
+		return first.reason, first.message + "; " + instead
+	case first != nil:
+		return first.reason, first.message
+	case instead != "":
+		return v1beta1.ReasonNotOwner, instead
 	}
 	return v1beta1.ReasonNoOwner, "no node with a living speaker can announce the address"
 }

@@ -27,7 +27,7 @@ var update = flag.Bool("update", false, "write the golden files")
 // that begin with ">". With -update these are written.
 //
 //	node NAME [label=VALUE …] [taint=KEY] [condition=TYPE]
-//	pool NAME RANGE…              advertise NAME [pools=A,B] [nodes=label:VALUE] [services=label:VALUE] [interfaces=A,B]
+//	pool NAME RANGE…              advertise NAME [pools=A,B] [nodes=label:VALUE] [services=label:VALUE] [interfaces=A,B] [per-client]
 //	service NAME ADDRESS,… [local] [pool=NAME] [label=VALUE …] [ready=NODE,…] [terminating=NODE,…] [down=NODE,…] [family=IPv4|IPv6]
 //	alive NODE…                   interfaces NAME[:usable|:down]…
 //	links NODE NAME[:down]…       (instead of interfaces, and known to all; "suitable" is eth0, asked for by no name)
@@ -170,6 +170,8 @@ func advertisement(name string, args []string) *v1beta1.L2Advertisement {
 		switch key {
 		case "pools":
 			a.Spec.IPAddressPools = strings.Split(value, ",")
+		case "per-client":
+			a.Spec.Balancing = v1beta1.BalancePerClient
 		case "interfaces":
 			a.Spec.Interfaces = strings.Split(value, ",")
 		case "nodes":

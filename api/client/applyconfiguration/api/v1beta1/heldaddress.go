@@ -4,6 +4,10 @@
 
 package v1beta1
 
+import (
+	apiv1beta1 "github.com/baliza-lb/baliza/api/v1beta1"
+)
+
 // HeldAddressApplyConfiguration represents a declarative configuration of the HeldAddress type for use
 // with apply.
 //
@@ -15,6 +19,9 @@ type HeldAddressApplyConfiguration struct {
 	Services []string `json:"services,omitempty"`
 	// interfaces on which the speaker answers.
 	Interfaces []string `json:"interfaces,omitempty"`
+	// balancing is PerClient where other speakers answer for the address, too,
+	// each some of the clients.
+	Balancing *apiv1beta1.Balancing `json:"balancing,omitempty"`
 }
 
 // HeldAddressApplyConfiguration constructs a declarative configuration of the HeldAddress type for use with
@@ -48,5 +55,13 @@ func (b *HeldAddressApplyConfiguration) WithInterfaces(values ...string) *HeldAd
 	for i := range values {
 		b.Interfaces = append(b.Interfaces, values[i])
 	}
+	return b
+}
+
+// WithBalancing sets the Balancing field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Balancing field is set to the value of the last call.
+func (b *HeldAddressApplyConfiguration) WithBalancing(value apiv1beta1.Balancing) *HeldAddressApplyConfiguration {
+	b.Balancing = &value
 	return b
 }

@@ -14,7 +14,7 @@ import (
 // with apply.
 //
 // L2Advertisement makes one node answer ARP (RFC 826) and NDP (RFC 4861) for
-// each address of the pools it selects.
+// each address of the pools it selects, or one node for each client.
 type L2AdvertisementApplyConfiguration struct {
 	v1.TypeMetaApplyConfiguration    `json:",inline"`
 	*v1.ObjectMetaApplyConfiguration `json:"metadata,omitempty"`

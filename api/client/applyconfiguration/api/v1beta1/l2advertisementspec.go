@@ -30,6 +30,12 @@ type L2AdvertisementSpecApplyConfiguration struct {
 	// Ethernet interface that is up. Where several advertisements select an
 	// address, their interfaces add up.
 	Interfaces []string `json:"interfaces,omitempty"`
+	// balancing says what is spread over the nodes: whole addresses, each of
+	// which one node owns, or with PerClient the clients of each address, so
+	// that every node that may announce it serves some of them. All hosts
+	// behind one router are one client. Where several advertisements select
+	// an address, it is PerClient only if all of them say so.
+	Balancing *apiv1beta1.Balancing `json:"balancing,omitempty"`
 	// preferredNodes are nodes that should rather own an address than others
 	// that may, too. The weights of all that select a node add up, over all
 	// advertisements of the address; the highest sum wins. They choose among
@@ -108,6 +114,14 @@ func (b *L2AdvertisementSpecApplyConfiguration) WithInterfaces(values ...string)
 	for i := range values {
 		b.Interfaces = append(b.Interfaces, values[i])
 	}
+	return b
+}
+
+// WithBalancing sets the Balancing field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Balancing field is set to the value of the last call.
+func (b *L2AdvertisementSpecApplyConfiguration) WithBalancing(value apiv1beta1.Balancing) *L2AdvertisementSpecApplyConfiguration {
+	b.Balancing = &value
 	return b
 }
 

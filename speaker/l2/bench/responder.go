@@ -1,0 +1,122 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/baliza-lb/baliza/speaker/l2"
+)
+
+const nic = "eth0"
+
+// held is the nth address that the responder holds: every other one of many. Of
+// few the gaps grow, so that the kernel's filter, which tells eight stretches of
+// addresses apart, takes the first three for one and lets pass what is between.
+func held(n, count int) netip.Addr {
+	n *= 2
+	if count == few {
+		n *= n / 2
+	}
+	return netip.AddrFrom4([4]byte{198, 18, byte(n >> 8), byte(n)})
+}
+
+// answer is the responder's process. Each line on standard input is a command:
+// the number of addresses to hold, or anything else for what it has cost so
+// far. Each is met with one line on standard output.
+func answer() error {
+	r := l2.New()
+	defer r.Close()
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		if count, err := strconv.Atoi(lines.Text()); err == nil {
+			if err := hold(r, count); err != nil {
+				return err
+			}
+		}
+		var used unix.Rusage
+		if err := unix.Getrusage(unix.RUSAGE_SELF, &used); err != nil {
+			return err
+		}
+		stats := r.Stats().ARP
+		fmt.Println(used.Utime.Nano()+used.Stime.Nano(), stats.Answered+stats.Ignored)
+	}
+	return nil
+}
+
+func hold(r *l2.Responder, count int) error {
+	on, err := net.InterfaceByName(nic)
+	if err != nil {
+		return err
+	}
+	desired := l2.Desired{
+		Interfaces: []l2.Interface{{Name: nic, Index: on.Index, MAC: on.HardwareAddr}},
+		Addresses:  make(map[netip.Addr][]string, count),
+		Quiet:      make(map[netip.Addr]bool, count), // announcements would be counted, too
+	}
+	for n := range count {
+		a := held(n, count)
+		desired.Addresses[a], desired.Quiet[a] = []string{nic}, true
+	}
+	for _, problem := range r.Apply(desired) {
+		return problem
+	}
+	return nil
+}
+
+// station is the responder as the segment sees it.
+type station struct {
+	in  io.Writer
+	out *bufio.Scanner
+}
+
+// plugIn starts the responder at the other end of a cable from eth0.
+func plugIn() (s *station, stop func(), err error) {
+	c := inNamespace(responder)
+	c.Stdout = nil
+	in, err := c.StdinPipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	out, err := c.StdoutPipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := c.Start(); err != nil {
+		return nil, nil, err
+	}
+	stop = func() { _ = in.Close(); _ = c.Wait(); _ = exec.Command("ip", "link", "del", nic).Run() }
+	pid := strconv.Itoa(c.Process.Pid)
+	for _, command := range []string{
+		"ip link add " + nic + " type veth peer name " + nic + " netns " + pid,
+		"ip link set " + nic + " up",
+		"nsenter --target " + pid + " --net ip link set " + nic + " up",
+	} {
+		words := strings.Fields(command)
+		if text, err := exec.Command(words[0], words[1:]...).CombinedOutput(); err != nil {
+			stop()
+			return nil, nil, fmt.Errorf("%s: %w: %s", command, err, text)
+		}
+	}
+	return &station{in, bufio.NewScanner(out)}, stop, nil
+}
+
+// usage sends a command and returns the processor time in ns and the requests
+// seen until then.
+func (s *station) usage(command string) (ns, requests float64, err error) {
+	if _, err := fmt.Fprintln(s.in, command); err != nil {
+		return 0, 0, err
+	}
+	if !s.out.Scan() {
+		return 0, 0, fmt.Errorf("the responder has ended: %w", s.out.Err())
+	}
+	_, err = fmt.Sscan(s.out.Text(), &ns, &requests)
+	return ns, requests, err
+}

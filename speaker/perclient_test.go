@@ -1,0 +1,167 @@
+package main
+
+import (
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/baliza-lb/baliza/api/v1beta1"
+)
+
+// guest is a client with a network namespace, a MAC and a kernel of its own.
+type guest struct {
+	*lan
+	pid string
+}
+
+// plugGuests puts that many on the bridge.
+func (l *lan) plugGuests(count int) []guest {
+	l.t.Helper()
+	var all []guest
+	for i := range count {
+		host := exec.Command("unshare", "--net", "sleep", "600")
+		if err := host.Start(); err != nil {
+			l.t.Fatal(err)
+		}
+		g := guest{l, fmt.Sprint(host.Process.Pid)}
+		l.t.Cleanup(func() { _ = host.Process.Kill(); _ = host.Wait() })
+		for begin := time.Now(); l.run("readlink /proc/"+g.pid+"/ns/net") == l.run("readlink /proc/self/ns/net"); {
+			if time.Since(begin) > 5*time.Second {
+				l.t.Fatal("a client got no network namespace")
+			}
+		}
+		l.ip(fmt.Sprintf("link add g%d type veth peer name eth0 netns %s", i, g.pid))
+		l.ip(fmt.Sprintf("link set g%d master br0 up", i))
+		g.in("ip link set eth0 up")
+		g.in(fmt.Sprintf("ip addr add 198.18.254.%d/15 dev eth0", i+1))
+		g.in(fmt.Sprintf("ip addr add 2001:db8::254:%d/64 dev eth0 nodad", i+1))
+		all = append(all, g)
+	}
+	return all
+}
+
+func (g guest) in(command string) string {
+	g.t.Helper()
+	return g.run("nsenter --target " + g.pid + " --net " + command)
+}
+
+// node is the one that the guest's kernel sends an address's packets to.
+func (g guest) node(address string) string { return g.nodeIn(g.in("ip neigh show " + address)) }
+
+// nodeIn returns the node whose MAC is in a text, or "".
+func (l *lan) nodeIn(text string) string {
+	for i := range 9 {
+		if strings.Contains(strings.ToLower(text), fmt.Sprintf("02:00:00:00:00:%02x", i+1)) {
+			return fmt.Sprintf("n%d", i+1)
+		}
+	}
+	return ""
+}
+
+// answerers asks everybody, and returns who answers.
+func (g guest) answerers(address string) []string {
+	witness := "arping -c 1 -w 0.3 -i eth0 " + address
+	if strings.Contains(address, ":") {
+		witness = "ndisc6 -m -r 1 -w 200 " + address + " eth0"
+	}
+	out, _ := exec.Command("nsenter", strings.Fields("--target "+g.pid+" --net "+witness)...).CombinedOutput() // fails without an answer
+	var all []string
+	for line := range strings.Lines(string(out)) {
+		if node := g.nodeIn(line); node != "" {
+			all = append(all, node)
+		}
+	}
+	return all
+}
+
+// resolve makes the guest's kernel find out where an address is.
+func (g guest) resolve(address string) string {
+	g.t.Helper()
+	for begin := time.Now(); time.Since(begin) < 10*time.Second; time.Sleep(10 * time.Millisecond) {
+		_ = exec.Command("nsenter", strings.Fields("--target "+g.pid+" --net ping -c 1 -W 0.2 "+address)...).Run() // nobody replies
+		if node := g.node(address); node != "" {
+			return node
+		}
+	}
+	g.t.Fatalf("%s is not resolved: %s", address, g.in("ip neigh"))
+	return ""
+}
+
+// resolved makes every guest ask again for the addresses, sees that exactly one
+// node answers it, and returns which one its kernel then uses.
+func resolved(t *testing.T, guests []guest, vips ...string) map[string][]string {
+	t.Helper()
+	with := map[string][]string{}
+	for _, vip := range vips {
+		nodes := map[string]int{}
+		for i, g := range guests {
+			g.in("ip neigh flush to " + vip + " dev eth0")
+			node := g.resolve(vip)
+			if answers := g.answerers(vip); len(answers) != 1 || !strings.Contains(vip, ":") && answers[0] != node {
+				t.Errorf("%s: %v answer client %d, which uses %s", vip, answers, i, node)
+			}
+			nodes[node]++
+		}
+		for _, g := range guests { // ndisc6 may have asked from another address
+			with[vip] = append(with[vip], g.node(vip))
+		}
+		t.Logf("%s: clients by node: %v", vip, nodes)
+		if len(nodes) < 2 {
+			t.Errorf("%s: all clients have the same node", vip)
+		}
+	}
+	return with
+}
+
+// Each client is answered by exactly one of three nodes and not all by the
+// same. When the cable of one is cut behind its back, its clients are pointed
+// to the others without asking, and nothing changes for the rest. One that
+// returns takes no client away.
+func TestPerClient_TheClientsOfANodeThatIsCutAreRepointed(t *testing.T) {
+	l := newLANOf(t, 3, paper{Addresses: []string{vip4, vip6}, Balancing: v1beta1.BalancePerClient})
+	guests := l.plugGuests(8)
+	guests[0].resolve(vip4) // somebody is there
+	time.Sleep(time.Second) // all are
+	for round := range 2 {
+		with := resolved(t, guests, vip4, vip6)
+		victim := with[[]string{vip4, vip6}[round]][round]
+		l.ip("link set v" + victim + " nomaster")
+		begin := time.Now()
+		for vip, nodes := range with {
+			for i, was := range nodes {
+				nodes[i] = guests[i].repointed(i, vip, was, victim)
+			}
+		}
+		t.Logf("round %d: the clients of %s were repointed in %s", round, victim, time.Since(begin).Round(time.Millisecond))
+		time.Sleep(300 * time.Millisecond) // until the one that is alone has noticed
+		l.ip("link set v" + victim + " master br0")
+		time.Sleep(3 * time.Second) // all that is to be said has been
+		for vip, nodes := range with {
+			for i, was := range nodes {
+				if is := guests[i].node(vip); is != was {
+					t.Errorf("round %d: client %d of %s was taken away from %s by %s", round, i, vip, was, is)
+				}
+			}
+		}
+	}
+}
+
+// repointed waits until a guest that used the victim uses another node, sees
+// that any other still uses the same, and returns the node.
+func (g guest) repointed(number int, vip, was, victim string) string {
+	g.t.Helper()
+	begin := time.Now()
+	is := g.node(vip)
+	for ; was == victim && is == was; is = g.node(vip) {
+		if time.Since(begin) > 5*time.Second {
+			g.t.Fatalf("client %d still sends %s to %s, which is gone", number, vip, victim)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if is == "" || was != victim && is != was {
+		g.t.Errorf("client %d went from %s to %q for %s when %s was cut", number, was, is, vip, victim)
+	}
+	return is
+}
