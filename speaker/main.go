@@ -133,6 +133,7 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 	err = s.depart(f.departureWindow)
 	stop()
 	wait.Wait()
+	reports.Last(s.lastReport(time.Now()))
 	return err
 }
 

@@ -133,7 +133,8 @@ type speaker struct {
 	since     map[string]time.Time // when each became ready
 	usable    []link.Interface
 	held      map[netip.Addr][]string
-	contested []netip.Addr // at the last pass
+	contested []netip.Addr         // at the last pass
+	away      map[string]time.Time // since when other speakers are
 	handing   map[netip.Addr]time.Time
 	conflicts conflicts
 	condition condition
@@ -194,7 +195,7 @@ func (s *speaker) pass(now time.Time) time.Duration {
 	}
 	ready := s.members.Ready()
 	s.noteAlive(s.members.Alive())
-	again := s.noteReady(now, ready)
+	again := sooner(s.noteReady(now, ready), s.noteAway(now))
 	snapshot := s.links.Snapshot()
 	owners, contested := s.members.Ownership()
 	view := s.view(now, ready, owners, snapshot)

@@ -24,7 +24,7 @@ func speakerStripper(service func(*corev1.Service) *corev1.Service) func(any) (a
 			return stripNode(o), nil
 		case *v1beta1.Speaker:
 			slim := &v1beta1.Speaker{ObjectMeta: identity(o.ObjectMeta)}
-			slim.Status.MemberAddress = o.Status.MemberAddress
+			slim.Status.MemberAddress, slim.Status.Missing = o.Status.MemberAddress, o.Status.Missing
 			return slim, nil
 		case *v1beta1.IPAddressPool:
 			slim := &v1beta1.IPAddressPool{ObjectMeta: identity(o.ObjectMeta), Spec: o.Spec}
