@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -116,7 +117,11 @@ type Reconciler struct {
 	statuses statuses
 	reports  reports
 	untold   untold
-	fullAt   time.Time
+	// quarantines are the addresses that strangers have, and suspected since
+	// when it is said of others.
+	quarantines map[netip.Addr]*quarantine
+	suspected   map[netip.Addr]time.Time
+	fullAt      time.Time
 }
 
 // New makes a Reconciler.
@@ -133,7 +138,7 @@ func New(deps Dependencies, options Options) *Reconciler {
 		books: ipam.New(), snapshot: empty,
 		records: make(map[string]*record), pending: make(map[string]*record),
 		retries: make(map[string]*record), inFlight: make(map[string]bool), results: make(chan result, options.Parallel),
-		untold: untold{last: make(map[string]event)},
+		untold: untold{last: make(map[string]event)}, quarantines: make(map[netip.Addr]*quarantine),
 	}
 }
 
@@ -202,6 +207,7 @@ func (r *Reconciler) begin(ctx context.Context) error {
 		return err
 	}
 	r.configure()
+	r.resumeQuarantines(r.objects.Pools)
 	fresh := make([]*record, 0, len(services))
 	for _, svc := range services {
 		fresh = append(fresh, r.admit(svc))

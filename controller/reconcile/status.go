@@ -2,10 +2,10 @@ package reconcile
 
 import (
 	"context"
-	"reflect"
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -104,7 +104,7 @@ func (r *Reconciler) statusWrites() []statusWrite {
 			last = observed
 		}
 		s.written[uid] = status
-		if !reflect.DeepEqual(last, status) {
+		if !equality.Semantic.DeepEqual(last, status) {
 			writes = append(writes, statusWrite{uid, status, do})
 		}
 	}
@@ -148,8 +148,8 @@ func (r *Reconciler) poolStatus(object *v1beta1.IPAddressPool) v1beta1.IPAddress
 	return v1beta1.IPAddressPoolStatus{
 		AssignedIPv4: c.AssignedIPv4, AssignedIPv6: c.AssignedIPv6,
 		AvailableIPv4: c.AvailableIPv4.String(), AvailableIPv6: c.AvailableIPv6.String(),
-		OutsideSpec: clip(c.OutsideSpec),
-		Conditions:  []metav1.Condition{r.ready(config.KindPool, object.ObjectMeta, object.Status.Conditions, fine)},
+		OutsideSpec: clip(c.OutsideSpec), Quarantined: r.quarantined(object.Name),
+		Conditions: []metav1.Condition{r.ready(config.KindPool, object.ObjectMeta, object.Status.Conditions, fine)},
 	}
 }
 
