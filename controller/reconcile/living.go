@@ -22,7 +22,11 @@ func (p *reports) living(speakers []*v1beta1.Speaker, now time.Time) []*v1beta1.
 			continue
 		}
 		since, known := p.missed[object.Name]
-		if !known {
+		switch {
+		case known:
+		case p.missed == nil:
+			since = now.Add(-missedFor) // at the start: who could refute it has had the time
+		default:
 			since = now
 		}
 		missed[object.Name] = since

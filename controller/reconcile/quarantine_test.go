@@ -302,9 +302,27 @@ func TestADeadSpeakersReportIsNotBelievedForEver(t *testing.T) {
 	c.says("n2", func(s *v1beta1.SpeakerStatus) { s.Held = []v1beta1.HeldAddress{{Address: "192.0.2.10"}} })
 	c.expectAnnounced("True Announced: announced by n2")
 	run.stop()
+	writes := c.writesOf("web")
 	c.start(k.of)
 	c.settle()
 	c.expectAnnounced("True Announced: announced by n2")
+	if n := c.writesOf("web") - writes; n > 0 {
+		t.Errorf("the next leader wrote %d times", n)
+	}
+}
+
+// What the speakers said while nobody led is not lost.
+func TestTheNextLeaderReadsTheReports(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	c.pool("lan", nil, "192.0.2.10-192.0.2.20")
+	c.service("web", nil)
+	run := c.start()
+	c.expectShown("web", "192.0.2.10")
+	run.stop()
+	c.says("n1", holding("192.0.2.10"))
+	c.start()
+	c.expectAnnounced("True Announced: announced by n1")
 }
 
 // A liar that says everybody is dead is contradicted by the living.

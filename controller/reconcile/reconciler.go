@@ -217,7 +217,8 @@ func (r *Reconciler) begin(ctx context.Context) error {
 	r.Metrics.duration.Observe(r.Now().Sub(started).Seconds())
 	r.Log.Info("took in the cluster", "services", len(services), "pools", len(r.snapshot.Pools),
 		"pending", len(r.pending), "writes", len(r.queue), "took", r.Now().Sub(started))
-	r.statuses.changed = true
+	// Reports that changed while nobody led were news to nobody.
+	r.statuses.changed, r.reports.changed = true, true
 	r.dispatch(ctx)
 	r.writeStatuses(ctx)
 	return nil
