@@ -90,23 +90,33 @@ func (c *cluster) expectQuarantined(pool, expected string) {
 // on a conflict.
 func (c *cluster) stays(name, addresses string) {
 	c.t.Helper()
-	for end := time.Now().Add(confirmedAfter + 3*foldEvery); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add((confirmedAfter+3*foldEvery)/faster + 4*tickEvery); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if got := c.shows(name); got != addresses {
 			c.t.Fatalf("%s shows %q, want %q still", name, got, addresses)
 		}
 	}
 }
 
-// clock is a time that can be moved on.
-type clock struct{ ahead atomic.Int64 }
+// clock is a time that goes faster, and can be moved on.
+type clock struct {
+	began time.Time
+	ahead atomic.Int64
+}
 
-func (k *clock) now() time.Time                 { return time.Now().Add(time.Duration(k.ahead.Load())) }
+// faster is by how much.
+const faster = 8
+
+func newClock() *clock { return &clock{began: time.Now()} }
+
+func (k *clock) now() time.Time {
+	return k.began.Add(faster*time.Since(k.began) + time.Duration(k.ahead.Load()))
+}
 func (k *clock) wait(d time.Duration)           { k.ahead.Add(int64(d)) }
 func (k *clock) of(d *Dependencies, _ *Options) { d.Now = k.now }
 
 func TestL13_AServiceIsGivenAnotherAddressForAStrangersThatItNeverUsed(t *testing.T) {
 	t.Parallel()
-	c, k := newCluster(t), &clock{}
+	c, k := newCluster(t), newClock()
 	c.pool("lan", nil, "192.0.2.10-192.0.2.20")
 	c.service("web", nil)
 	run := c.start(k.of)
@@ -184,16 +194,16 @@ func TestL13_AnAddressInUseIsNotTakenFromItsService(t *testing.T) {
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			t.Parallel()
-			c := newCluster(t)
+			c, k := newCluster(t), newClock()
 			c.pool("lan", nil, "192.0.2.10-192.0.2.20")
 			c.service("web", test.service)
-			run := c.start()
+			run := c.start(k.of)
 			c.expectShown("web", "192.0.2.10")
 			if test.before != nil {
 				test.before(c)
 			}
 			run.stop() // the next leader knows it, too
-			c.start()
+			c.start(k.of)
 			c.says("n1", conflicting(test.found, "192.0.2.10"))
 			c.expectQuarantined("lan", "192.0.2.10 "+strangersMAC+" *")
 			c.stays("web", "192.0.2.10")
@@ -215,7 +225,7 @@ func TestL13_AnAdoptedAddressIsNotTakenFromItsService(t *testing.T) {
 	c.service("web", func(svc *corev1.Service) {
 		svc.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "192.0.2.15"}}
 	})
-	c.start()
+	c.start(newClock().of)
 	c.says("n1", conflicting(v1beta1.FoundAtFirstUse, "192.0.2.15"))
 	c.expectQuarantined("lan", "192.0.2.15 "+strangersMAC+" *")
 	c.stays("web", "192.0.2.15")
@@ -231,7 +241,7 @@ func TestL13_ServicesThatShareAnAddressLeaveItTogether(t *testing.T) {
 			svc.Spec.Ports[0].Port = int32(80 + i)
 		})
 	}
-	c.start()
+	c.start(newClock().of)
 	c.expectShown("other", "192.0.2.10")
 	c.says("n1", conflicting(v1beta1.FoundAtFirstUse, "192.0.2.10"))
 	c.expectShown("web", "192.0.2.11")
@@ -255,7 +265,7 @@ func TestL13_ALyingSpeakerDoesLittleHarm(t *testing.T) {
 	}
 	c.service("web", nil)
 	c.service("honest", nil)
-	c.start()
+	c.start(newClock().of)
 	c.expectShown("honest", "192.0.2.1")
 	c.says("n1", holding("192.0.2.1"))
 	c.says("liar", conflicting(v1beta1.FoundAtFirstUse, append([]string{"192.0.2.0"}, all[1:20]...)...))
@@ -280,7 +290,7 @@ func TestL13_ALyingSpeakerDoesLittleHarm(t *testing.T) {
 
 func TestADeadSpeakersReportIsNotBelievedForEver(t *testing.T) {
 	t.Parallel()
-	c, k := newCluster(t), &clock{}
+	c, k := newCluster(t), newClock()
 	c.pool("lan", nil, "192.0.2.10-192.0.2.20")
 	c.service("web", nil)
 	run := c.start(k.of)
@@ -317,11 +327,11 @@ func TestTheNextLeaderReadsTheReports(t *testing.T) {
 	c := newCluster(t)
 	c.pool("lan", nil, "192.0.2.10-192.0.2.20")
 	c.service("web", nil)
-	run := c.start()
+	run := c.start(newClock().of)
 	c.expectShown("web", "192.0.2.10")
 	run.stop()
 	c.says("n1", holding("192.0.2.10"))
-	c.start()
+	c.start(newClock().of)
 	c.expectAnnounced("True Announced: announced by n1")
 }
 
@@ -331,7 +341,7 @@ func TestALiarCannotHideTheLiving(t *testing.T) {
 	c := newCluster(t)
 	c.pool("lan", nil, "192.0.2.10-192.0.2.20")
 	c.service("web", nil)
-	c.start()
+	c.start(newClock().of)
 	c.expectShown("web", "192.0.2.10")
 	lie := []v1beta1.MissingSpeaker{{Name: "n1", Since: metav1.Unix(1000, 0)}}
 	c.says("n1", func(s *v1beta1.SpeakerStatus) {
@@ -340,7 +350,7 @@ func TestALiarCannotHideTheLiving(t *testing.T) {
 	})
 	c.says("liar", func(s *v1beta1.SpeakerStatus) { s.Missing = lie })
 	c.expectAnnounced("True Announced: announced by n1")
-	for end := time.Now().Add(missedFor + 2*foldEvery); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add((missedFor+2*foldEvery)/faster + 4*tickEvery); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		c.expectAnnounced("True Announced: announced by n1")
 	}
 }
