@@ -48,6 +48,7 @@ type condition struct {
 }
 
 func (s *speaker) addChecks(health *daemon.Health) {
+	health.Live("loop", s.pulse.Check)
 	health.Ready("caches", func() error {
 		if !s.cluster.Synced() {
 			return errors.New("the cluster's objects have not been read yet")

@@ -15,6 +15,7 @@ import (
 	"github.com/baliza-lb/baliza/api/kube"
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/config"
+	"github.com/baliza-lb/baliza/config/daemon"
 	"github.com/baliza-lb/baliza/speaker/l2"
 	"github.com/baliza-lb/baliza/speaker/link"
 	"github.com/baliza-lb/baliza/speaker/members"
@@ -29,6 +30,9 @@ const (
 	// fullPass is how often everything is looked at without a cause: what
 	// failed is tried again, and what is held is compared with what should be.
 	fullPass = 10 * time.Second
+	// longestTurn of the loop is several full passes: whoever takes longer
+	// hangs. Nothing in a turn waits for the API server.
+	longestTurn = 45 * time.Second
 )
 
 // parts are what the speaker brings together.
@@ -44,6 +48,7 @@ type parts struct {
 	responder *l2.Responder
 	reports   reporter
 	routes    *routes // nil without BGP
+	pulse     *daemon.Pulse
 }
 
 // cluster is what the loop needs of kube.SpeakerView.
@@ -146,6 +151,9 @@ func newSpeaker(p parts) *speaker {
 		held: map[netip.Addr][]string{}, handing: map[netip.Addr]time.Time{}, conflicts: newConflicts(),
 	}
 	s.config, _ = config.Build(config.Objects{})
+	if s.pulse == nil {
+		s.pulse = daemon.NewPulse(longestTurn, time.Now)
+	}
 	s.metrics = newMetrics(p.responder.Stats, func() int { return len(p.members.Alive()) })
 	return s
 }
@@ -157,7 +165,9 @@ func (s *speaker) run(ctx context.Context) {
 	ticker := time.NewTicker(fullPass)
 	defer ticker.Stop()
 	gathering := false
+	defer s.pulse.Rest()
 	for {
+		s.pulse.Beat()
 		select {
 		case <-ctx.Done():
 			return

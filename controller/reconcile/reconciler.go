@@ -56,7 +56,7 @@ type Recorder interface {
 	ServiceEvent(svc *corev1.Service, warning bool, reason v1beta1.Reason, action, note string)
 }
 
-// Dependencies of a Reconciler; all must be set.
+// Dependencies of a Reconciler; all but Pulse must be set.
 type Dependencies struct {
 	Cluster       Cluster
 	Configuration Configuration
@@ -69,6 +69,15 @@ type Dependencies struct {
 	Leading func() bool
 	// Now is the clock.
 	Now func() time.Time
+	// Pulse, if set, is told that the loop turns. While it runs, a turn comes
+	// several times a second, whether or not the API server answers.
+	Pulse Pulse
+}
+
+// Pulse watches the loop.
+type Pulse interface {
+	Beat()
+	Rest()
 }
 
 // Options of a Reconciler.
@@ -163,8 +172,14 @@ func (r *Reconciler) Run(ctx context.Context) error {
 
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
+	if r.Pulse != nil {
+		defer r.Pulse.Rest()
+	}
 	var settled <-chan time.Time
 	for {
+		if r.Pulse != nil {
+			r.Pulse.Beat()
+		}
 		if settled == nil && r.books.Generation() != r.woken && len(r.pending) > 0 {
 			settled = time.After(r.options.Settle)
 		}
