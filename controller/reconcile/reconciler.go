@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/baliza-lb/baliza/api/kube"
 	"github.com/baliza-lb/baliza/api/v1beta1"
@@ -147,7 +148,8 @@ func New(deps Dependencies, options Options) *Reconciler {
 		books: ipam.New(), snapshot: empty,
 		records: make(map[string]*record), pending: make(map[string]*record),
 		retries: make(map[string]*record), inFlight: make(map[string]bool), results: make(chan result, options.Parallel),
-		untold: untold{last: make(map[string]event)}, quarantines: make(map[netip.Addr]*quarantine),
+		untold: untold{last: make(map[string]event)}, statuses: statuses{known: make(map[types.UID]*writtenStatus)},
+		quarantines: make(map[netip.Addr]*quarantine),
 	}
 }
 

@@ -3,15 +3,12 @@ package reconcile
 import (
 	"fmt"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/baliza-lb/baliza/api/v1beta1"
 )
@@ -217,41 +214,4 @@ func TestWhatIsInTheOwnersWayIsWhatTheServiceSays(t *testing.T) {
 	c.expectAnnounced("False InterfaceMissing: no node announces 192.0.2.10")
 	c.announcedBy("n1", because(v1beta1.ReasonSocketProblem))
 	c.expectAnnounced("False SocketProblem: no node announces 192.0.2.10")
-}
-
-// pulse counts turns.
-type pulse struct{ turns, rests atomic.Int64 }
-
-func (p *pulse) Beat() { p.turns.Add(1) }
-func (p *pulse) Rest() { p.rests.Add(1) }
-
-// The controller is to be restarted when its loop hangs, and not because the
-// API server does.
-func TestTheLoopTurnsWhileTheAPIServerHangs(t *testing.T) {
-	c := newCluster(t)
-	c.pool("lan", nil, "192.0.2.10-192.0.2.20")
-	hang := make(chan struct{})
-	waits := make(chan struct{}, 100)
-	c.core.PrependReactor("patch", "services", func(clienttesting.Action) (bool, runtime.Object, error) {
-		waits <- struct{}{}
-		<-hang
-		return false, nil, nil
-	})
-	var p pulse
-	run := c.start(func(d *Dependencies, _ *Options) { d.Pulse = &p })
-	c.service("web", nil)
-	<-waits
-	before := p.turns.Load()
-	c.eventually(func() string {
-		if p.turns.Load() < before+5 {
-			return "the loop does not turn"
-		}
-		return ""
-	})
-	close(hang)
-	c.expectShown("web", "192.0.2.10")
-	run.stop()
-	if p.rests.Load() != 1 {
-		t.Errorf("the end was told %d times", p.rests.Load())
-	}
 }
