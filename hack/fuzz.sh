@@ -10,7 +10,7 @@
 # a moment later. What was found interesting is kept from one run to the next.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-inputs=100000x
+inputs=50000x
 case $1 in
 *[0-9]s) seconds=${1%s} ;;
 *[0-9]m) seconds=$((${1%m} * 60)) ;;
