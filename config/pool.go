@@ -23,7 +23,7 @@ type Pool struct {
 	Ranges []PoolRange
 	// Excluded ranges, in address order; they may overlap each other.
 	Excluded []Range
-	// AvoidBuggyIPs leaves out IPv4 addresses ending in .0 and .255.
+	// AvoidBuggyIPs leaves out what Buggy finds.
 	AvoidBuggyIPs bool
 	// AutoAssign says that the pool serves Services that did not name it.
 	AutoAssign bool
@@ -78,11 +78,15 @@ func (p *Pool) Allows(namespace string, namespaceLabels, serviceLabels labels.Se
 	return p.serviceSelectors.Match(serviceLabels)
 }
 
-// Buggy tells whether old devices mistake the address for a network or a
-// broadcast address: IPv4, ending in .0 or .255.
+// Buggy tells whether devices mistake the address for another: old ones an IPv4
+// address that ends in .0 or .255 for that of a network or for broadcast, and
+// routers an IPv6 address without an interface identifier for their own, the
+// subnet-router anycast address (RFC 4291 section 2.6.1) of a network of 64
+// bits, which is what networks have.
 func Buggy(a netip.Addr) bool {
 	if !a.Is4() {
-		return false
+		b := a.As16()
+		return [8]byte(b[8:]) == [8]byte{}
 	}
 	last := a.As4()[3]
 	return last == 0 || last == 255

@@ -52,6 +52,7 @@ var annotationAliases = map[string][]string{
 	v1beta1.AnnotationAllocatedPool: {
 		v1beta1.AnnotationAllocatedPool, "metallb.io/ip-allocated-from-pool", "metallb.universe.tf/ip-allocated-from-pool",
 	},
+	v1beta1.AnnotationUntried: {v1beta1.AnnotationUntried},
 }
 
 // ServiceAnnotations are all annotations of Services that mean something to

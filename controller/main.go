@@ -28,6 +28,10 @@ type flags struct {
 	parallelWrites   int
 }
 
+// longestTurn of the loop: a pass over a hundred thousand Services takes
+// seconds, and nothing in it waits for a request.
+const longestTurn = time.Minute
+
 // leaseName is the Lease by which replicas choose their leader.
 const leaseName = "baliza-controller"
 
@@ -86,10 +90,12 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 	if !f.leaderElect {
 		leading = func() bool { return true }
 	}
+	pulse := daemon.NewPulse(longestTurn, time.Now)
+	env.Health.Live("loop", pulse.Check)
 	loop.Store(reconcile.New(reconcile.Dependencies{
 		Cluster: view, Configuration: view,
 		Writer: kube.NewServices(clients, config.ServiceAnnotations()), StatusWriter: kube.NewConfigStatus(clients),
-		Recorder: recorder, Metrics: reconcile.NewMetrics(env.Metrics), Log: env.Log, Leading: leading, Now: time.Now,
+		Recorder: recorder, Metrics: reconcile.NewMetrics(env.Metrics), Log: env.Log, Leading: leading, Now: time.Now, Pulse: pulse,
 	}, reconcile.Options{ServeClassless: f.serveClassless, Namespace: f.namespace, Parallel: f.parallelWrites}))
 
 	env.Health.Ready("caches", func() error {

@@ -25,6 +25,6 @@ for values in "" $chart/ci/*-values.yaml; do
 done
 
 for bad in controller.replicas=0 speaker.memberPort=80 logLevel=loud controler.replicas=2 \
-	speaker.image.repository= metrics.podMonitor.interval=often 'speaker.extraArgs={log-level}'; do
+	speaker.image.repository= speaker.terminationGracePeriodSeconds=9 metrics.podMonitor.interval=often 'speaker.extraArgs={log-level}'; do
 	! "$helm" template baliza $chart --set "$bad" >/dev/null 2>&1 || fail "accepts --set $bad"
 done

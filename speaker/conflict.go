@@ -39,9 +39,19 @@ type conflicts struct {
 	asking   []netip.Addr // what is to be probed for after this pass
 }
 
+// stranger is somebody else who has an address of ours.
 type stranger struct {
-	message string
-	until   time.Time
+	mac   string
+	on    string // the interface
+	until time.Time
+	since time.Time
+	// first says that the address had not been used before, as far as is
+	// known here.
+	first bool
+}
+
+func (o stranger) message() string {
+	return fmt.Sprintf("%s answers for the address on %s and belongs to no node with a speaker", o.mac, o.on)
 }
 
 func newConflicts() conflicts {
@@ -68,15 +78,19 @@ func (s *speaker) avoid(now time.Time, made *plan.Plan, owners map[netip.Addr]st
 		on, wanted := desired.Addresses[d.Address]
 		if !wanted || desired.Quiet[d.Address] {
 			delete(c.trying, d.Address)
+			if owners[d.Address] != "" {
+				delete(c.lost, d.Address) // another can use it
+			}
 			continue
 		}
-		if lost, ok := c.lost[d.Address]; ok && now.Before(lost.until) {
+		lost, conflict := c.lost[d.Address]
+		if conflict && now.Before(lost.until) {
 			delete(desired.Addresses, d.Address)
-			d.Announce, d.Reason, d.Message = false, v1beta1.ReasonAddressConflict, lost.message
+			withhold(d, lost)
 			again = sooner(again, lost.until.Sub(now))
 			continue
-		} else if ok {
-			delete(c.lost, d.Address)
+		}
+		if conflict {
 			known[d.Address] = false // ask again
 		}
 		switch held := len(s.held[d.Address]) > 0; {
@@ -88,14 +102,28 @@ func (s *speaker) avoid(now time.Time, made *plan.Plan, owners map[netip.Addr]st
 				delete(desired.Addresses, d.Address)
 				desired.Probing[d.Address] = on
 				again = sooner(again, wait)
+				if conflict {
+					withhold(d, lost)
+				}
 				continue
 			}
+			delete(c.lost, d.Address)
 			c.taken[d.Address], known[d.Address] = now, true
 		}
 		delete(c.trying, d.Address)
 	}
 	c.owned = known
+	for a := range c.lost {
+		if _, decided := known[a]; !decided {
+			delete(c.lost, a)
+		}
+	}
 	return again
+}
+
+// withhold says of an address why it is not answered for.
+func withhold(d *plan.Decision, lost stranger) {
+	d.Announce, d.Reason, d.Message = false, v1beta1.ReasonAddressConflict, lost.message()
 }
 
 // try goes on probing for an address; zero means that it is free.
@@ -134,7 +162,10 @@ func (s *speaker) sighted(now time.Time, sighting l2.Sighting) {
 		return
 	}
 	delete(c.trying, a)
-	message := fmt.Sprintf("%s answers for the address on %s and belongs to no node with a speaker", sighting.MAC, sighting.Interface)
-	c.lost[a] = stranger{message, now.Add(quarantine)}
+	found := stranger{mac: sighting.MAC.String(), on: sighting.Interface, until: now.Add(quarantine), since: now, first: probing}
+	if before, again := c.lost[a]; again {
+		found.since, found.first = before.since, before.first
+	}
+	c.lost[a] = found
 	s.log.Error("address conflict", "address", a, "mac", sighting.MAC.String(), "interface", sighting.Interface)
 }

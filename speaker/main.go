@@ -35,6 +35,15 @@ type flags struct {
 	drainTime       time.Duration
 }
 
+// Bounds of the departure window. The shortest lets the others hear of it. The
+// longest may pass twice, in telling them and in answering, and leaves the rest
+// of the 10 s that the chart grants at least (terminationGracePeriodSeconds) to
+// the last report.
+const (
+	minDeparture = 100 * time.Millisecond
+	maxDeparture = 3 * time.Second
+)
+
 func main() {
 	var f flags
 	set := pflag.NewFlagSet("baliza-speaker", pflag.ContinueOnError)
@@ -46,7 +55,7 @@ func main() {
 		"file with the membership keys: 32 bytes in base64, one on each line, the first encrypts")
 	set.BoolVar(&f.serveClassless, "serve-classless", true, "serve Services without a loadBalancerClass; must be the same as the controller's")
 	set.DurationVar(&f.departureWindow, "departure-window", 800*time.Millisecond,
-		"how long to go on answering after a stop signal, while others take over")
+		"how long to go on answering after a stop signal, while others take over; from 100ms to 3s")
 	set.StringVar(&f.profile, "profile", members.ProfileDefault,
 		"how fast the death of another speaker is noticed: "+strings.Join(members.Profiles(), ", "))
 	set.StringVar(&f.namespace, "namespace", "baliza-system", "namespace of Baliza itself, where the Secrets of BGPPeers are")
@@ -65,6 +74,9 @@ func (f *flags) check() (netip.AddrPort, error) {
 	}
 	if f.keyFile == "" {
 		return netip.AddrPort{}, errors.New("--membership-key-file is required")
+	}
+	if f.departureWindow < minDeparture || f.departureWindow > maxDeparture {
+		return netip.AddrPort{}, fmt.Errorf("--departure-window %s: must be from %s to %s", f.departureWindow, minDeparture, maxDeparture)
 	}
 	address, err := netip.ParseAddr(f.memberAddress)
 	if err != nil {
@@ -133,6 +145,7 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 	err = s.depart(f.departureWindow)
 	stop()
 	wait.Wait()
+	reports.Last(s.lastReport(time.Now()))
 	return err
 }
 

@@ -24,6 +24,8 @@ const (
 	maxGroups        = 256
 	maxAddresses     = 1024
 	maxMessage       = 1024
+	maxConflicts     = 256
+	maxMissing       = 256
 	maxLoggedChanges = 5
 )
 
@@ -46,6 +48,7 @@ type condition struct {
 }
 
 func (s *speaker) addChecks(health *daemon.Health) {
+	health.Live("loop", s.pulse.Check)
 	health.Ready("caches", func() error {
 		if !s.cluster.Synced() {
 			return errors.New("the cluster's objects have not been read yet")
@@ -73,12 +76,27 @@ func (s *speaker) introduce() {
 	}, s.nodeUID)
 }
 
+// reasonDeparted is that of the Ready condition of a speaker that has stopped.
+const reasonDeparted v1beta1.Reason = "Departed"
+
+// lastReport is what is left to say when this speaker has stopped as planned.
+func (s *speaker) lastReport(now time.Time) v1beta1.SpeakerStatus {
+	return v1beta1.SpeakerStatus{
+		MemberAddress: s.members.Address().String(), Version: s.version,
+		Conditions: []metav1.Condition{{
+			Type: v1beta1.ConditionReady, Status: metav1.ConditionFalse, ObservedGeneration: speakerGeneration,
+			Reason: string(reasonDeparted), Message: "the speaker was told to stop, and has", LastTransitionTime: seconds(now),
+		}},
+	}
+}
+
 // report hands what this speaker does to the writer.
 func (s *speaker) report(now time.Time, made plan.Plan, held map[netip.Addr][]string, problems []l2.Problem) {
 	status := v1beta1.SpeakerStatus{
 		MemberAddress: s.members.Address().String(), Version: s.version,
 		MembersAlive: int32(len(s.alive)), HeldCount: int32(len(held)),
-		Withheld: withheld(s.routes.mergeWithheld(made.Decisions), held), BGP: s.routes.report(),
+		Withheld: withheld(s.routes.mergeWithheld(s.unprobed(made.Decisions)), held), BGP: s.routes.report(),
+		Conflicts: s.conflictReport(made.Decisions), Missing: s.missing(now), Refuted: s.refuted(),
 	}
 	for _, d := range made.Decisions {
 		if on := held[d.Address]; len(on) > 0 && len(status.Held) < maxHeld {
@@ -94,6 +112,41 @@ func (s *speaker) report(now time.Time, made plan.Plan, held map[netip.Addr][]st
 	status.Conditions = []metav1.Condition{s.readyCondition(now, made, problems)}
 	s.reports.Report(status, s.nodeUID)
 }
+
+// unprobed leaves out what is being probed for at this moment: in half a second
+// it is held or in conflict, and until then there is nothing to say.
+func (s *speaker) unprobed(decisions []plan.Decision) []plan.Decision {
+	if len(s.conflicts.trying) == 0 {
+		return decisions
+	}
+	return slices.DeleteFunc(slices.Clone(decisions), func(d plan.Decision) bool {
+		_, probing := s.conflicts.trying[d.Address]
+		return probing && d.Announce
+	})
+}
+
+// conflictReport lists the strangers that keep this node from answering.
+func (s *speaker) conflictReport(decisions []plan.Decision) []v1beta1.AddressConflict {
+	var all []v1beta1.AddressConflict
+	for _, d := range decisions {
+		if d.Reason != v1beta1.ReasonAddressConflict || len(all) == maxConflicts {
+			continue
+		}
+		lost := s.conflicts.lost[d.Address]
+		one := v1beta1.AddressConflict{
+			Address: d.Address.String(), MAC: lost.mac, Interface: lost.on, Found: v1beta1.FoundInUse, Since: seconds(lost.since),
+		}
+		if lost.first {
+			one.Found = v1beta1.FoundAtFirstUse
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
+// seconds is a time as the API server keeps it, so that what is read back is
+// equal to what was written.
+func seconds(t time.Time) metav1.Time { return metav1.NewTime(t.UTC().Truncate(time.Second)) }
 
 // withheld groups the addresses that are not held by why.
 func withheld(decisions []plan.Decision, held map[netip.Addr][]string) []v1beta1.WithheldAddresses {

@@ -15,6 +15,7 @@ import (
 	"github.com/baliza-lb/baliza/api/kube"
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/config"
+	"github.com/baliza-lb/baliza/config/daemon"
 	"github.com/baliza-lb/baliza/speaker/l2"
 	"github.com/baliza-lb/baliza/speaker/link"
 	"github.com/baliza-lb/baliza/speaker/members"
@@ -35,6 +36,9 @@ const (
 	fullPass = 10 * time.Second
 	// callEvery is how often lost speakers are asked for on the segment.
 	callEvery = 100 * time.Millisecond
+	// longestTurn of the loop is several full passes: whoever takes longer
+	// hangs. Nothing in a turn waits for the API server.
+	longestTurn = 45 * time.Second
 )
 
 // parts are what the speaker brings together.
@@ -50,6 +54,7 @@ type parts struct {
 	responder *l2.Responder
 	reports   reporter
 	routes    *routes // nil without BGP
+	pulse     *daemon.Pulse
 }
 
 // cluster is what the loop needs of kube.SpeakerView.
@@ -142,7 +147,8 @@ type speaker struct {
 	usable    []link.Interface
 	gateways  link.Gateways
 	held      map[netip.Addr][]string
-	contested []netip.Addr // at the last pass
+	contested []netip.Addr         // at the last pass
+	away      map[string]time.Time // since when other speakers are
 	handing   map[netip.Addr]time.Time
 	conflicts conflicts
 	condition condition
@@ -154,6 +160,9 @@ func newSpeaker(p parts) *speaker {
 		held: map[netip.Addr][]string{}, handing: map[netip.Addr]time.Time{}, conflicts: newConflicts(),
 	}
 	s.config, _ = config.Build(config.Objects{})
+	if s.pulse == nil {
+		s.pulse = daemon.NewPulse(longestTurn, time.Now)
+	}
 	s.metrics = newMetrics(p.responder.Stats, func() int { return len(p.members.Alive()) })
 	return s
 }
@@ -174,7 +183,9 @@ func (s *speaker) run(ctx context.Context) {
 	var rested time.Time
 	calls := time.NewTicker(callEvery)
 	defer calls.Stop()
+	defer s.pulse.Rest()
 	for {
+		s.pulse.Beat()
 		select {
 		case <-ctx.Done():
 			return
@@ -217,7 +228,7 @@ func (s *speaker) pass(now time.Time) time.Duration {
 	}
 	ready := s.members.Ready()
 	s.noteAlive(s.members.Alive())
-	again := s.noteReady(now, ready)
+	again := sooner(s.noteReady(now, ready), s.noteAway(now))
 	snapshot := s.links.Snapshot()
 	owners, contested := s.members.Ownership()
 	view := s.view(now, ready, owners, snapshot)

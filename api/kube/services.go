@@ -40,6 +40,9 @@ type ServiceWrite struct {
 	// Pool that the addresses came from, for the annotation. With it comes
 	// the finalizer.
 	Pool string
+	// Untried are those of the addresses that no node has announced yet, for
+	// the annotation.
+	Untried []netip.Addr
 	// Conditions of ours, complete.
 	Conditions []metav1.Condition
 	// Force takes fields over from other managers.
@@ -112,6 +115,9 @@ func applyConfiguration(w ServiceWrite) *corev1ac.ServiceApplyConfiguration {
 		cfg.WithFinalizers(v1beta1.Finalizer)
 		cfg.WithAnnotations(map[string]string{v1beta1.AnnotationAllocatedPool: w.Pool})
 	}
+	if len(w.Untried) > 0 {
+		cfg.WithAnnotations(map[string]string{v1beta1.AnnotationUntried: UntriedAnnotation(w.Untried)})
+	}
 	if len(w.Addresses) == 0 && len(w.Conditions) == 0 {
 		return cfg
 	}
@@ -127,6 +133,16 @@ func applyConfiguration(w ServiceWrite) *corev1ac.ServiceApplyConfiguration {
 		status.WithConditions(condition(c))
 	}
 	return cfg.WithStatus(status)
+}
+
+// UntriedAnnotation is the value of the annotation that names these addresses;
+// empty without any.
+func UntriedAnnotation(addresses []netip.Addr) string {
+	texts := make([]string, 0, len(addresses))
+	for _, a := range addresses {
+		texts = append(texts, a.String())
+	}
+	return strings.Join(texts, ",")
 }
 
 func condition(c metav1.Condition) *metav1ac.ConditionApplyConfiguration {
@@ -145,7 +161,7 @@ func (s *Services) clean(ctx context.Context, svc *corev1.Service) (*corev1.Serv
 		"metadata": map[string]any{
 			"resourceVersion": svc.ResourceVersion,
 			"finalizers":      finalizers,
-			"annotations":     map[string]any{v1beta1.AnnotationAllocatedPool: nil},
+			"annotations":     map[string]any{v1beta1.AnnotationAllocatedPool: nil, v1beta1.AnnotationUntried: nil},
 		},
 		"status": map[string]any{"loadBalancer": map[string]any{"ingress": nil}},
 	})

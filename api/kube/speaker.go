@@ -247,5 +247,5 @@ func (v *SpeakerView) Pools() []*v1beta1.IPAddressPool { return all(v.pools.List
 func (v *SpeakerView) L2Advertisements() []*v1beta1.L2Advertisement { return all(v.l2.List) }
 
 // Speakers returns the cached Speakers in any order. Of their status only the
-// member address is kept.
+// member address and whom they miss is kept.
 func (v *SpeakerView) Speakers() []*v1beta1.Speaker { return all(v.speakers.List) }

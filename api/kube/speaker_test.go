@@ -192,3 +192,49 @@ func TestSpeakerWriterRetriesUntilItSucceeds(t *testing.T) {
 		return err == nil && s.Status.MemberAddress != ""
 	})
 }
+
+// A dead node's Speaker must not outlive the node: without an owner nobody
+// would delete it.
+func TestSpeakerWriterMakesNoObjectThatBelongsToNoNode(t *testing.T) {
+	objects := balizafake.NewSimpleClientset()
+	applies(objects, func() error { return nil })
+	w := kube.NewSpeakerWriter(kube.Clients{Baliza: objects}, "n1", slog.New(slog.NewTextHandler(t.Output(), nil)))
+	ctx := t.Context()
+	go w.Run(ctx)
+	w.Report(v1beta1.SpeakerStatus{MemberAddress: "192.0.2.11:7946"}, "")
+	time.Sleep(100 * time.Millisecond)
+	speakers := objects.BalizaV1beta1().Speakers()
+	if _, err := speakers.Get(ctx, "n1", metav1.GetOptions{}); err == nil {
+		t.Error("an object without an owner was made")
+	}
+	w.Report(v1beta1.SpeakerStatus{MemberAddress: "192.0.2.11:7946"}, "uid-1")
+	eventually(t, "made once the node is known", func() bool {
+		s, err := speakers.Get(ctx, "n1", metav1.GetOptions{})
+		return err == nil && len(s.OwnerReferences) == 1 && s.OwnerReferences[0].UID == "uid-1"
+	})
+}
+
+// What was reported a moment ago does not keep the last words waiting.
+func TestSpeakerWritersLastWordsAreWrittenAtOnce(t *testing.T) {
+	objects := balizafake.NewSimpleClientset(&v1beta1.Speaker{ObjectMeta: metav1.ObjectMeta{Name: "n1"}})
+	applies(objects, func() error { return nil })
+	w := kube.NewSpeakerWriter(kube.Clients{Baliza: objects}, "n1", slog.New(slog.NewTextHandler(t.Output(), nil)))
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); w.Run(ctx) }()
+	w.Report(v1beta1.SpeakerStatus{MemberAddress: "192.0.2.11:7946", Held: []v1beta1.HeldAddress{{Address: "192.0.2.10"}}}, "uid-1")
+	read := func() v1beta1.SpeakerStatus {
+		s, err := objects.BalizaV1beta1().Speakers().Get(t.Context(), "n1", metav1.GetOptions{})
+		if err != nil {
+			return v1beta1.SpeakerStatus{}
+		}
+		return s.Status
+	}
+	eventually(t, "written", func() bool { return len(read().Held) == 1 })
+	cancel()
+	<-done
+	w.Last(v1beta1.SpeakerStatus{MemberAddress: "192.0.2.11:7946"})
+	if last := read(); len(last.Held) > 0 || last.MemberAddress == "" {
+		t.Errorf("it says %+v", last)
+	}
+}

@@ -16,6 +16,7 @@ func speakerStripper(service func(*corev1.Service) *corev1.Service) func(any) (a
 			slim := service(o)
 			// What the controller says about a Service is not news to us.
 			slim.Status.Conditions, slim.Finalizers = nil, nil
+			delete(slim.Annotations, v1beta1.AnnotationUntried)
 			slim.Spec.Ports, slim.Spec.Selector, slim.Generation = nil, nil, 0
 			return slim, nil
 		case *discoveryv1.EndpointSlice:
@@ -24,7 +25,7 @@ func speakerStripper(service func(*corev1.Service) *corev1.Service) func(any) (a
 			return stripNode(o), nil
 		case *v1beta1.Speaker:
 			slim := &v1beta1.Speaker{ObjectMeta: identity(o.ObjectMeta)}
-			slim.Status.MemberAddress = o.Status.MemberAddress
+			slim.Status.MemberAddress, slim.Status.Missing = o.Status.MemberAddress, o.Status.Missing
 			return slim, nil
 		case *v1beta1.IPAddressPool:
 			slim := &v1beta1.IPAddressPool{ObjectMeta: identity(o.ObjectMeta), Spec: o.Spec}

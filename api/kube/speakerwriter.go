@@ -25,6 +25,7 @@ const (
 	writeEvery   = time.Second
 	writeTimeout = 5 * time.Second
 	longestPause = 30 * time.Second
+	lastTimeout  = 2 * time.Second
 )
 
 // SpeakerWriter writes one speaker's report to its own Speaker object: when it
@@ -48,7 +49,7 @@ func NewSpeakerWriter(clients Clients, node string, log *slog.Logger) *SpeakerWr
 }
 
 // Report takes over a status. nodeUID is that of the node, which then owns the
-// Speaker, so that it goes with it; it may be empty.
+// Speaker, so that it goes with it: the object is not made while it is empty.
 func (w *SpeakerWriter) Report(status v1beta1.SpeakerStatus, nodeUID types.UID) {
 	w.mu.Lock()
 	w.status, w.nodeUID = &status, nodeUID
@@ -102,6 +103,23 @@ func (w *SpeakerWriter) Run(ctx context.Context) {
 	}
 }
 
+// Last writes a final status, once and at once; Run must have returned. It
+// gives up after two seconds.
+func (w *SpeakerWriter) Last(status v1beta1.SpeakerStatus) {
+	w.mu.Lock()
+	w.status, w.again = &status, true
+	w.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), lastTimeout)
+	defer cancel()
+	body, _, err := w.take(nil)
+	if err == nil {
+		err = w.apply(ctx, body)
+	}
+	if err != nil {
+		w.log.Warn("cannot write the last words of this node's Speaker", "error", err)
+	}
+}
+
 // take returns the body of the patch, or nil if it is what was written.
 func (w *SpeakerWriter) take(written []byte) ([]byte, types.UID, error) {
 	w.mu.Lock()
@@ -129,10 +147,12 @@ func (w *SpeakerWriter) write(ctx context.Context, body []byte, nodeUID types.UI
 	if !apierrors.IsNotFound(err) {
 		return err
 	}
-	speaker := &v1beta1.Speaker{ObjectMeta: metav1.ObjectMeta{Name: w.name}}
-	if nodeUID != "" {
-		speaker.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: w.name, UID: nodeUID}}
+	if nodeUID == "" {
+		return fmt.Errorf("creating Speaker %s: there is no node of that name", w.name) // nobody would ever delete it
 	}
+	speaker := &v1beta1.Speaker{ObjectMeta: metav1.ObjectMeta{
+		Name: w.name, OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: w.name, UID: nodeUID}},
+	}}
 	_, err = w.client.Create(ctx, speaker, metav1.CreateOptions{FieldManager: SpeakerFieldManager})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("creating Speaker %s: %w", w.name, err)

@@ -23,10 +23,18 @@ func NewConfigStatus(clients Clients) *ConfigStatus { return &ConfigStatus{clien
 
 // ApplyPool writes the status of a pool.
 func (s *ConfigStatus) ApplyPool(ctx context.Context, name string, status v1beta1.IPAddressPoolStatus) error {
+	quarantined := make([]*acv1beta1.QuarantinedAddressApplyConfiguration, 0, len(status.Quarantined))
+	for _, q := range status.Quarantined {
+		one := acv1beta1.QuarantinedAddress().WithAddress(q.Address).WithMAC(q.MAC).WithSince(q.Since).WithMoved(q.Moved...)
+		if q.Until != nil {
+			one.WithUntil(*q.Until)
+		}
+		quarantined = append(quarantined, one)
+	}
 	cfg := acv1beta1.IPAddressPool(name).WithStatus(acv1beta1.IPAddressPoolStatus().
 		WithAssignedIPv4(status.AssignedIPv4).WithAssignedIPv6(status.AssignedIPv6).
 		WithAvailableIPv4(status.AvailableIPv4).WithAvailableIPv6(status.AvailableIPv6).
-		WithOutsideSpec(status.OutsideSpec...).
+		WithOutsideSpec(status.OutsideSpec...).WithQuarantined(quarantined...).
 		WithConditions(conditions(status.Conditions)...))
 	_, err := s.client.BalizaV1beta1().IPAddressPools().ApplyStatus(ctx, cfg, applied())
 	if err != nil {

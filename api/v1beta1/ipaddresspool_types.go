@@ -67,7 +67,9 @@ type IPAddressPoolSpec struct {
 	AutoAssign *bool `json:"autoAssign,omitempty"`
 
 	// avoidBuggyIPs leaves out IPv4 addresses that end in .0 or .255, which
-	// some old devices mistake for network or broadcast addresses.
+	// some old devices mistake for network or broadcast addresses, and IPv6
+	// addresses whose last 64 bits are zero, which every router of that
+	// network answers for (RFC 4291 section 2.6.1).
 	// +optional
 	AvoidBuggyIPs bool `json:"avoidBuggyIPs,omitempty"`
 
@@ -232,7 +234,7 @@ type IPAddressPoolStatus struct {
 	// +optional
 	AssignedIPv6 int64 `json:"assignedIPv6"`
 	// availableIPv4 is the number of IPv4 addresses that can still be given,
-	// in decimal.
+	// in decimal; those in quarantine cannot.
 	// +optional
 	// +kubebuilder:validation:MaxLength=40
 	AvailableIPv4 string `json:"availableIPv4,omitempty"`
@@ -251,12 +253,47 @@ type IPAddressPoolStatus struct {
 	// +kubebuilder:validation:items:MaxLength=400
 	OutsideSpec []string `json:"outsideSpec,omitempty"`
 
+	// quarantined are addresses that something else on the network answers
+	// for. They are given only to Services that name them.
+	// +optional
+	// +listType=map
+	// +listMapKey=address
+	// +kubebuilder:validation:MaxItems=16
+	Quarantined []QuarantinedAddress `json:"quarantined,omitempty"`
+
 	// conditions of the pool: Ready.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=8
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// QuarantinedAddress is an address of a pool that is not given to Services that
+// do not name it, because a stranger on the network answers for it.
+type QuarantinedAddress struct {
+	// address, IPv4 or IPv6.
+	// +required
+	// +kubebuilder:validation:MaxLength=45
+	Address string `json:"address"`
+	// mac of the stranger, as last reported by a speaker.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	MAC string `json:"mac,omitempty"`
+	// since when the address is in quarantine.
+	// +required
+	Since metav1.Time `json:"since"`
+	// until is when the quarantine ends. It is absent as long as a speaker
+	// reports the conflict.
+	// +optional
+	Until *metav1.Time `json:"until,omitempty"`
+	// moved are the Services, as namespace/name, that were given another
+	// address because of it.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=320
+	Moved []string `json:"moved,omitempty"`
 }
 
 // IPAddressPoolList is a list of IPAddressPools.

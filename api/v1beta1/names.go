@@ -21,6 +21,12 @@ const (
 	// given stays announced when the pool is edited or deleted.
 	AnnotationAllocatedPool = "baliza.io/allocated-from-pool"
 
+	// AnnotationUntried is written by the controller: those of the Service's
+	// addresses, separated by commas, that it gave and that no node has
+	// announced yet. Only these may still be replaced when a stranger turns
+	// out to have them.
+	AnnotationUntried = "baliza.io/untried-addresses"
+
 	// Finalizer keeps a deleted Service until its address has been taken
 	// back. It is the one that Kubernetes reserves for load balancers.
 	Finalizer = "service.kubernetes.io/load-balancer-cleanup"

@@ -59,6 +59,32 @@ type SpeakerStatus struct {
 	// +kubebuilder:validation:MaxItems=256
 	Withheld []WithheldAddresses `json:"withheld,omitempty"`
 
+	// conflicts are the addresses that this speaker would answer for but for
+	// a stranger that does, the first 256.
+	// +optional
+	// +listType=map
+	// +listMapKey=address
+	// +kubebuilder:validation:MaxItems=256
+	Conflicts []AddressConflict `json:"conflicts,omitempty"`
+
+	// missing are speakers that this one has not heard for some seconds, the
+	// first 256. What those said before counts no more, unless they refute
+	// it. Of the speakers that hear each other the first three, by name, say
+	// it for all.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=256
+	Missing []MissingSpeaker `json:"missing,omitempty"`
+
+	// refuted are the others that miss this speaker, each with its own time:
+	// who can answer is not dead. The first 256.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=256
+	Refuted []MissingSpeaker `json:"refuted,omitempty"`
+
 	// bgp is what it says of its BGP sessions; absent without any.
 	// +optional
 	BGP *BGPReport `json:"bgp,omitempty"`
@@ -115,6 +141,54 @@ type WithheldAddresses struct {
 	// +kubebuilder:validation:MaxItems=1024
 	// +kubebuilder:validation:items:MaxLength=45
 	Addresses []string `json:"addresses,omitempty"`
+}
+
+// AddressConflict is an address that a stranger on the network answers for.
+type AddressConflict struct {
+	// address, IPv4 or IPv6.
+	// +required
+	// +kubebuilder:validation:MaxLength=45
+	Address string `json:"address"`
+	// mac of the stranger, as last seen.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	MAC string `json:"mac,omitempty"`
+	// interface on which it was seen.
+	// +optional
+	// +kubebuilder:validation:MaxLength=15
+	Interface string `json:"interface,omitempty"`
+	// found says when: before this cluster used the address (FirstUse), or
+	// while or after it did (InUse), as far as this speaker knows.
+	// +required
+	Found ConflictFound `json:"found"`
+	// since when the conflict lasts, as far as this speaker knows.
+	// +required
+	Since metav1.Time `json:"since"`
+}
+
+// ConflictFound says when a conflict was found.
+//
+// +kubebuilder:validation:Enum=FirstUse;InUse
+type ConflictFound string
+
+// Times at which a conflict is found.
+const (
+	// FoundAtFirstUse: by the probe before the address was first answered
+	// for (RFC 5227 section 2.1.1, RFC 4862 section 5.4).
+	FoundAtFirstUse ConflictFound = "FirstUse"
+	// FoundInUse: later (RFC 5227 section 2.4).
+	FoundInUse ConflictFound = "InUse"
+)
+
+// MissingSpeaker names a speaker and a time.
+type MissingSpeaker struct {
+	// name of the speaker, which is its node's.
+	// +required
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+	// since when it is missed.
+	// +required
+	Since metav1.Time `json:"since"`
 }
 
 // SpeakerList is a list of Speakers.

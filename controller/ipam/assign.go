@@ -97,6 +97,8 @@ type ask struct {
 	config.Request
 	namespaceLabels labels.Set
 	holding         *holding
+	// unwanted is an address of the holding to be replaced, or invalid.
+	unwanted netip.Addr
 	// kept addresses stay as they are; the missing families are looked for.
 	kept    [families]netip.Addr
 	missing []family
@@ -198,7 +200,7 @@ func (m *IPAM) keep(q *ask, only *pool) {
 		a := q.holding.addresses[f]
 		named, isNamed := q.named(f)
 		switch {
-		case !a.IsValid(), isNamed && a != named, !m.from(q, a):
+		case !a.IsValid(), a == q.unwanted, isNamed && a != named, !m.from(q, a):
 			q.missing = append(q.missing, f)
 		default:
 			q.kept[f] = a
@@ -300,6 +302,9 @@ func (m *IPAM) pick(q *ask, p *pool, f family) (netip.Addr, *Refusal) {
 		return a, m.namedAddress(q, p, a)
 	}
 	for _, a := range q.holding.leaving {
+		if m.Quarantined(a) {
+			continue
+		}
 		if other, _ := m.clash(q.holding, a); other == nil && familyOf(a) == f && m.taken[a].pool == p && p.partOf(a).admits(q) {
 			return a, nil
 		}
@@ -313,6 +318,8 @@ func (m *IPAM) pick(q *ask, p *pool, f family) (netip.Addr, *Refusal) {
 	switch {
 	case !p.has(f):
 		return netip.Addr{}, &Refusal{v1beta1.ReasonFamilyMissing, "it has no " + f.String() + " addresses"}
+	case m.avoids(q, p, f):
+		return netip.Addr{}, &Refusal{v1beta1.ReasonPoolExhausted, "every " + f.String() + " address is taken, reserved for others or in quarantine"}
 	case p.withheld(q, f):
 		return netip.Addr{}, &Refusal{v1beta1.ReasonPoolExhausted, "every " + f.String() + " address is taken or reserved for others"}
 	}

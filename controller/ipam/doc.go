@@ -21,6 +21,9 @@
 // clock for that, which [IPAM.Advance] and [IPAM.Assign] move on; rests and
 // the order of use are memory only, and a restart begins without them.
 //
+// An address in quarantine (quarantine.go) is given only to who names it.
+// [IPAM.Move] is the one way for a Service to lose an address without asking.
+//
 // The package is pure: it has no clock, no goroutine, no logger and no client.
 // Only controller/reconcile and commands that explain may import it. An [IPAM]
 // is not safe for concurrent use: it belongs to one goroutine.

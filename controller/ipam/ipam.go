@@ -24,8 +24,11 @@ type IPAM struct {
 	// they came from.
 	outside map[string]map[netip.Addr]bool
 	// shared are the addresses that Services with a sharing key hold.
-	shared     map[string]map[netip.Addr]bool
-	generation uint64
+	shared map[string]map[netip.Addr]bool
+	// quarantined are the addresses in quarantine, each with the rest that it
+	// would be in, if any.
+	quarantined map[netip.Addr]retiree
+	generation  uint64
 	// now is the time of the books, and wakeAt when the next rest is over.
 	now, wakeAt time.Time
 	// scratch is the request in hand: kept here to spare an allocation.
@@ -122,6 +125,8 @@ func New() *IPAM {
 		holdings: make(map[string]*holding),
 		taken:    make(map[netip.Addr]*tenancy),
 		shared:   make(map[string]map[netip.Addr]bool),
+
+		quarantined: make(map[netip.Addr]retiree),
 	}
 	empty, _ := config.Build(config.Objects{})
 	m.SetSnapshot(empty)
@@ -135,6 +140,7 @@ func (m *IPAM) Generation() uint64 { return m.generation }
 // SetSnapshot puts new pools into use. Nobody's address changes by it; an
 // address that no pool covers any more stays with its holder.
 func (m *IPAM) SetSnapshot(s *config.Snapshot) {
+	m.forgetRests()
 	m.snapshot = s
 	m.generation++
 	before := m.order
@@ -152,6 +158,10 @@ func (m *IPAM) SetSnapshot(s *config.Snapshot) {
 		m.countAgain(a, t)
 	}
 	m.carryRests(before)
+	m.forgetRests()
+	for a := range m.quarantined {
+		m.setAside(a)
+	}
 }
 
 // place books a taken address into the pool that covers it, or outside.
@@ -227,6 +237,9 @@ func (m *IPAM) claim(h *holding, a netip.Addr, home string) {
 		t = &tenancy{home: home, first: h}
 		m.taken[a] = t
 		m.place(a, t)
+		if m.Quarantined(a) {
+			m.quarantined[a] = retiree{} // its rest is over
+		}
 	case t.first != h && !slices.Contains(t.others, h):
 		t.others = append(t.others, h)
 	}
@@ -267,6 +280,9 @@ func (m *IPAM) vacate(h *holding, a netip.Addr) {
 	}
 	if t.pool.giveBack(a, h.namespace, m.now) {
 		m.restsUntil(m.now.Add(t.pool.ReuseDelay))
+	}
+	if m.Quarantined(a) {
+		m.setAside(a)
 	}
 }
 

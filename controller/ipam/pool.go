@@ -114,7 +114,7 @@ type Counters struct {
 	// that the spec no longer covers included.
 	AssignedIPv4, AssignedIPv6 int64
 	// AvailableIPv4 and AvailableIPv6 are addresses that can still be given:
-	// none of a frozen pool, nor those reserved for nobody.
+	// none of a frozen pool, nor those reserved for nobody or in quarantine.
 	AvailableIPv4, AvailableIPv6 *big.Int
 	// OutsideSpec are assigned addresses that no pool covers, each followed by
 	// the Services that hold it, in the order of the addresses.
@@ -132,8 +132,10 @@ func (m *IPAM) Counters(name string) Counters {
 			if p.Frozen || one.reservation != nil && one.reservation.Namespace == "" {
 				continue
 			}
-			c.AvailableIPv4.Add(c.AvailableIPv4, one.available(ipv4))
-			c.AvailableIPv6.Add(c.AvailableIPv6, one.available(ipv6))
+			for f, sum := range map[family]*big.Int{ipv4: c.AvailableIPv4, ipv6: c.AvailableIPv6} {
+				sum.Add(sum, one.available(f))
+				sum.Sub(sum, m.quarantinedIn(p, one, f))
+			}
 		}
 	}
 	addresses := make([]netip.Addr, 0, len(m.outside[name]))

@@ -108,7 +108,7 @@ func genRequest(t *rapid.T) config.Request {
 func TestProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &model{asked: map[string]config.Request{}, has: map[string]Assignment{}, shown: map[string][]netip.Addr{}, answered: map[string][]netip.Addr{}}
-		m.usage = usage{now: begin(), freed: map[netip.Addr]retiree{}}
+		m.usage = usage{now: begin(), freed: map[netip.Addr]retiree{}, avoided: map[netip.Addr]bool{}}
 		m.restart()
 		m.setPools(genPools(t))
 		t.Repeat(map[string]func(*rapid.T){
@@ -120,9 +120,11 @@ func TestProperties(t *testing.T) {
 				}
 				m.ask(t, m.asked[rapid.SampledFrom(m.keys()).Draw(t, "who")])
 			},
-			"write":   func(t *rapid.T) { m.eachDrawn(t, m.write) },
-			"delete":  func(t *rapid.T) { m.eachDrawn(t, m.remove) },
-			"restart": func(*rapid.T) { m.readopt() },
+			"write":      func(t *rapid.T) { m.eachDrawn(t, m.write) },
+			"delete":     func(t *rapid.T) { m.eachDrawn(t, m.remove) },
+			"restart":    func(*rapid.T) { m.readopt() },
+			"quarantine": func(t *rapid.T) { m.quarantine(t) },
+			"move":       func(t *rapid.T) { m.move(t) },
 			"wait": func(t *rapid.T) {
 				m.wait(rapid.SampledFrom([]time.Duration{1, time.Minute / 2, time.Minute}).Draw(t, "time"))
 			},
@@ -151,6 +153,9 @@ func (m *model) eachDrawn(t *rapid.T, do func(string)) {
 func (m *model) restart() {
 	m.books = New()
 	m.books.Advance(m.now)
+	for a := range m.avoided {
+		m.books.Quarantine(a)
+	}
 	clear(m.freed)
 	if m.snapshot != nil {
 		m.books.SetSnapshot(m.snapshot)
@@ -302,7 +307,7 @@ func (m *model) available(r config.Request, p *config.Pool, f family) (cost int6
 	for a := range addressesOf(p, f) {
 		isNamed := slices.Contains(r.Addresses, a)
 		other := slices.ContainsFunc(r.Addresses, func(n netip.Addr) bool { return familyOf(n) == f && n != a })
-		if other || !m.free(r, a) || !admits(p, r, a) || isNamed && m.mustRest(r, p, a) {
+		if other || m.avoided[a] && !isNamed || !m.free(r, a) || !admits(p, r, a) || isNamed && m.mustRest(r, p, a) {
 			continue
 		}
 		available = true
@@ -364,7 +369,7 @@ func (m *model) checkCounters(t *rapid.T) {
 				}
 				if len(m.books.Holders(a)) > 0 {
 					assigned[familyOf(a)]++
-				} else if i := reservedBy(p, a); !p.Frozen && (i < 0 || p.Reservations[i].Namespace != "") {
+				} else if i := reservedBy(p, a); !p.Frozen && !m.avoided[a] && (i < 0 || p.Reservations[i].Namespace != "") {
 					available[familyOf(a)]++
 				}
 			}

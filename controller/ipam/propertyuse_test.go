@@ -20,6 +20,8 @@ type usage struct {
 	now time.Time
 	// freed are the addresses that somebody had, as far as that matters.
 	freed map[netip.Addr]retiree
+	// avoided are the addresses in quarantine.
+	avoided map[netip.Addr]bool
 }
 
 // genUse draws reservations, a quota, a rest and an order.
@@ -144,7 +146,7 @@ func admits(p *config.Pool, r config.Request, a netip.Addr) bool {
 // ready tells whether nobody has the address and it does not rest for others.
 func (m *model) ready(r config.Request, p *config.Pool, a netip.Addr) bool {
 	freed, found := m.freed[a]
-	return len(m.books.Holders(a)) == 0 && (!found || freed.namespace == r.Namespace || !m.rests(p, freed))
+	return len(m.books.Holders(a)) == 0 && !m.avoided[a] && (!found || freed.namespace == r.Namespace || !m.rests(p, freed))
 }
 
 // mustRest tells whether the address rests for others though the Service could
@@ -177,6 +179,9 @@ func (m *model) checkUse(t *rapid.T, r config.Request, held []netip.Addr, a neti
 		t.Fatalf("%s is given %s, which rests", r.Key, a)
 	}
 	named := slices.Contains(r.Addresses, a)
+	if m.avoided[a] && !named {
+		t.Fatalf("%s is given %s, which is in quarantine", r.Key, a)
+	}
 	if named || len(m.books.Holders(a)) > 1 || slices.Contains(m.shown[r.Key], a) {
 		return
 	}

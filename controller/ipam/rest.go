@@ -92,6 +92,9 @@ func (m *IPAM) carryRest(f family, r retiree) {
 func (m *IPAM) restsFor(q *ask, p *pool, a netip.Addr) *Refusal {
 	f := familyOf(a)
 	r, found := p.partOf(a).rested[f].all[numberOf(a)]
+	if set := m.quarantined[a]; set != (retiree{}) {
+		r, found = set, true
+	}
 	if !found || r.namespace == q.Namespace || !p.resting(r, m.now) {
 		return nil
 	}

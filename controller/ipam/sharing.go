@@ -169,7 +169,7 @@ func (m *IPAM) joinable(q *ask, p *pool, f family, ownOnly bool) (netip.Addr, bo
 		if familyOf(a) != f || m.taken[a].pool != p || best.IsValid() && best.Less(a) {
 			continue
 		}
-		if !p.partOf(a).admits(q) || ownOnly && m.adds(q, a) {
+		if m.Quarantined(a) || !p.partOf(a).admits(q) || ownOnly && m.adds(q, a) {
 			continue
 		}
 		if other, _ := m.clash(h, a); other == nil {

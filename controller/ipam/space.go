@@ -129,8 +129,16 @@ func subtract(r config.Range, excluded []config.Range) []config.Range {
 // those are avoided.
 func usable(r config.Range, avoidBuggy bool) *big.Int {
 	size := r.Size()
-	if !avoidBuggy || !r.First.Is4() {
+	if !avoidBuggy {
 		return size
+	}
+	if !r.First.Is4() {
+		first, last := numberOf(r.First), numberOf(r.Last)
+		networks := new(big.Int).Sub(new(big.Int).SetUint64(last.high), new(big.Int).SetUint64(first.high))
+		if first.low == 0 {
+			networks.Add(networks, big.NewInt(1))
+		}
+		return size.Sub(size, networks)
 	}
 	buggy := buggyUpTo(r.Last) - buggyUpTo(r.First)
 	if config.Buggy(r.First) {

@@ -225,3 +225,19 @@ func TestA19ChurnLosesNoAddress(t *testing.T) {
 		}
 	}
 }
+
+// A11: routers answer for the address of a network without an interface
+// identifier (RFC 4291 section 2.6.1), wherever in the pool it is.
+func TestA11_AvoidBuggyIPsLeavesOutTheSubnetRouterAnycastAddress(t *testing.T) {
+	avoid := func(s *v1beta1.IPAddressPoolSpec) { s.AvoidBuggyIPs = true }
+	m := books(t, with(poolOf("lan", "2001:db8::/126", "2001:db8:0:1:ffff:ffff:ffff:ffff-2001:db8:0:2::"), avoid))
+	if c := m.Counters("lan"); c.AvailableIPv6.Int64() != 4 {
+		t.Errorf("%s available, want 4", c.AvailableIPv6)
+	}
+	for i, expected := range []string{"2001:db8::1 lan", "2001:db8::2 lan", "2001:db8::3 lan", "2001:db8:0:1:ffff:ffff:ffff:ffff lan"} {
+		assign(t, m, want(fmt.Sprint(i), v6), expected)
+	}
+	refused(t, m, want("last", v6), "PoolExhausted")
+	refused(t, m, want("named", v6, named("2001:db8::")), "AddressOutsidePools")
+	assign(t, books(t, poolOf("lan", "2001:db8::/126")), want("without", v6), "2001:db8:: lan")
+}

@@ -19,6 +19,9 @@ const (
 	// foldGrace is how long an address may be new before nobody announcing
 	// it is worth saying.
 	foldGrace = 10 * time.Second
+	// foldLoss is how long nobody must have announced an address before that
+	// is said: an address that moves is told of by two speakers, in any order.
+	foldLoss = 3 * time.Second
 	// foldAtOnce is how many Services are written in one tick because of
 	// reports: a failover that moves thousands of addresses does not become
 	// thousands of writes at once.
@@ -37,6 +40,9 @@ type reports struct {
 	withheld  map[netip.Addr]v1beta1.Reason
 	// strangers are what speakers say about conflicts, with the MAC.
 	strangers map[netip.Addr]string
+	conflicts map[netip.Addr]conflict
+	// missed is since when speakers are said to be missing, by name.
+	missed map[string]time.Time
 	// behind are Services whose condition is to be brought up to date.
 	behind []string
 }
@@ -54,11 +60,11 @@ func whyWithheld() []v1beta1.Reason {
 
 // readReports gathers the speakers' reports.
 func (r *Reconciler) readReports() {
-	speakers := r.Configuration.Speakers()
 	p := &r.reports
+	speakers := p.living(r.Configuration.Speakers(), r.Now())
 	p.speakers = len(speakers)
 	p.owners, p.withheld = make(map[netip.Addr][]string), make(map[netip.Addr]v1beta1.Reason)
-	p.strangers, p.perClient = make(map[netip.Addr]string), make(map[netip.Addr]bool)
+	p.strangers, p.perClient, p.conflicts = make(map[netip.Addr]string), make(map[netip.Addr]bool), make(map[netip.Addr]conflict)
 	for _, s := range speakers {
 		for _, held := range s.Status.Held {
 			if a, err := config.ParseAddress(held.Address); err == nil {
@@ -68,6 +74,7 @@ func (r *Reconciler) readReports() {
 		}
 		p.readRoutes(s)
 		p.readWithheld(s)
+		p.readConflicts(s)
 	}
 	for _, owners := range p.owners {
 		slices.Sort(owners)
@@ -101,6 +108,22 @@ func graver(a, b v1beta1.Reason) v1beta1.Reason {
 
 // announcement is the condition to write along with whatever is written now:
 // the one that is there, as long as the addresses are the same. Only
+// tooSoon tells whether it may be a moment between two reports in which nobody
+// says that it announces a Service's addresses.
+func (r *Reconciler) tooSoon(rec *record) bool {
+	now := r.Now()
+	present, since := conditionOf(rec.object, v1beta1.ConditionAnnounced), conditionOf(rec.object, v1beta1.ConditionAllocated)
+	switch {
+	case present == nil:
+		return since != nil && now.Sub(since.LastTransitionTime.Time) < foldGrace
+	case present.Status != metav1.ConditionTrue:
+		return false
+	case rec.lostAt.IsZero():
+		rec.lostAt = now
+	}
+	return now.Sub(rec.lostAt) < foldLoss
+}
+
 // foldReports brings it up to date.
 func (r *Reconciler) announcement(rec *record, addresses []netip.Addr) *metav1.Condition {
 	present := conditionOf(rec.object, v1beta1.ConditionAnnounced)
@@ -134,12 +157,12 @@ func (r *Reconciler) concluded(rec *record, addresses []netip.Addr) *metav1.Cond
 		}
 	}
 	slices.Sort(by)
+	rec.lostAt = time.Time{}
 	return r.condition(rec, v1beta1.ConditionAnnounced, true, v1beta1.ReasonAnnounced, "announced by "+strings.Join(by, ", ")+how)
 }
 
 func (r *Reconciler) unannounced(rec *record, a netip.Addr) *metav1.Condition {
-	since := conditionOf(rec.object, v1beta1.ConditionAllocated)
-	if conditionOf(rec.object, v1beta1.ConditionAnnounced) == nil && since != nil && r.Now().Sub(since.LastTransitionTime.Time) < foldGrace {
+	if r.tooSoon(rec) {
 		r.reports.changed = true // look again
 		return nil
 	}
@@ -158,6 +181,8 @@ func (r *Reconciler) foldReports(now time.Time) {
 		p.changed, p.nextAt = false, now.Add(foldEvery)
 		r.readReports()
 		if p.speakers > 0 {
+			r.quarantineReported(now)
+			r.moveAway() // while the reports are fresh
 			p.behind = r.outdated()
 		}
 	}
@@ -209,9 +234,12 @@ func (r *Reconciler) fold(rec *record) {
 	if len(addresses) == 0 {
 		return
 	}
+	announced := r.concluded(rec, addresses)
+	if announced == nil {
+		return
+	}
 	r.propose(rec, &desired{
-		addresses: addresses, pool: rec.object.Annotations[v1beta1.AnnotationAllocatedPool],
-		allocated: conditionOf(rec.object, v1beta1.ConditionAllocated),
-		announced: r.concluded(rec, addresses),
+		addresses: addresses, pool: rec.object.Annotations[v1beta1.AnnotationAllocatedPool], untried: rec.stillUntried(announced),
+		allocated: conditionOf(rec.object, v1beta1.ConditionAllocated), announced: announced,
 	})
 }

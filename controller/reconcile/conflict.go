@@ -37,21 +37,25 @@ func (t *takeovers) allow(value string, now time.Time) bool {
 	return true
 }
 
-// providers are parts of the field manager names of other load-balancer
-// providers: what they own is theirs, and is never taken over.
+// providers are the field managers of other load-balancer providers: what they
+// own is theirs, and is never taken over. Whoever does not name a manager has the
+// name of its program, so MetalLB is "controller", PureLB "allocator".
 func providers() []string {
-	return []string{"metallb", "kube-vip", "cilium", "purelb", "openelb", "cloud-controller", "service-lb", "klipper", "loxilb", "porter"}
+	return []string{
+		"controller", "metallb-controller", "kube-vip", "kube-vip-cloud-provider", "allocator", "purelb-allocator",
+		"cilium-operator", "cilium-operator-generic", "cilium-agent", "openelb-manager", "porter-manager", "kube-loxilb", "k3s", "rke2",
+		cloudController,
+	}
 }
 
+// cloudController is the name of the cloud providers' programs; most put their
+// own and a hyphen before it.
+const cloudController = "cloud-controller-manager"
+
 func isProvider(managers []string) bool {
-	for _, manager := range managers {
-		for _, part := range providers() {
-			if strings.Contains(strings.ToLower(manager), part) {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(managers, func(manager string) bool {
+		return slices.Contains(providers(), manager) || strings.HasSuffix(manager, "-"+cloudController)
+	})
 }
 
 // conflicted reacts to fields that other managers own: it takes them over, or

@@ -67,10 +67,11 @@ func (r *Reconciler) decide(rec *record) {
 		r.pending[rec.key] = rec
 	}
 	r.setReason(rec, reason)
+	announced := r.announcement(rec, given.Addresses)
 	r.propose(rec, &desired{
-		addresses: given.Addresses, pool: given.Pool,
+		addresses: given.Addresses, pool: given.Pool, untried: rec.stillUntried(announced),
 		allocated: r.condition(rec, v1beta1.ConditionAllocated, allocated, reason, message),
-		announced: r.announcement(rec, given.Addresses),
+		announced: announced,
 	})
 }
 
@@ -86,10 +87,14 @@ func (r *Reconciler) ask(rec *record) (ipam.Assignment, *ipam.Refusal, []config.
 	request, problems := config.ParseService(rec.object)
 	for _, p := range problems {
 		if p.Reason == v1beta1.ReasonInvalidRequest {
-			return r.books.Keep(request), ipam.Malformed(p), nil
+			kept := r.books.Keep(request)
+			rec.noteGiven(kept.Addresses, kept.Addresses)
+			return kept, ipam.Malformed(p), nil
 		}
 	}
+	before := r.books.Holding(rec.key).Addresses
 	given, refusal := r.books.Assign(request, r.Cluster.NamespaceLabels(request.Namespace), r.Now())
+	rec.noteGiven(before, given.Addresses)
 	return given, refusal, problems
 }
 
@@ -189,7 +194,7 @@ func (r *Reconciler) fulfilled(rec *record, d *desired) bool {
 	if d.clean {
 		return !r.ours(rec)
 	}
-	if !sameMetadata(svc, d.pool) ||
+	if !sameMetadata(svc, d) ||
 		!sameCondition(conditionOf(svc, v1beta1.ConditionAllocated), d.allocated) ||
 		!sameCondition(conditionOf(svc, v1beta1.ConditionAnnounced), d.announced) {
 		return false

@@ -61,6 +61,7 @@ func (r *Reconciler) tick(ctx context.Context) {
 		r.fullAt = now.Add(fullEvery)
 		r.decideAll()
 	}
+	r.endQuarantines(now)
 	r.foldReports(now)
 	r.dispatch(ctx)
 	r.sendEvents()
@@ -129,7 +130,7 @@ func (r *Reconciler) refresh(key string) (rec *record, isNew bool) {
 
 // admit makes the record of a Service.
 func (r *Reconciler) admit(svc *corev1.Service) *record {
-	rec := &record{key: config.ServiceKey(svc), object: svc}
+	rec := &record{key: config.ServiceKey(svc), object: svc, untried: untriedOf(svc)}
 	r.records[rec.key] = rec
 	return rec
 }

@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/baliza-lb/baliza/api/kube"
 	"github.com/baliza-lb/baliza/api/v1beta1"
@@ -55,7 +57,7 @@ type Recorder interface {
 	ServiceEvent(svc *corev1.Service, warning bool, reason v1beta1.Reason, action, note string)
 }
 
-// Dependencies of a Reconciler; all must be set.
+// Dependencies of a Reconciler; all but Pulse must be set.
 type Dependencies struct {
 	Cluster       Cluster
 	Configuration Configuration
@@ -68,6 +70,15 @@ type Dependencies struct {
 	Leading func() bool
 	// Now is the clock.
 	Now func() time.Time
+	// Pulse, if set, is told that the loop turns. While it runs, a turn comes
+	// several times a second, whether or not the API server answers.
+	Pulse Pulse
+}
+
+// Pulse watches the loop.
+type Pulse interface {
+	Beat()
+	Rest()
 }
 
 // Options of a Reconciler.
@@ -118,7 +129,11 @@ type Reconciler struct {
 	statuses statuses
 	reports  reports
 	untold   untold
-	fullAt   time.Time
+	// quarantines are the addresses that strangers have, and suspected since
+	// when it is said of others.
+	quarantines map[netip.Addr]*quarantine
+	suspected   map[netip.Addr]time.Time
+	fullAt      time.Time
 }
 
 // New makes a Reconciler.
@@ -135,7 +150,8 @@ func New(deps Dependencies, options Options) *Reconciler {
 		books: ipam.New(), snapshot: empty,
 		records: make(map[string]*record), pending: make(map[string]*record),
 		retries: make(map[string]*record), inFlight: make(map[string]bool), results: make(chan result, options.Parallel),
-		untold: untold{last: make(map[string]event)},
+		untold: untold{last: make(map[string]event)}, statuses: statuses{known: make(map[types.UID]*writtenStatus)},
+		quarantines: make(map[netip.Addr]*quarantine),
 	}
 }
 
@@ -160,8 +176,14 @@ func (r *Reconciler) Run(ctx context.Context) error {
 
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
+	if r.Pulse != nil {
+		defer r.Pulse.Rest()
+	}
 	var settled <-chan time.Time
 	for {
+		if r.Pulse != nil {
+			r.Pulse.Beat()
+		}
 		if settled == nil && r.books.Generation() != r.woken && len(r.pending) > 0 {
 			settled = time.After(r.options.Settle)
 		}
@@ -204,6 +226,7 @@ func (r *Reconciler) begin(ctx context.Context) error {
 		return err
 	}
 	r.configure()
+	r.resumeQuarantines(r.objects.Pools)
 	fresh := make([]*record, 0, len(services))
 	for _, svc := range services {
 		fresh = append(fresh, r.admit(svc))
@@ -213,7 +236,8 @@ func (r *Reconciler) begin(ctx context.Context) error {
 	r.Metrics.duration.Observe(r.Now().Sub(started).Seconds())
 	r.Log.Info("took in the cluster", "services", len(services), "pools", len(r.snapshot.Pools),
 		"pending", len(r.pending), "writes", len(r.queue), "took", r.Now().Sub(started))
-	r.statuses.changed = true
+	// Reports that changed while nobody led were news to nobody.
+	r.statuses.changed, r.reports.changed = true, true
 	r.dispatch(ctx)
 	r.writeStatuses(ctx)
 	return nil

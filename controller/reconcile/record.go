@@ -33,6 +33,12 @@ type record struct {
 	// force is set for one write after a conflict.
 	force     bool
 	takeovers *takeovers
+	// untried are the addresses that were given here, or by another
+	// controller of ours, and that no node has announced yet.
+	untried []netip.Addr
+	// lostAt is since when nobody says any more that it announces the
+	// addresses, while the condition still says that somebody does.
+	lostAt time.Time
 	// yielded is the message of the condition while another provider writes
 	// this Service's status.
 	yielded string
@@ -42,6 +48,7 @@ type record struct {
 type desired struct {
 	addresses []netip.Addr
 	pool      string
+	untried   []netip.Addr
 	allocated *metav1.Condition
 	announced *metav1.Condition
 	// clean takes everything back.
@@ -62,7 +69,7 @@ func (d *desired) conditions() []metav1.Condition {
 func (d *desired) write(rec *record) kube.ServiceWrite {
 	return kube.ServiceWrite{
 		Namespace: rec.object.Namespace, Name: rec.object.Name, ResourceVersion: rec.object.ResourceVersion,
-		Addresses: d.addresses, Pool: d.pool, Conditions: d.conditions(),
+		Addresses: d.addresses, Pool: d.pool, Untried: d.untried, Conditions: d.conditions(),
 		Force: rec.force, Clean: d.clean || rec.force && len(d.addresses) == 0 && rec.yielded == "",
 	}
 }
@@ -122,11 +129,11 @@ func marked(svc *corev1.Service) bool {
 		conditionOf(svc, v1beta1.ConditionAllocated) != nil || conditionOf(svc, v1beta1.ConditionAnnounced) != nil
 }
 
-// sameMetadata tells whether the finalizer and the annotation are right.
+// sameMetadata tells whether the finalizer and the annotations are right.
 // Without the annotation, the finalizer is not known to be ours.
-func sameMetadata(svc *corev1.Service, pool string) bool {
-	if svc.Annotations[v1beta1.AnnotationAllocatedPool] != pool {
+func sameMetadata(svc *corev1.Service, d *desired) bool {
+	if svc.Annotations[v1beta1.AnnotationAllocatedPool] != d.pool || svc.Annotations[v1beta1.AnnotationUntried] != kube.UntriedAnnotation(d.untried) {
 		return false
 	}
-	return pool == "" || slices.Contains(svc.Finalizers, v1beta1.Finalizer)
+	return d.pool == "" || slices.Contains(svc.Finalizers, v1beta1.Finalizer)
 }

@@ -34,6 +34,7 @@ func (r *Reconciler) fromAnotherReplica(rec *record) bool {
 // younger Service, the younger one is decided anew.
 func (r *Reconciler) heed(rec *record) {
 	addresses := shown(rec.object)
+	rec.untried = untriedOf(rec.object)
 	request, _ := config.ParseService(rec.object)
 	for range addresses { // each may take one younger holder to be let go
 		rejected := r.books.Readopt(request, addresses, rec.object.Annotations[v1beta1.AnnotationAllocatedPool])

@@ -2,10 +2,11 @@ package reconcile
 
 import (
 	"context"
-	"reflect"
+	"maps"
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -13,23 +14,43 @@ import (
 	"github.com/baliza-lb/baliza/config"
 )
 
-// statusEvery is how often the status of one object is written at most.
-const statusEvery = time.Second
+const (
+	// statusEvery is how often the status of one object is written at most.
+	// The first change in that time is written at once.
+	statusEvery = time.Second
+	// statusSettles is how long the cache may take to show what was written.
+	// After that it counts: a request that had timed out can still arrive.
+	// While that does not help the time doubles, up to some minutes.
+	statusSettles = 5 * time.Second
+	mostDoublings = 6
+)
 
 // mostOutside is how many addresses status.outsideSpec names.
 const mostOutside = 100
 
 // statuses is the state of writing the operator's objects' status.
 type statuses struct {
-	// changed says that counters or problems may have changed.
+	// changed says that counters or problems may have changed, and due when
+	// something is to be written that had to wait; zero is never.
 	changed bool
-	nextAt  time.Time
-	// written is what was last written, by the object's identity.
-	written, before map[types.UID]any
+	due     time.Time
+	// known is what was last written, by the object's identity.
+	known map[types.UID]*writtenStatus
 	// busy receives, from the goroutine that writes, what failed.
 	busy chan []types.UID
 	// pools that have figures in the metrics.
 	pools map[string]bool
+}
+
+// writtenStatus is what is known of one object's status.
+type writtenStatus struct {
+	// status as last written, or as first observed.
+	status any
+	at     time.Time
+	// unsure says that the write failed: it may have arrived all the same.
+	unsure bool
+	// again counts writes after which the object was seen to say otherwise.
+	again int
 }
 
 // statusWrite is one write to come.
@@ -37,14 +58,6 @@ type statusWrite struct {
 	uid    types.UID
 	status any
 	do     func(context.Context) error
-}
-
-// last is what was last written for an object, or nil.
-func (s *statuses) last(uid types.UID) any {
-	if status, found := s.written[uid]; found {
-		return status
-	}
-	return s.before[uid]
 }
 
 // wait lets the writing goroutine end.
@@ -62,18 +75,19 @@ func (r *Reconciler) writeStatuses(ctx context.Context) {
 		case failed := <-s.busy:
 			s.busy = nil
 			for _, uid := range failed {
-				delete(s.written, uid)
-				s.changed = true
+				if k := s.known[uid]; k != nil {
+					k.unsure, s.changed = true, true
+				}
 			}
 		default:
 			return
 		}
 	}
-	now := r.Now()
-	if !s.changed || now.Before(s.nextAt) || ctx.Err() != nil {
+	isDue := !s.due.IsZero() && !r.Now().Before(s.due)
+	if !s.changed && !isDue || ctx.Err() != nil {
 		return
 	}
-	s.changed, s.nextAt = false, now.Add(statusEvery)
+	s.changed, s.due = false, time.Time{}
 	writes := r.statusWrites()
 	if len(writes) == 0 {
 		return
@@ -92,19 +106,49 @@ func (r *Reconciler) writeStatuses(ctx context.Context) {
 	}(s.busy)
 }
 
+// needs tells whether a status is to be written now, and notes that it is; else
+// it notes when it will be due.
+func (s *statuses) needs(now time.Time, uid types.UID, observed, status any) bool {
+	k := s.known[uid]
+	if k == nil {
+		k = &writtenStatus{status: observed}
+		s.known[uid] = k
+	}
+	contradicted := !equality.Semantic.DeepEqual(observed, status)
+	if !contradicted {
+		k.again = 0
+	}
+	changed := k.unsure || !equality.Semantic.DeepEqual(k.status, status)
+	wait := statusEvery
+	switch {
+	case changed:
+	case contradicted:
+		wait = statusSettles << min(k.again, mostDoublings)
+	default:
+		return false
+	}
+	if at := k.at.Add(wait); now.Before(at) {
+		if s.due.IsZero() || at.Before(s.due) {
+			s.due = at
+		}
+		return false
+	}
+	if !changed {
+		k.again++
+	}
+	k.status, k.at, k.unsure = status, now, false
+	return true
+}
+
 // statusWrites compares what should be said about each object with what is.
 func (r *Reconciler) statusWrites() []statusWrite {
-	s := &r.statuses
-	s.before, s.written = s.written, make(map[types.UID]any, len(s.written))
-	defer func() { s.before = nil }()
+	s, now := &r.statuses, r.Now()
+	exist := make(map[types.UID]bool, len(s.known))
+	defer func() { maps.DeleteFunc(s.known, func(uid types.UID, _ *writtenStatus) bool { return !exist[uid] }) }()
 	var writes []statusWrite
 	add := func(uid types.UID, observed, status any, do func(context.Context) error) {
-		last, known := s.before[uid]
-		if !known {
-			last = observed
-		}
-		s.written[uid] = status
-		if !reflect.DeepEqual(last, status) {
+		exist[uid] = true
+		if s.needs(now, uid, observed, status) {
 			writes = append(writes, statusWrite{uid, status, do})
 		}
 	}
@@ -148,8 +192,8 @@ func (r *Reconciler) poolStatus(object *v1beta1.IPAddressPool) v1beta1.IPAddress
 	return v1beta1.IPAddressPoolStatus{
 		AssignedIPv4: c.AssignedIPv4, AssignedIPv6: c.AssignedIPv6,
 		AvailableIPv4: c.AvailableIPv4.String(), AvailableIPv6: c.AvailableIPv6.String(),
-		OutsideSpec: clip(c.OutsideSpec),
-		Conditions:  []metav1.Condition{r.ready(config.KindPool, object.ObjectMeta, object.Status.Conditions, fine)},
+		OutsideSpec: clip(c.OutsideSpec), Quarantined: r.quarantined(object.Name),
+		Conditions: []metav1.Condition{r.ready(config.KindPool, object.ObjectMeta, object.Status.Conditions, fine)},
 	}
 }
 
@@ -208,7 +252,11 @@ func (r *Reconciler) ready(kind string, meta metav1.ObjectMeta, before []metav1.
 
 // lastConditions are those last written, or observed if nothing was.
 func (r *Reconciler) lastConditions(uid types.UID, observed []metav1.Condition) []metav1.Condition {
-	switch status := r.statuses.last(uid).(type) {
+	known := r.statuses.known[uid]
+	if known == nil {
+		return observed
+	}
+	switch status := known.status.(type) {
 	case v1beta1.IPAddressPoolStatus:
 		return status.Conditions
 	case v1beta1.L2AdvertisementStatus:

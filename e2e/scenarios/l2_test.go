@@ -13,7 +13,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/e2e/cluster"
 	"github.com/baliza-lb/baliza/e2e/lab"
 )
@@ -416,34 +415,5 @@ func TestL15_Without_the_API_server_answering_and_failover_go_on(t *testing.T) {
 		p.must(err)
 		p.answers(ctx, "c1", a)
 		p.owner(ctx, a)
-	}
-}
-
-func TestL13_An_address_that_a_stranger_has_is_not_announced(t *testing.T) {
-	ctx, p := newPlot(t, 1)
-	taken := p.v4 + ".9"
-	_, err := p.Exec(ctx, "c2", "ip", "addr", "add", taken+"/32", "dev", "eth0")
-	p.must(err)
-	defer func() {
-		_, err := p.Exec(context.WithoutCancel(ctx), "c2", "ip", "addr", "del", taken+"/32", "dev", "eth0")
-		p.must(err)
-	}()
-	stranger, err := p.Host("c2")
-	p.must(err)
-	p.service(ctx, "web", annotated(v1beta1.AnnotationAddresses, taken))
-	p.addresses(ctx, "web", 1)
-	var last *metav1.Condition
-	err = lab.WaitFor(ctx, "the Service to say that its address is in conflict", func() (bool, error) {
-		last = cluster.Condition(p.get(ctx, "web").Status.Conditions, v1beta1.ConditionAnnounced)
-		return last != nil && last.Reason == string(v1beta1.ReasonAddressConflict), nil
-	})
-	if err != nil {
-		t.Fatalf("%v; the condition is %+v", err, last)
-	}
-	if last.Status != metav1.ConditionFalse || !strings.Contains(last.Message, stranger.MAC.String()) {
-		t.Errorf("the condition does not name %s: %+v", stranger.MAC, last)
-	}
-	if nodes, err := p.Answerers(ctx, "c1", netip.MustParseAddr(taken)); err != nil || len(nodes) != 1 || nodes[0] != "c2" {
-		t.Errorf("%s is answered by %v (%v), want c2 alone", taken, nodes, err)
 	}
 }

@@ -18,6 +18,8 @@ import (
 func ForKind(kind schema.GroupVersionKind) interface{} {
 	switch kind {
 	// Group=baliza.io, Version=v1beta1
+	case v1beta1.SchemeGroupVersion.WithKind("AddressConflict"):
+		return &apiv1beta1.AddressConflictApplyConfiguration{}
 	case v1beta1.SchemeGroupVersion.WithKind("BFDProfile"):
 		return &apiv1beta1.BFDProfileApplyConfiguration{}
 	case v1beta1.SchemeGroupVersion.WithKind("BFDProfileSpec"):
@@ -62,6 +64,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1beta1.L2AdvertisementSpecApplyConfiguration{}
 	case v1beta1.SchemeGroupVersion.WithKind("L2AdvertisementStatus"):
 		return &apiv1beta1.L2AdvertisementStatusApplyConfiguration{}
+	case v1beta1.SchemeGroupVersion.WithKind("MissingSpeaker"):
+		return &apiv1beta1.MissingSpeakerApplyConfiguration{}
 	case v1beta1.SchemeGroupVersion.WithKind("NamespaceQuota"):
 		return &apiv1beta1.NamespaceQuotaApplyConfiguration{}
 	case v1beta1.SchemeGroupVersion.WithKind("PasswordSecret"):
@@ -70,6 +74,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1beta1.PoolQuotaApplyConfiguration{}
 	case v1beta1.SchemeGroupVersion.WithKind("PreferredNode"):
 		return &apiv1beta1.PreferredNodeApplyConfiguration{}
+	case v1beta1.SchemeGroupVersion.WithKind("QuarantinedAddress"):
+		return &apiv1beta1.QuarantinedAddressApplyConfiguration{}
 	case v1beta1.SchemeGroupVersion.WithKind("Reservation"):
 		return &apiv1beta1.ReservationApplyConfiguration{}
 	case v1beta1.SchemeGroupVersion.WithKind("ServiceAllocation"):

@@ -290,7 +290,7 @@ The lab stays up until Ctrl-C. In another terminal:
   export KUBECONFIG=%[1]s
   kubectl get ippool,l2adv,speakers,services -A         (or: bin/kube kubectl …)
   kubectl -n demo describe service web
-  kubectl -n demo create service loadbalancer another --tcp=80:8080
+  kubectl -n demo expose deployment web --name=another --type=LoadBalancer --port=80 --target-port=8080
   bin/lab exec c1 curl -s http://192.0.2.200/            (from the client)
   bin/lab exec c1 arping -c 2 192.0.2.200                (who answers?)
   bin/lab exec lan ip link set v-n1 down                 (pull n1's cable)

@@ -25,7 +25,9 @@ type IPAddressPoolSpecApplyConfiguration struct {
 	// nor one of its addresses.
 	AutoAssign *bool `json:"autoAssign,omitempty"`
 	// avoidBuggyIPs leaves out IPv4 addresses that end in .0 or .255, which
-	// some old devices mistake for network or broadcast addresses.
+	// some old devices mistake for network or broadcast addresses, and IPv6
+	// addresses whose last 64 bits are zero, which every router of that
+	// network answers for (RFC 4291 section 2.6.1).
 	AvoidBuggyIPs *bool `json:"avoidBuggyIPs,omitempty"`
 	// serviceAllocation restricts which Services the pool serves, and in
 	// which order pools are tried.

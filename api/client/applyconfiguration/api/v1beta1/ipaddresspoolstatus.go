@@ -18,7 +18,7 @@ type IPAddressPoolStatusApplyConfiguration struct {
 	// assignedIPv6 is the number of IPv6 addresses that Services hold.
 	AssignedIPv6 *int64 `json:"assignedIPv6,omitempty"`
 	// availableIPv4 is the number of IPv4 addresses that can still be given,
-	// in decimal.
+	// in decimal; those in quarantine cannot.
 	AvailableIPv4 *string `json:"availableIPv4,omitempty"`
 	// availableIPv6 is the number of IPv6 addresses that can still be given,
 	// in decimal: it may exceed 64 bits, up to 2^128.
@@ -27,6 +27,9 @@ type IPAddressPoolStatusApplyConfiguration struct {
 	// each with the Services that hold it ("192.0.2.9 default/web"), the
 	// first hundred of them.
 	OutsideSpec []string `json:"outsideSpec,omitempty"`
+	// quarantined are addresses that something else on the network answers
+	// for. They are given only to Services that name them.
+	Quarantined []QuarantinedAddressApplyConfiguration `json:"quarantined,omitempty"`
 	// conditions of the pool: Ready.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 }
@@ -75,6 +78,19 @@ func (b *IPAddressPoolStatusApplyConfiguration) WithAvailableIPv6(value string) 
 func (b *IPAddressPoolStatusApplyConfiguration) WithOutsideSpec(values ...string) *IPAddressPoolStatusApplyConfiguration {
 	for i := range values {
 		b.OutsideSpec = append(b.OutsideSpec, values[i])
+	}
+	return b
+}
+
+// WithQuarantined adds the given value to the Quarantined field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Quarantined field.
+func (b *IPAddressPoolStatusApplyConfiguration) WithQuarantined(values ...*QuarantinedAddressApplyConfiguration) *IPAddressPoolStatusApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithQuarantined")
+		}
+		b.Quarantined = append(b.Quarantined, *values[i])
 	}
 	return b
 }

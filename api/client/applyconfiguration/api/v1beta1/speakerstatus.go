@@ -27,6 +27,17 @@ type SpeakerStatusApplyConfiguration struct {
 	// withheld are the addresses that this speaker does not answer for,
 	// grouped by why.
 	Withheld []WithheldAddressesApplyConfiguration `json:"withheld,omitempty"`
+	// conflicts are the addresses that this speaker would answer for but for
+	// a stranger that does, the first 256.
+	Conflicts []AddressConflictApplyConfiguration `json:"conflicts,omitempty"`
+	// missing are speakers that this one has not heard for some seconds, the
+	// first 256. What those said before counts no more, unless they refute
+	// it. Of the speakers that hear each other the first three, by name, say
+	// it for all.
+	Missing []MissingSpeakerApplyConfiguration `json:"missing,omitempty"`
+	// refuted are the others that miss this speaker, each with its own time:
+	// who can answer is not dead. The first 256.
+	Refuted []MissingSpeakerApplyConfiguration `json:"refuted,omitempty"`
 	// bgp is what it says of its BGP sessions; absent without any.
 	BGP *BGPReportApplyConfiguration `json:"bgp,omitempty"`
 	// conditions of the speaker: Ready.
@@ -93,6 +104,45 @@ func (b *SpeakerStatusApplyConfiguration) WithWithheld(values ...*WithheldAddres
 			panic("nil value passed to WithWithheld")
 		}
 		b.Withheld = append(b.Withheld, *values[i])
+	}
+	return b
+}
+
+// WithConflicts adds the given value to the Conflicts field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Conflicts field.
+func (b *SpeakerStatusApplyConfiguration) WithConflicts(values ...*AddressConflictApplyConfiguration) *SpeakerStatusApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithConflicts")
+		}
+		b.Conflicts = append(b.Conflicts, *values[i])
+	}
+	return b
+}
+
+// WithMissing adds the given value to the Missing field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Missing field.
+func (b *SpeakerStatusApplyConfiguration) WithMissing(values ...*MissingSpeakerApplyConfiguration) *SpeakerStatusApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithMissing")
+		}
+		b.Missing = append(b.Missing, *values[i])
+	}
+	return b
+}
+
+// WithRefuted adds the given value to the Refuted field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Refuted field.
+func (b *SpeakerStatusApplyConfiguration) WithRefuted(values ...*MissingSpeakerApplyConfiguration) *SpeakerStatusApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithRefuted")
+		}
+		b.Refuted = append(b.Refuted, *values[i])
 	}
 	return b
 }

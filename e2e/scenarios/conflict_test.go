@@ -1,0 +1,182 @@
+package scenarios
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/baliza-lb/baliza/api/v1beta1"
+	"github.com/baliza-lb/baliza/e2e/cluster"
+	"github.com/baliza-lb/baliza/e2e/lab"
+)
+
+// stranger lets c2 have an address until it is told to leave; it returns its
+// MAC.
+func (p *plot) stranger(ctx context.Context, address string) (mac string, leave func()) {
+	p.t.Helper()
+	change := func(verb string) {
+		length := "/32"
+		if strings.Contains(address, ":") {
+			length = "/128"
+		}
+		args := []string{"ip", "addr", verb, address + length, "dev", "eth0"}
+		if verb == "add" && length == "/128" {
+			args = append(args, "nodad")
+		}
+		_, err := p.Exec(context.WithoutCancel(ctx), "c2", args...)
+		p.must(err)
+	}
+	change("add")
+	there := true
+	leave = func() {
+		if there {
+			there = false
+			change("del")
+		}
+	}
+	p.t.Cleanup(leave)
+	host, err := p.Host("c2")
+	p.must(err)
+	return host.MAC.String(), leave
+}
+
+// conflicting waits until the Service says that a stranger has its address, and
+// returns the message.
+func (p *plot) conflicting(ctx context.Context, name string) string {
+	p.t.Helper()
+	var last *metav1.Condition
+	err := lab.WaitFor(ctx, "Service "+name+" to say that its address is in conflict", func() (bool, error) {
+		last = cluster.Condition(p.get(ctx, name).Status.Conditions, v1beta1.ConditionAnnounced)
+		return last != nil && last.Status == metav1.ConditionFalse && last.Reason == string(v1beta1.ReasonAddressConflict), nil
+	})
+	if err != nil {
+		p.t.Fatalf("%v; the condition is %+v", err, last)
+	}
+	return last.Message
+}
+
+// quarantined waits until the pool has exactly these addresses in quarantine.
+func (p *plot) quarantined(ctx context.Context, addresses ...string) []v1beta1.QuarantinedAddress {
+	p.t.Helper()
+	var all []v1beta1.QuarantinedAddress
+	err := lab.WaitFor(ctx, fmt.Sprintf("%v to be in quarantine", addresses), func() (bool, error) {
+		pool, err := p.Baliza.BalizaV1beta1().IPAddressPools().Get(ctx, p.name, metav1.GetOptions{})
+		if err != nil {
+			return false, err
+		}
+		all = pool.Status.Quarantined
+		var got []string
+		for _, q := range all {
+			got = append(got, q.Address)
+		}
+		return strings.Join(got, " ") == strings.Join(addresses, " "), nil
+	})
+	if err != nil {
+		p.t.Fatalf("%v; it has %+v", err, all)
+	}
+	return all
+}
+
+func TestL13_A_Service_is_given_another_address_than_a_strangers(t *testing.T) {
+	ctx, p := newPlot(t, 1)
+	p.service(ctx, "first", nil)
+	lowest := p.addresses(ctx, "first", 1)
+	next := netip.MustParseAddr(lowest).Next()
+	mac, _ := p.stranger(ctx, next.String())
+
+	began := time.Now()
+	p.service(ctx, "web", nil)
+	var now netip.Addr
+	err := lab.WaitFor(ctx, "the Service to be given another address", func() (bool, error) {
+		addresses, err := p.WaitAddresses(ctx, p.name, "web", 1)
+		if err != nil {
+			return false, err
+		}
+		now = addresses[0]
+		return now != next, nil
+	})
+	p.must(err)
+	p.answers(ctx, "c1", now)
+	t.Logf("served on %s, instead of %s, after %s", now, next, time.Since(began).Round(time.Millisecond))
+	if now != next.Next() {
+		t.Errorf("it has %s, want the next one, %s", now, next.Next())
+	}
+	in := p.quarantined(ctx, next.String())
+	if in[0].MAC != mac || in[0].Since.IsZero() || strings.Join(in[0].Moved, " ") != p.name+"/web" {
+		t.Errorf("the pool says %+v, the stranger is %s", in[0], mac)
+	}
+	p.announced(ctx, "web")
+	if nodes, err := p.Answerers(ctx, "c1", next); err != nil || len(nodes) != 1 || nodes[0] != "c2" {
+		t.Errorf("%s is answered by %v (%v), want c2 alone", next, nodes, err)
+	}
+	p.service(ctx, "third", nil)
+	if got := p.addresses(ctx, "third", 1); got == next.String() {
+		t.Errorf("another Service is given %s", got)
+	}
+}
+
+func TestL13_An_address_that_a_stranger_has_is_not_announced(t *testing.T) {
+	ctx, p := newPlot(t, 1)
+	for _, taken := range []string{p.v4 + ".9", p.v6 + "9"} {
+		name, family := "v4", corev1.IPv4Protocol
+		if strings.Contains(taken, ":") {
+			name, family = "v6", corev1.IPv6Protocol
+		}
+		mac, leave := p.stranger(ctx, taken)
+		address := netip.MustParseAddr(taken)
+		p.service(ctx, name, func(svc *corev1.Service) {
+			annotated(v1beta1.AnnotationAddresses, taken)(svc)
+			svc.Spec.IPFamilies = []corev1.IPFamily{family}
+		})
+		p.addresses(ctx, name, 1)
+		if message := p.conflicting(ctx, name); !strings.Contains(message, mac) {
+			t.Errorf("the condition does not name %s: %s", mac, message)
+		}
+		if in := p.quarantined(ctx, address.String()); in[0].MAC != mac || len(in[0].Moved) > 0 {
+			t.Errorf("the pool says %+v, the stranger is %s", in[0], mac)
+		}
+		time.Sleep(5 * time.Second) // longer than it takes to move what was not named
+		if got := p.addresses(ctx, name, 1); got != address.String() {
+			t.Errorf("it has %s, though it named %s", got, address)
+		}
+		if nodes, err := p.Answerers(ctx, "c1", address); err != nil || len(nodes) != 1 || nodes[0] != "c2" {
+			t.Errorf("%s is answered by %v (%v), want c2 alone", address, nodes, err)
+		}
+		left := time.Now()
+		leave()
+		p.answers(ctx, "c1", address) // it is probed for every 30 s
+		p.announced(ctx, name)
+		p.quarantined(ctx)
+		t.Logf("%s was served %s after the stranger had left", address, time.Since(left).Round(time.Second))
+	}
+}
+
+func TestL13_An_address_in_use_stays_when_a_stranger_comes(t *testing.T) {
+	ctx, p := newPlot(t, 1)
+	p.service(ctx, "web", nil)
+	address := p.addresses(ctx, "web", 1)
+	p.announced(ctx, "web")
+	mac, leave := p.stranger(ctx, address)
+	// The stranger insists, as a misconfigured host does.
+	for range 3 {
+		_, err := p.Exec(ctx, "c2", "sh", "-c", "arping -U -c 1 -w 1 -i eth0 -S "+address+" "+address+"; sleep 2; true")
+		p.must(err)
+	}
+	if message := p.conflicting(ctx, "web"); !strings.Contains(message, mac) {
+		t.Errorf("the condition does not name %s: %s", mac, message)
+	}
+	p.quarantined(ctx, address)
+	time.Sleep(5 * time.Second)
+	if got := p.addresses(ctx, "web", 1); got != address {
+		t.Errorf("%s was in use, and the Service has %s now", address, got)
+	}
+	leave()
+	p.answers(ctx, "c1", netip.MustParseAddr(address))
+	p.announced(ctx, "web")
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/baliza-lb/baliza/api/kube"
+	"github.com/baliza-lb/baliza/api/v1beta1"
+	"github.com/baliza-lb/baliza/config/daemon"
+	"github.com/baliza-lb/baliza/speaker/l2"
+	"github.com/baliza-lb/baliza/speaker/link"
+)
+
+func (c *crowd) Ready() []string                                  { return c.alive }
+func (c *crowd) Changes() <-chan struct{}                         { return nil }
+func (c *crowd) SetReady()                                        {}
+func (c *crowd) Hold([]netip.Addr)                                {}
+func (c *crowd) Settled() (time.Duration, bool)                   { return 0, true }
+func (c *crowd) Ownership() (map[netip.Addr]string, []netip.Addr) { return nil, nil }
+
+// noLinks is a node without interfaces.
+type noLinks struct{}
+
+func (noLinks) Snapshot() *link.Snapshot { return &link.Snapshot{} }
+func (noLinks) Changes() <-chan struct{} { return nil }
+
+// unreachable is a cluster whose API server is down: its caches stay as they
+// were, and nothing comes.
+type unreachable struct {
+	register
+	synced bool
+	// hang, if set, is what Take waits for.
+	hang chan struct{}
+}
+
+func (u *unreachable) Synced() bool { return u.synced }
+
+func (u *unreachable) Take() kube.SpeakerChanges {
+	if u.hang != nil {
+		<-u.hang
+	}
+	return kube.SpeakerChanges{}
+}
+
+// unread is a reporter whose reports never arrive.
+type unread struct{}
+
+func (unread) Report(v1beta1.SpeakerStatus, types.UID) {}
+func (unread) Lost()                                   {}
+
+// running runs a speaker without sockets until stop.
+func running(t *testing.T, world *unreachable) (pulse *daemon.Pulse, stop func()) {
+	pulse = daemon.NewPulse(longestTurn, time.Now)
+	s := newSpeaker(parts{
+		log: slog.New(slog.DiscardHandler), node: "n1", cluster: world, members: &crowd{alive: []string{"n1"}},
+		links: noLinks{}, responder: l2.New(), reports: unread{}, pulse: pulse,
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); s.run(ctx) }()
+	return pulse, func() {
+		cancel()
+		<-ended
+		s.responder.Close()
+	}
+}
+
+// A speaker is to be restarted when its loop hangs, and never because the API
+// server is down, be it from the start or for hours.
+func TestL15_ASpeakerIsAliveWithoutTheAPIServer(t *testing.T) {
+	for sentence, synced := range map[string]bool{"never reached": false, "lost": true} {
+		synctest.Test(t, func(t *testing.T) {
+			pulse, stop := running(t, &unreachable{synced: synced})
+			for range 6 {
+				time.Sleep(time.Hour)
+				if err := pulse.Check(); err != nil {
+					t.Errorf("API server %s: %v", sentence, err)
+				}
+			}
+			stop()
+			time.Sleep(time.Hour)
+			if err := pulse.Check(); err != nil {
+				t.Errorf("departed: %v", err)
+			}
+		})
+	}
+}
+
+func TestASpeakerWhoseLoopHangsIsNotAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		world := &unreachable{synced: true, hang: make(chan struct{})}
+		pulse, stop := running(t, world)
+		time.Sleep(longestTurn + time.Second)
+		if pulse.Check() == nil {
+			t.Error("nothing is wrong")
+		}
+		close(world.hang)
+		stop()
+	})
+}
