@@ -15,12 +15,16 @@ import (
 	"github.com/baliza-lb/baliza/config/daemon"
 	"github.com/baliza-lb/baliza/speaker/l2"
 	"github.com/baliza-lb/baliza/speaker/link"
+	"github.com/baliza-lb/baliza/speaker/members"
 )
 
 func (c *crowd) Ready() []string                                  { return c.alive }
 func (c *crowd) Changes() <-chan struct{}                         { return nil }
 func (c *crowd) SetReady()                                        {}
 func (c *crowd) Hold([]netip.Addr)                                {}
+func (c *crowd) Locate([]members.Station, map[string]bool)        {}
+func (c *crowd) Links() map[string]map[string]bool                { return nil }
+func (c *crowd) Lost() []netip.Addr                               { return nil }
 func (c *crowd) Settled() (time.Duration, bool)                   { return 0, true }
 func (c *crowd) Ownership() (map[netip.Addr]string, []netip.Addr) { return nil, nil }
 
