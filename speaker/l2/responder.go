@@ -33,8 +33,8 @@ type Problem struct {
 
 func (p Problem) Error() string { return p.Err.Error() }
 
-// Responder answers and announces. Apply, Reannounce and Close are for one
-// goroutine; Held and Stats are for any.
+// Responder answers and announces. Apply, Reannounce, Probe, Solicit and Close
+// are for one goroutine; Held and Stats are for any.
 type Responder struct {
 	table     atomic.Pointer[table]
 	ports     atomic.Pointer[map[int]*port]
@@ -42,6 +42,7 @@ type Responder struct {
 	stats     counters
 	announcer *announcer
 	seen      sightings
+	asker     asker
 	quiet     map[netip.Addr]bool // of the last Apply
 	stop      context.CancelFunc
 	wait      sync.WaitGroup
@@ -208,6 +209,7 @@ func (r *Responder) Close() {
 	}
 	r.ports.Store(&map[int]*port{})
 	r.held.Store(&map[netip.Addr][]string{})
+	r.asker.close()
 }
 
 // send is the announcer's: what is not held any more is not announced.
