@@ -113,16 +113,6 @@ func readAnswer(from io.Reader) (pod, node string, err error) {
 	return pod, node, nil
 }
 
-// Broken counts the failures of connections that had been established.
-func (r Report) Broken() (n int) {
-	for _, a := range r.Failures {
-		if a.Connected {
-			n++
-		}
-	}
-	return n
-}
-
 // Attempts are the finished attempts so far, in the order of their start.
 func (p *Prober) Attempts() []Attempt {
 	p.mu.Lock()
@@ -198,6 +188,16 @@ func report(all []Attempt) Report {
 		r.Median, r.P99 = latencies[n/2], latencies[n*99/100]
 	}
 	return r
+}
+
+// Broken counts the failures of connections that had been established.
+func (r Report) Broken() (n int) {
+	for _, a := range r.Failures {
+		if a.Connected {
+			n++
+		}
+	}
+	return n
 }
 
 // String is one line for a log.
