@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -56,6 +57,32 @@ func TestL12_APartitionHealsToOneOwner(t *testing.T) {
 			t.Errorf("%s took back what %s had", settled, next)
 		}
 		owner = next
+	}
+}
+
+// L12: a node whose cable comes back after some time does not answer for what
+// others hold by now, though its kernel knows none of its neighbours any more.
+func TestL12_WhoseCableComesBackStaysSilent(t *testing.T) {
+	l := newLAN(t, 3, vip4, vip6)
+	for _, address := range []string{vip4, vip6} {
+		owner := l.settle(address)
+		l.ip("link set v" + owner + " down")
+		next, _ := l.await(address, false, butNot(owner))
+		time.Sleep(4 * time.Second)
+		l.ip("link set v" + owner + " up")
+		healed, last, questions := time.Now(), time.Duration(0), 0
+		for ; time.Since(healed) < 2*time.Second; questions++ {
+			if slices.Contains(l.answers(address), owner) {
+				last = time.Since(healed)
+			}
+		}
+		t.Logf("%s: %s answered last %s after the heal, %d questions were asked", address, owner, last.Round(time.Millisecond), questions)
+		if last > time.Second {
+			t.Errorf("%s: %s answered %s after the heal", address, owner, last)
+		}
+		if settled := l.settle(address); settled != next {
+			t.Errorf("%s: %s has what %s had", address, settled, next)
+		}
 	}
 }
 

@@ -74,7 +74,7 @@ func questions(lost []netip.Addr, snapshot *link.Snapshot) (all []l2.Question) {
 		for _, i := range snapshot.Interfaces {
 			for _, p := range i.Addrs {
 				if i.Usable && p.Bits() < p.Addr().BitLen() && p.Masked().Contains(at) && p.Addr() != at {
-					all = append(all, l2.Question{Interface: i.Name, Source: p.Addr(), Target: at})
+					all = append(all, l2.Question{On: toL2(i), Source: p.Addr(), Target: at})
 				}
 			}
 		}

@@ -4,7 +4,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
-	"slices"
+	"reflect"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -58,10 +58,10 @@ func TestL12_LostSpeakersAreAskedForOnTheirSubnet(t *testing.T) {
 	pod.Addrs = []netip.Prefix{netip.MustParsePrefix("192.0.2.12/32")}
 	lost := []netip.Addr{netip.MustParseAddr("192.0.2.12"), netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("2001:db8::13")}
 	want := []l2.Question{
-		{Interface: "eth0", Source: lan.Addrs[0].Addr(), Target: lost[0]},
-		{Interface: "eth0", Source: lan.Addrs[1].Addr(), Target: lost[2]},
+		{On: toL2(lan), Source: lan.Addrs[0].Addr(), Target: lost[0]},
+		{On: toL2(lan), Source: lan.Addrs[1].Addr(), Target: lost[2]},
 	}
-	if got := questions(lost, &link.Snapshot{Interfaces: []link.Interface{lan, other, pod}}); !slices.Equal(got, want) {
+	if got := questions(lost, &link.Snapshot{Interfaces: []link.Interface{lan, other, pod}}); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }

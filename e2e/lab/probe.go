@@ -113,16 +113,6 @@ func readAnswer(from io.Reader) (pod, node string, err error) {
 	return pod, node, nil
 }
 
-// Broken counts the failures of connections that had been established.
-func (r Report) Broken() (n int) {
-	for _, a := range r.Failures {
-		if a.Connected {
-			n++
-		}
-	}
-	return n
-}
-
 // Attempts are the finished attempts so far, in the order of their start.
 func (p *Prober) Attempts() []Attempt {
 	p.mu.Lock()
@@ -208,6 +198,16 @@ func (r Report) Unlucky() time.Duration {
 		return 0
 	}
 	return r.Failures[len(r.Failures)-1].Start.Sub(r.Failures[0].Start)
+}
+
+// Broken counts the failures of connections that had been established.
+func (r Report) Broken() (n int) {
+	for _, a := range r.Failures {
+		if a.Connected {
+			n++
+		}
+	}
+	return n
 }
 
 // String is one line for a log.

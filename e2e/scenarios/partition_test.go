@@ -66,8 +66,12 @@ func TestL12_After_a_partition_heals_there_is_one_owner(t *testing.T) {
 			}
 			p.waitAllReady(ctx)
 			p.answers(ctx, "c1", a)
-			if neighbour, err := p.Neighbour(ctx, "c1", a); err != nil || neighbour != next {
-				t.Errorf("%s: the client's kernel sends to %q (%v), want %s", a, neighbour, err, next)
+			err = lab.WaitFor(ctx, "the client's kernel to know "+next, func() (bool, error) {
+				neighbour, err := p.Neighbour(ctx, "c1", a)
+				return neighbour == next, err
+			})
+			if err != nil {
+				t.Errorf("%s: %v", a, err)
 			}
 		}
 	}

@@ -40,8 +40,8 @@ type Problem struct {
 
 func (p Problem) Error() string { return p.Err.Error() }
 
-// Responder answers and announces. Apply, Reannounce, Yield and Close are for
-// one goroutine; Held and Stats are for any.
+// Responder answers and announces. Apply, Reannounce, Probe, Solicit, Yield and
+// Close are for one goroutine; Held and Stats are for any.
 type Responder struct {
 	table     atomic.Pointer[table]
 	ports     atomic.Pointer[map[int]*port]
@@ -49,6 +49,7 @@ type Responder struct {
 	stats     counters
 	announcer *announcer
 	seen      sightings
+	inquirer  inquirer
 	quiet     map[netip.Addr]bool // of the last Apply
 	stop      context.CancelFunc
 	wait      sync.WaitGroup
@@ -267,6 +268,7 @@ func (r *Responder) Close() {
 	}
 	r.ports.Store(&map[int]*port{})
 	r.held.Store(&map[netip.Addr][]string{})
+	r.inquirer.close()
 }
 
 // send is the announcer's: what is not held any more is not announced.

@@ -1,48 +1,68 @@
 package l2
 
 import (
+	"encoding/binary"
 	"net"
 	"net/netip"
 
 	"github.com/mdlayher/arp"
 	"github.com/mdlayher/ndp"
-	"github.com/mdlayher/packet"
+	"golang.org/x/sys/unix"
 )
 
 // Question is one for the MAC of a host on the segment, in the name of this
 // one.
 type Question struct {
-	Interface      string
+	On             Interface
 	Source, Target netip.Addr // of one family
+}
+
+// inquirer sends questions. Its socket is bound to no protocol: it receives
+// nothing, and serves every interface. The zero value has none open.
+type inquirer struct {
+	fd   int
+	open bool
 }
 
 // Solicit asks as the kernel would, but now. A kernel that could not reach a
 // neighbour asks for it once a second only, and what waits for the answer waits
 // as long; each kernel that is asked, and each that gets the answer, knows the
-// other from then on. Interfaces on which nothing of the family is held are
-// left out.
+// other from then on. What cannot be sent is asked again soon enough.
 func (r *Responder) Solicit(questions []Question) {
-	for _, p := range *r.ports.Load() {
-		for _, q := range questions {
-			on := p.on.Load()
-			if q.Interface != on.Name {
-				continue
-			}
-			conn, stats := p.arp.Load(), &p.stats.arp
-			if q.Target.Is6() {
-				conn, stats = p.nd.Load(), &p.stats.ndp
-			}
-			if conn == nil {
-				continue
-			}
-			frame, err := question(on, q.Source, q.Target)
-			if err == nil {
-				_, err = conn.WriteTo(frame, &packet.Addr{HardwareAddr: frame[:6]})
-			}
-			if err != nil {
-				stats.failed.Add(1)
-			}
+	for _, q := range questions {
+		stats := &r.stats.arp
+		if q.Target.Is6() {
+			stats = &r.stats.ndp
 		}
+		frame, err := question(&q.On, q.Source, q.Target)
+		if err == nil {
+			err = r.inquirer.send(q.On.Index, frame)
+		}
+		if err != nil {
+			stats.failed.Add(1)
+		}
+	}
+}
+
+func (a *inquirer) send(index int, frame []byte) error {
+	if !a.open {
+		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return explain(err)
+		}
+		a.fd, a.open = fd, true
+	}
+	to := &unix.SockaddrLinklayer{Ifindex: index, Halen: 6}
+	copy(to.Addr[:], frame[:6])
+	// In network byte order, as it stands in the frame.
+	to.Protocol = binary.NativeEndian.Uint16(frame[12:14])
+	return unix.Sendto(a.fd, frame, 0, to)
+}
+
+func (a *inquirer) close() {
+	if a.open {
+		_ = unix.Close(a.fd)
+		a.open = false
 	}
 }
 

@@ -39,8 +39,9 @@ type station struct {
 	rhythm rhythm
 	held   []netip.Addr
 	until  time.Time // its process does not run before
-	acting bool
-	turns  int // a turn that was planned before another is void
+	passes int       // a pass that was planned before another is void
+	pass   time.Time // the next
+	turns  int       // a turn that was planned before another is void
 }
 
 const slice = time.Millisecond
@@ -179,25 +180,32 @@ func (s *station) turn(turn int, early bool) {
 	s.follow()
 }
 
-// reconsider decides anew who should own what, some time later.
+// reconsider decides anew who should own what, some time later, or earlier if
+// that was planned already.
 func (s *station) reconsider(after time.Duration) {
-	if s.acting {
+	l := s.lan
+	at := l.now.Add(after + time.Duration(l.random.IntN(8000))*time.Microsecond)
+	if s.pass.After(l.now) && s.pass.Before(at) {
 		return
 	}
-	s.acting = true
-	l := s.lan
-	l.at(l.now.Add(after+time.Duration(l.random.IntN(8000))*time.Microsecond), func() { s.act() })
+	s.passes++
+	pass := s.passes
+	s.pass = at
+	l.at(at, func() { s.act(pass) })
 }
 
 // act is the speaker's pass without a cluster: who owns an address and lives
 // keeps it; what is free goes to the highest weight.
-func (s *station) act() {
+func (s *station) act(pass int) {
 	l := s.lan
-	if l.now.Before(s.until) {
-		l.at(s.until.Add(slice), func() { s.act() })
+	if pass != s.passes {
 		return
 	}
-	s.acting = false
+	if l.now.Before(s.until) {
+		s.pass = s.until.Add(slice)
+		l.at(s.pass, func() { s.act(pass) })
+		return
+	}
 	ready := s.Ready()
 	owners, _ := s.Ownership()
 	wait, settled := s.settled(l.now)

@@ -17,13 +17,11 @@ const (
 	// onePacket is the most, in bytes, that is sent in a packet; what is
 	// longer takes a TCP connection.
 	onePacket = 1200
-	// introduction is how long a speaker waits, at most, for the claims of
-	// one that has just appeared before it takes anything.
-	introduction = 500 * time.Millisecond
-	// reunion is how long a speaker that is alone, and was not always, takes
-	// nothing after its interfaces have changed: kernels that could not reach
-	// a neighbour ask for it again once a second.
-	reunion = 1200 * time.Millisecond
+	// introduction is how long a speaker waits, at most, before it takes
+	// anything: for the claims of one that has just appeared and, if it is
+	// alone and was not always, for anybody after its interfaces have changed.
+	// Kernels that could not reach a neighbour ask for it again once a second.
+	introduction = 1200 * time.Millisecond
 	// seekClosely is how long a lost speaker gets every beat; then it gets
 	// every tenth.
 	seekClosely, seekEvery = time.Minute, 10
@@ -324,7 +322,7 @@ func (m *Members) settled(now time.Time) (again time.Duration, settled bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	until := p.doubtful
-	if together := p.nudged.Add(reunion); together.After(until) && p.detector.deserted() {
+	if together := p.nudged.Add(introduction); together.After(until) && p.detector.deserted() {
 		until = together
 	}
 	for name, peer := range p.detector.peers {
