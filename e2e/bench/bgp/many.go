@@ -157,15 +157,6 @@ func (c *crowd) routesOfAll(ctx context.Context, count int) error {
 	})
 }
 
-// sessions is how many FRR has seen established.
-func (c *crowd) sessions(ctx context.Context) (all int, err error) {
-	heard, err := c.r1.Heard(ctx)
-	for _, h := range heard {
-		all += h.Sessions
-	}
-	return all, err
-}
-
 // allAtOnce withdraws all routes and announces them again.
 func (c *crowd) allAtOnce(ctx context.Context) error {
 	time.Sleep(pause)
