@@ -96,10 +96,10 @@ func TestB03_B04_Paths_change_and_sessions_stay(t *testing.T) {
 	}
 }
 
-// So many routes do not fit into one message; ten thousand are the
-// benchmark's, which takes minutes to make their Services.
+// Ten thousand are the benchmark's, which takes minutes to make their Services,
+// and what does not fit into one message is the unit tests'.
 func TestB08_Many_routes_come_and_go_without_a_reset(t *testing.T) {
-	const count = 900
+	const count = 300
 	ctx, p := newRouted(t, 1, nil, nil)
 	bird, err := p.BIRD(ctx, "c2", cluster.BIRDConfig)
 	p.must(err)
