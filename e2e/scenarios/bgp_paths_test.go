@@ -116,12 +116,12 @@ func TestB08_Many_routes_come_and_go_without_a_reset(t *testing.T) {
 	p.must(p.Crowd(ctx, p.name, count))
 	var before string
 	for _, want := range []int{count, 0, count} {
+		var selectors []any // all Services
 		if want == 0 {
-			p.patch(ctx, "advertisement", map[string]any{"ipAddressPools": []string{p.name}})
-		} else {
-			p.patch(ctx, "advertisement", map[string]any{"ipAddressPools": []string{p.name, more}})
+			selectors = []any{map[string]any{"matchLabels": map[string]string{"tier": "gold"}}}
 		}
 		began := time.Now()
+		p.patch(ctx, "advertisement", map[string]any{"serviceSelectors": selectors})
 		p.must(lab.WaitFor(ctx, fmt.Sprintf("FRR to have %d routes of each node", want), func() (bool, error) {
 			heard, err := p.r1.Heard(ctx)
 			return heard[nodes4[0]].Prefixes == want && heard[nodes4[1]].Prefixes == want && heard[nodes4[2]].Prefixes == want, err
