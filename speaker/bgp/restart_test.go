@@ -11,7 +11,7 @@ import (
 // A process that crashed has said nothing. The next one has the router forget
 // the path before it opens a session: FRR would reset that one otherwise.
 func TestB10_After_a_crash_the_path_is_ended_before_the_session_begins(t *testing.T) {
-	at := netip.AddrFrom4([4]byte{127, 64, byte(rand.N(255)), byte(1 + rand.N(250))}) //nolint:gosec // so that two runs do not meet
+	at := netip.AddrFrom4([4]byte{127, 64, byte(rand.N(255)), byte(1 + rand.N(250))}) // so that two runs do not meet
 	port, err := new(net.ListenConfig).ListenPacket(t.Context(), "udp", netip.AddrPortFrom(at, bfdPort).String())
 	if err != nil {
 		t.Fatal(err)
