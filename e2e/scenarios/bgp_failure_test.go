@@ -62,20 +62,27 @@ func TestB06_B07_A_router_that_hangs_delays_nobody(t *testing.T) {
 	p.session(ctx, "n1", other, "still the first", func(s *v1beta1.BGPSession) bool { return isUp(s) && s.Since.Time.Before(hung) })
 }
 
+// Graceful restart must not keep a dead node's routes: BFD tells it from one
+// whose speaker restarts (TestB10).
 func TestB09_BFD_takes_a_dead_node_out_and_back(t *testing.T) {
-	ctx, p := newRouted(t, 3, nil, nil)
-	p.fastBFD(ctx)
-	v4 := p.throughTwo(ctx)
-	p.bfd(ctx)
-	for range 3 {
-		lost, back := p.cutOnce(ctx, v4)
-		t.Logf("cut: %s without an answer; used again %s after the heal", lost, back)
-		if lost > 700*time.Millisecond {
-			t.Errorf("%s without an answer", lost)
-		}
-		if back > 5*time.Second {
-			t.Errorf("used again after %s", back)
-		}
+	for _, graceful := range []bool{false, true} {
+		t.Run(fmt.Sprintf("graceful restart %t", graceful), func(t *testing.T) {
+			ctx, p := newRouted(t, 3, func(s *v1beta1.BGPPeerSpec) { s.EnableGracefulRestart = graceful }, nil)
+			p.watch(ctx, 3)
+			v4 := p.throughTwo(ctx)
+			p.bfd(ctx)
+			for range 2 {
+				lost, back := p.cutOnce(ctx, v4)
+				t.Logf("cut: %s without an answer; used again %s after the heal", lost, back)
+				// It is 300 ms on a machine at rest ("make bench-bgp"), and 9 s without BFD.
+				if lost > 2*time.Second {
+					t.Errorf("%s without an answer", lost)
+				}
+				if back > 5*time.Second {
+					t.Errorf("used again after %s", back)
+				}
+			}
+		})
 	}
 }
 
@@ -100,7 +107,7 @@ func (p *routed) cutOnce(ctx context.Context, v4 netip.Addr) (lost, back time.Du
 // out for a moment would not always be noticed by the client.
 func TestB10_A_restart_under_load_loses_nothing(t *testing.T) {
 	ctx, p := newRouted(t, 3, func(s *v1beta1.BGPPeerSpec) { s.EnableGracefulRestart = true }, nil)
-	p.fastBFD(ctx)
+	p.watch(ctx, 10) // only what is not there at all is to be missed
 	v4 := p.throughTwo(ctx)
 	for what, restart := range map[string]func() error{
 		"all replaced": func() error {
@@ -120,7 +127,7 @@ func TestB10_A_restart_under_load_loses_nothing(t *testing.T) {
 		began := time.Now()
 		probe := p.Probe(ctx, "c1", netip.AddrPortFrom(v4, 80), 10*time.Millisecond)
 		p.must(restart())
-		time.Sleep(time.Second) // until BFD has noticed the crash
+		time.Sleep(1500 * time.Millisecond) // until BFD has noticed the crash
 		p.must(p.Rollout(ctx))
 		p.bfd(ctx)
 		report := probe.Stop()
@@ -207,12 +214,14 @@ func (p *routed) draining(ctx context.Context, a netip.Addr, want bool) {
 	}
 }
 
-// fastBFD makes a profile of 100 ms, three times.
-func (p *routed) fastBFD(ctx context.Context) {
+// watch has FRR watch the nodes at 100 ms, that many times. The other way it is
+// slower: on a machine that is busy with other things FRR's bfdd may be late,
+// and every node would take that for a failure of the router.
+func (p *routed) watch(ctx context.Context, times int32) {
 	p.t.Helper()
 	_, err := p.Baliza.BalizaV1beta1().BFDProfiles().Create(ctx, &v1beta1.BFDProfile{
 		ObjectMeta: metav1.ObjectMeta{Name: p.name},
-		Spec:       v1beta1.BFDProfileSpec{ReceiveInterval: 100, TransmitInterval: 100, DetectMultiplier: 3},
+		Spec:       v1beta1.BFDProfileSpec{ReceiveInterval: 300, TransmitInterval: 100, DetectMultiplier: times},
 	}, metav1.CreateOptions{})
 	p.must(err)
 	p.patch(ctx, "peer", map[string]any{"bfdProfile": p.name})

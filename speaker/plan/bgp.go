@@ -102,7 +102,10 @@ func assigned(services []Service) []holding {
 		}
 	}
 	slices.SortFunc(all, func(x, y holding) int {
-		return cmp.Or(x.address.Compare(y.address), cmp.Compare(x.service, y.service))
+		if c := x.address.Compare(y.address); c != 0 {
+			return c
+		}
+		return cmp.Compare(x.service, y.service)
 	})
 	return slices.Compact(all)
 }

@@ -42,6 +42,35 @@ func (b *bench) peer(ctx context.Context, spec map[string]any) error {
 	return err
 }
 
+// anew changes the peer in what begins the sessions anew, and waits until they
+// have.
+func (b *bench) anew(ctx context.Context, spec map[string]any) error {
+	before, err := b.sessions(ctx)
+	if err != nil {
+		return err
+	}
+	if err := b.peer(ctx, spec); err != nil {
+		return err
+	}
+	err = lab.WaitFor(ctx, "new sessions of every node", func() (bool, error) {
+		now, err := b.sessions(ctx)
+		return now >= before+len(b.nodes), err
+	})
+	if err != nil {
+		return err
+	}
+	return b.hops(ctx, b.nodes[:2]...)
+}
+
+// sessions is how many FRR has seen established.
+func (b *bench) sessions(ctx context.Context) (all int, err error) {
+	heard, err := b.r1.Heard(ctx)
+	for _, h := range heard {
+		all += h.Sessions
+	}
+	return all, err
+}
+
 // watched waits until FRR watches every node by BFD at full pace.
 func (b *bench) watched(ctx context.Context) error {
 	return lab.WaitFor(ctx, "FRR to watch the nodes", func() (bool, error) {
@@ -144,8 +173,8 @@ func (b *bench) under(ctx context.Context, do func() error) (lab.Report, error) 
 	err := do()
 	time.Sleep(after)
 	report := probe.Stop()
-	for _, f := range report.Failures {
-		b.say("failed: %v", f.Err)
+	for _, f := range report.Failures[:min(few, len(report.Failures))] {
+		b.say("failed at %s: %v", f.Start.Format("15:04:05.000"), f.Err)
 	}
 	return report, err
 }
@@ -173,7 +202,7 @@ func (b *bench) repeated(ctx context.Context, key, what string, do func() error)
 
 // restarts replaces all speakers, one after the other.
 func (b *bench) restarts(ctx context.Context) error {
-	if err := b.peer(ctx, map[string]any{"enableGracefulRestart": true}); err != nil {
+	if err := b.anew(ctx, map[string]any{"enableGracefulRestart": true}); err != nil {
 		return err
 	}
 	return b.repeated(ctx, "bgp_restart_gr_lost", "all speakers restarted, graceful restart and BFD", func() error {
@@ -190,7 +219,7 @@ func (b *bench) restarts(ctx context.Context) error {
 // drains takes the node out of load balancing, waits until it has withdrawn its
 // routes, and puts it back.
 func (b *bench) drains(ctx context.Context) error {
-	if err := b.peer(ctx, map[string]any{"enableGracefulRestart": nil}); err != nil {
+	if err := b.anew(ctx, map[string]any{"enableGracefulRestart": nil}); err != nil {
 		return err
 	}
 	return b.repeated(ctx, "bgp_drain_lost", "node drained, and put back", func() error {

@@ -58,6 +58,10 @@ func main() {
 		fmt.Printf("bench-bgp: failed: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
 		os.Exit(1)
 	}
+	fmt.Println(figures.Line([]string{
+		"bgp_10k_announce_s", "bgp_10k_withdraw_s", "bgp_cut_holdtimer_ms", "bgp_cut_bfd_median_ms", "bgp_cut_bfd_worst_ms",
+		"bgp_heal_back_s", "bgp_restart_gr_lost", "bgp_drain_lost", "bgp_one_change_ms_at_10k",
+	}, b.values, b.trials))
 }
 
 type bench struct {
@@ -100,14 +104,7 @@ func (b *bench) run(ctx context.Context) error {
 			return err
 		}
 	}
-	if failed != nil {
-		return failed
-	}
-	fmt.Println(figures.Line([]string{
-		"bgp_10k_announce_s", "bgp_10k_withdraw_s", "bgp_cut_holdtimer_ms", "bgp_cut_bfd_median_ms", "bgp_cut_bfd_worst_ms",
-		"bgp_heal_back_s", "bgp_restart_gr_lost", "bgp_drain_lost", "bgp_one_change_ms_at_10k",
-	}, b.values, b.trials))
-	return nil
+	return failed
 }
 
 // start makes a cluster with one Service that FRR sends to n1 and n2, and waits
