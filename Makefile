@@ -47,12 +47,12 @@ test-unit: deps ## vet, unit tests with the race detector, fuzz seeds
 	@echo "test-unit: tests of the main module"
 	@go test -race $$($(WITH_TESTS) ./...)
 	@echo "test-unit: tests of the lab that need no privilege"
-	@cd e2e && go test -race -short ./lab ./cluster
+	@cd e2e && go test -race -short ./lab
 
 .PHONY: test-e2e
 test-e2e: deps build ## the scenarios, on a real Kubernetes in network namespaces
 	@echo "test-e2e: the lab and the scenarios"
-	@cd e2e && LAB_BIN=$(BIN) go test -race -count=1 -timeout 30m -p 1 ./lab/... ./scenarios/...
+	@cd e2e && LAB_BIN=$(BIN) go test -race -count=1 -timeout 30m -p 1 ./lab/... ./cluster ./scenarios/...
 
 .PHONY: test-unproven
 test-unproven: deps build ## scenarios that do not pass every time yet; they prove nothing until they do

@@ -3,6 +3,8 @@ package bgp
 import (
 	"net/netip"
 	"testing"
+
+	wire "github.com/osrg/gobgp/v4/pkg/packet/bgp"
 )
 
 func TestB09_Over_how_many_hops_BFD_runs(t *testing.T) {
@@ -27,5 +29,42 @@ func TestB09_Over_how_many_hops_BFD_runs(t *testing.T) {
 		if got := c.severalHops(); got != test.want {
 			t.Errorf("%s: several hops %t", sentence, got)
 		}
+	}
+}
+
+// More than fits into one message, each with the IPv6 next hop (RFC 8950).
+func TestB05_IPv4_prefixes_with_an_IPv6_next_hop(t *testing.T) {
+	e := sample(false, true)
+	e.extended, e.next4, e.next6 = true, netip.Addr{}, netip.MustParseAddr("fe80::1")
+	desired := Paths{}
+	for i := range 3000 {
+		desired[netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)}), 32)] = &Path{}
+	}
+	told := 0
+	for _, update := range written(t, e, nil, desired) {
+		if len(update.NLRI) > 0 {
+			t.Error("prefixes outside of MP_REACH_NLRI")
+		}
+		for _, a := range update.PathAttributes {
+			switch a := a.(type) {
+			case *wire.PathAttributeNextHop:
+				t.Error("there is a NEXT_HOP")
+			case *wire.PathAttributeMpReachNLRI:
+				if a.AFI != wire.AFI_IP || a.Nexthop != e.next6 {
+					t.Errorf("AFI %d, next hop %s", a.AFI, a.Nexthop)
+				}
+				told += len(a.Value)
+			}
+		}
+	}
+	if told != len(desired) {
+		t.Errorf("%d prefixes, want %d", told, len(desired))
+	}
+	gone := 0
+	for _, update := range written(t, e, desired, nil) {
+		gone += len(update.WithdrawnRoutes)
+	}
+	if gone != len(desired) {
+		t.Errorf("%d withdrawn, want %d", gone, len(desired))
 	}
 }
