@@ -50,12 +50,12 @@ test-unit: deps ## vet, unit tests with the race detector, fuzz seeds
 	@echo "test-unit: tests of the main module"
 	@go test -race $$($(WITH_TESTS) ./...)
 	@echo "test-unit: tests of the lab and the benchmarks that need no privilege"
-	@cd e2e && go test -race -short ./lab ./cluster ./bench/bgp
+	@cd e2e && go test -race -short ./lab ./bench/bgp
 
 .PHONY: test-e2e
 test-e2e: deps build ## the scenarios, on a real Kubernetes in network namespaces
 	@echo "test-e2e: the lab and the scenarios"
-	@cd e2e && LAB_BIN=$(BIN) go test -race -count=1 -timeout 30m -p 1 ./lab/... ./scenarios/...
+	@cd e2e && LAB_BIN=$(BIN) go test -race -count=1 -timeout 30m -p 1 ./lab/... ./cluster ./scenarios/...
 
 .PHONY: lint
 lint: deps bin/golangci-lint bin/helm bin/kube ## golangci-lint on both modules, the Helm chart, the shell scripts

@@ -120,7 +120,7 @@ func (h *hub) forget(peer *Peer) error {
 			local = netip.IPv4Unspecified()
 		}
 	}
-	conn, err := sender(local, peer.Address)
+	conn, err := sender(way{local: local, router: peer.Address, several: peer.MultiHop || !onSubnet(peer.Address)})
 	if err != nil {
 		return err
 	}

@@ -145,8 +145,8 @@ func (s *session) note(change func(*Status)) {
 // would see that one end when the new one begins, and reset the BGP session
 // that was established meanwhile.
 func (s *session) forgotten() {
-	if s.peer.BFD.Multiplier == 0 {
-		return
+	if s.peer.BFD.Multiplier == 0 || !s.peer.Address.IsValid() {
+		return // the router on an interface is found later
 	}
 	if err := s.hub.forget(&s.peer); err != nil {
 		s.log.Info("BFD: the router was not told of the restart", "error", err)

@@ -28,10 +28,28 @@ func isDefault(r *netlink.Route) bool {
 	return bits == 0 && r.Dst.IP.IsUnspecified()
 }
 
-// gateways asks the kernel. Of several default routes that of the lowest
-// metric counts, of several gateways the lowest address.
-func (w *Watcher) gateways() Gateways {
-	return Gateways{IPv4: w.gateway(netlink.FAMILY_V4), IPv6: w.gateway(netlink.FAMILY_V6)}
+// exits are the default routes as they were listed last.
+type exits struct {
+	gateways Gateways
+	// through are the interfaces that they lead through: routes that end with
+	// their interface, or its address, end without an event of their own.
+	through map[int]bool
+	// stale asks for another listing. There may be a million other routes, so
+	// that is not done without a cause.
+	stale bool
+}
+
+// note remembers that something happened to an interface.
+func (e *exits) note(index int) { e.stale = e.stale || e.through[index] }
+
+// listGateways asks the kernel, if anything happened. Of several default routes
+// that of the lowest metric counts, of several gateways the lowest address.
+func (w *Watcher) listGateways() Gateways {
+	if w.exits.stale {
+		w.exits = exits{through: map[int]bool{}}
+		w.exits.gateways = Gateways{IPv4: w.gateway(netlink.FAMILY_V4), IPv6: w.gateway(netlink.FAMILY_V6)}
+	}
+	return w.exits.gateways
 }
 
 func (w *Watcher) gateway(family int) netip.Addr {
@@ -44,6 +62,7 @@ func (w *Watcher) gateway(family int) netip.Addr {
 	slices.SortStableFunc(routes, func(a, b netlink.Route) int { return cmp.Compare(a.Priority, b.Priority) })
 	var found []netip.Addr
 	add := func(gateway net.IP, index int) {
+		w.exits.through[index] = true
 		address, ok := netip.AddrFromSlice(gateway)
 		if !ok {
 			return // the link itself
@@ -55,6 +74,7 @@ func (w *Watcher) gateway(family int) netip.Addr {
 		found = append(found, address)
 	}
 	for i := range routes {
+		w.exits.through[routes[i].LinkIndex] = true
 		if routes[i].Priority != routes[0].Priority {
 			break
 		}

@@ -39,6 +39,7 @@ type Watcher struct {
 	addrs  map[int]map[netip.Prefix]struct{}
 	epochs map[string]epoch
 	next   uint64
+	exits  exits
 }
 
 // epoch is what an Interface's Epoch was last given for.
@@ -146,6 +147,7 @@ func (w *Watcher) apply(
 			if !isDefault(&update.Route) {
 				continue
 			}
+			w.exits.stale = true
 		case <-publish:
 			publish = nil
 			w.publish()
@@ -159,6 +161,7 @@ func (w *Watcher) apply(
 
 func (w *Watcher) applyLink(update netlink.LinkUpdate) {
 	index := update.Attrs().Index
+	w.exits.note(index)
 	if update.Header.Type != unix.RTM_DELLINK {
 		w.links[index] = update.Link
 		w.noteEpoch(update.Link)
@@ -183,6 +186,7 @@ func (w *Watcher) noteEpoch(l netlink.Link) {
 }
 
 func (w *Watcher) applyAddr(update netlink.AddrUpdate) {
+	w.exits.note(update.LinkIndex)
 	prefix, ok := toPrefix(update.LinkAddress)
 	if !ok {
 		return
@@ -209,6 +213,7 @@ func (w *Watcher) list() error {
 	if err != nil {
 		return fmt.Errorf("list addresses: %w", err)
 	}
+	w.exits.stale = true
 	w.links, w.addrs = make(map[int]netlink.Link, len(links)), map[int]map[netip.Prefix]struct{}{}
 	for _, l := range links {
 		w.links[l.Attrs().Index] = l
@@ -238,9 +243,7 @@ func again[T any](list func() ([]T, error)) ([]T, error) {
 
 // publish makes a Snapshot of the state and tells the reader if it differs.
 func (w *Watcher) publish() {
-	// Routes that end with their interface end without an event of their own,
-	// so gateways are asked for each time.
-	s := &Snapshot{Interfaces: make([]Interface, 0, len(w.links)), Gateways: w.gateways()}
+	s := &Snapshot{Interfaces: make([]Interface, 0, len(w.links)), Gateways: w.listGateways()}
 	for index, l := range w.links {
 		s.Interfaces = append(s.Interfaces, w.build(index, l))
 	}
