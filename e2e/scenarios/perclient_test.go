@@ -150,7 +150,8 @@ func (one pair) String() string { return one.host + "'s " + one.vip.String() }
 func few(before map[pair]string, victim string) (some []pair) {
 	count := map[bool]int{}
 	for one, node := range before {
-		if count[node == victim]++; count[node == victim] <= 2 {
+		count[node == victim]++
+		if count[node == victim] <= 2 {
 			some = append(some, one)
 		}
 	}
