@@ -100,7 +100,8 @@ func (s *Snapshot) disagreements() []Problem {
 			if i := slices.IndexFunc(s.Pools, both); i >= 0 {
 				problems = append(problems, Problem{
 					Kind: KindL2Advertisement, Name: a.Name, Field: "spec.balancing", Reason: v1beta1.ReasonOverlap,
-					Message: fmt.Sprintf("L2Advertisement %s selects pool %s, too, without PerClient: one node owns its addresses", other.Name, s.Pools[i].Name),
+					Message: fmt.Sprintf("L2Advertisement %s selects pool %s, too, without PerClient: one node owns its addresses",
+						other.Name, s.Pools[i].Name),
 				})
 				break
 			}

@@ -50,7 +50,7 @@ func newMetrics(stats func() l2.Stats, alive func() int) *metrics {
 	} {
 		counter("requests_answered_total", "Requests of neighbours that were answered.", protocol, func() uint64 { return of().Answered })
 		counter("requests_ignored_total", "Requests that were for others, or malformed.", protocol, func() uint64 { return of().Ignored })
-		counter("announcements_total", "Announcements to all neighbours, repetitions included.", protocol, func() uint64 { return of().Announced })
+		counter("announcements_total", "Announcements to neighbours, repetitions included.", protocol, func() uint64 { return of().Announced })
 		counter("send_failures_total", "Answers and announcements that could not be sent.", protocol, func() uint64 { return of().Failed })
 	}
 	return m

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -25,7 +26,7 @@ func (l *lan) plugGuests(count int) []guest {
 		if err := host.Start(); err != nil {
 			l.t.Fatal(err)
 		}
-		g := guest{l, fmt.Sprint(host.Process.Pid)}
+		g := guest{l, strconv.Itoa(host.Process.Pid)}
 		l.t.Cleanup(func() { _ = host.Process.Kill(); _ = host.Wait() })
 		for begin := time.Now(); l.run("readlink /proc/"+g.pid+"/ns/net") == l.run("readlink /proc/self/ns/net"); {
 			if time.Since(begin) > 5*time.Second {

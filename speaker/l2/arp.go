@@ -54,7 +54,7 @@ func answerARP(frame []byte, on *Interface, t *table) ([]byte, verdict) {
 	case request.SenderIP == request.TargetIP:
 		return nil, gratuitous
 	}
-	if !slices.Equal(dst, on.MAC) && t.shuns(request.SenderIP, target) {
+	if t.shuns(dst, on, request.SenderIP, target) {
 		return nil, othersClient
 	}
 	reply, err := arpMessage(arp.OperationReply, on.MAC, target, request.SenderHardwareAddr, request.SenderIP, request.SenderHardwareAddr)

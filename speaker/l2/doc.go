@@ -11,6 +11,12 @@
 // pure: a frame, the interface and the table go in, a frame or the reason for
 // silence comes out.
 //
+// Several nodes can share an address. Then each client is answered by one of
+// them, which all compute from the client's address (see share), and nobody is
+// told of the address but clients whose node has gone. Who they are every node
+// remembers from their requests (see clients); that memory has a lock, which
+// requests for other addresses do not take.
+//
 // Only the speaker's main package imports this package, and only this package
 // imports mdlayher's packages. It needs the capability NET_RAW.
 package l2

@@ -52,7 +52,7 @@ func answerNDP(frame []byte, on *Interface, t *table) ([]byte, verdict) {
 	if slices.Equal(sender, on.MAC) {
 		return nil, ownFrame
 	}
-	if !slices.Equal(dst, on.MAC) && t.shuns(from, target) {
+	if t.shuns(dst, on, from, target) {
 		return nil, othersClient
 	}
 	var reply []byte

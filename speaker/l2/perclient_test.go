@@ -10,10 +10,10 @@ import (
 	"github.com/baliza-lb/baliza/speaker/l2"
 )
 
-// withShares is desire for addresses that self shares with others.
-func withShares(on l2.Interface, self string, names []string, addresses ...netip.Addr) l2.Desired {
+// withShares is desire for addresses that this node, n1, shares with others.
+func withShares(on l2.Interface, names []string, addresses ...netip.Addr) l2.Desired {
 	d := desire(on, addresses...)
-	d.Self, d.Shared = self, map[netip.Addr][]string{}
+	d.Self, d.Shared = "n1", map[netip.Addr][]string{}
 	for _, a := range addresses {
 		d.Shared[a] = names
 	}
@@ -67,7 +67,7 @@ func TestPerClientANodeAnswersItsClientsAndTakesOverThoseOfAnother(t *testing.T)
 	v4, v6 := s.addresses(8)
 	r := start(t)
 	on := lan(t, 1)
-	apply(t, r, withShares(on, "n1", []string{"n1", "n2"}, vip4, vip6))
+	apply(t, r, withShares(on, []string{"n1", "n2"}, vip4, vip6))
 	if st := r.Stats(); st.ARP.Announced+st.NDP.Announced > 0 {
 		t.Errorf("a shared address was announced: %+v", st)
 	}
@@ -77,7 +77,7 @@ func TestPerClientANodeAnswersItsClientsAndTakesOverThoseOfAnother(t *testing.T)
 		s.run("ip neigh replace " + vip + " lladdr " + elsewhere + " dev eth0 nud reachable")
 	}
 	before := r.Stats()
-	apply(t, r, withShares(on, "n1", []string{"n1"}, vip4, vip6))
+	apply(t, r, withShares(on, []string{"n1"}, vip4, vip6))
 	awaitNeighbour(t, s, vip4.String(), on.MAC.String())
 	awaitNeighbour(t, s, vip6.String(), on.MAC.String())
 	for vip, all := range map[string][]string{vip4.String(): v4, vip6.String(): v6} {
@@ -98,12 +98,12 @@ func TestPerClientATakeoverIsUnicast(t *testing.T) {
 	s := segment(t)
 	r := start(t)
 	on := lan(t, 1)
-	apply(t, r, withShares(on, "n1", []string{"n1", "n2"}, vip4, vip6))
+	apply(t, r, withShares(on, []string{"n1", "n2"}, vip4, vip6))
 	capture := s.capture(t)
 	v4, v6 := s.addresses(8)
 	s.othersClient(vip4.String(), v4)
 	s.othersClient(vip6.String(), v6)
-	apply(t, r, withShares(on, "n1", []string{"n1"}, vip4, vip6))
+	apply(t, r, withShares(on, []string{"n1"}, vip4, vip6))
 	time.Sleep(2500 * time.Millisecond) // until all has been said
 	told := map[string]int{}
 	for line := range strings.Lines(capture()) {
@@ -123,13 +123,13 @@ func TestPerClientANewMACIsToldToTheClients(t *testing.T) {
 	s := segment(t)
 	r := start(t)
 	on := lan(t, 1)
-	apply(t, r, withShares(on, "n1", []string{"n1"}, vip4))
+	apply(t, r, withShares(on, []string{"n1"}, vip4))
 	if !s.asks("192.0.2.100", vip4.String()) {
 		t.Fatal("not answered")
 	}
 	s.run("ip neigh replace " + vip4.String() + " lladdr " + on.MAC.String() + " dev eth0 nud reachable")
 	ip(t, "link set lan0 address 02:00:00:00:00:77")
-	apply(t, r, withShares(lan(t, 2), "n1", []string{"n1"}, vip4))
+	apply(t, r, withShares(lan(t, 2), []string{"n1"}, vip4))
 	awaitNeighbour(t, s, vip4.String(), "02:00:00:00:00:77")
 }
 
@@ -138,7 +138,7 @@ func TestPerClientBackToOneOwnerIsAnnounced(t *testing.T) {
 	s := segment(t)
 	r := start(t)
 	on := lan(t, 1)
-	apply(t, r, withShares(on, "n1", []string{"n1", "n2"}, vip4))
+	apply(t, r, withShares(on, []string{"n1", "n2"}, vip4))
 	s.run("ip neigh replace " + vip4.String() + " lladdr 02:aa:aa:aa:aa:aa dev eth0 nud reachable")
 	apply(t, r, desire(on, vip4))
 	awaitNeighbour(t, s, vip4.String(), on.MAC.String())

@@ -34,10 +34,11 @@ func (t *table) concerns(a netip.Addr, index int) bool {
 // holds tells whether the address is answered for on the interface.
 func (t *table) holds(a netip.Addr, index int) bool { return slices.Contains(t.held[a], index) }
 
-// shuns tells whether a client that asks everybody is another node's.
-func (t *table) shuns(client, address netip.Addr) bool {
+// shuns tells whether a client that asks everybody, and not on alone, is another
+// node's.
+func (t *table) shuns(dst net.HardwareAddr, on *Interface, client, address netip.Addr) bool {
 	s := t.shares[address]
-	return s != nil && s.pick(client) != t.self
+	return s != nil && !slices.Equal(dst, on.MAC) && s.pick(client) != t.self
 }
 
 // share divides the clients of what is held and desired as shared. It returns

@@ -37,23 +37,7 @@ func (p *planner) contest(address netip.Addr, services []*Service) contest {
 	for _, s := range services {
 		c.claims = append(c.claims, claim{s, s.of(address), selecting(p.view.Config, p.view.Config.L2Advertisements, address, s)})
 	}
-	most := 0
-	var able []*candidate
-	for i := range p.candidates {
-		serves := 0
-		for j := range c.claims {
-			if p.refuse(p.candidates[i], &c.claims[j]) == nil {
-				serves++
-			}
-		}
-		if serves == 0 || serves < most {
-			continue
-		}
-		if serves > most {
-			most, able = serves, able[:0]
-		}
-		able = append(able, &p.candidates[i])
-	}
+	able := p.able(&c)
 	if c.perClient() {
 		c.sharers = able // candidates are sorted by name
 		return c
@@ -82,6 +66,27 @@ func (p *planner) contest(address netip.Addr, services []*Service) contest {
 		c.owner = highest(p.preferred(mature, &c), address)
 	}
 	return c
+}
+
+// able returns those that can own the address for the most of its Services.
+func (p *planner) able(c *contest) (able []*candidate) {
+	most := 0
+	for i := range p.candidates {
+		serves := 0
+		for j := range c.claims {
+			if p.refuse(p.candidates[i], &c.claims[j]) == nil {
+				serves++
+			}
+		}
+		if serves == 0 || serves < most {
+			continue
+		}
+		if serves > most {
+			most, able = serves, able[:0]
+		}
+		able = append(able, &p.candidates[i])
+	}
+	return able
 }
 
 // perClient tells whether the clients of the address are divided: only if all

@@ -58,7 +58,7 @@ func main() {
 
 // inNamespace is this program again, in a network namespace of its own.
 func inNamespace(as string, args ...string) *exec.Cmd {
-	c := exec.Command("/proc/self/exe", args...)
+	c := exec.Command("/proc/self/exe", args...) //nolint:gosec,noctx // this program; it ends when its parent does
 	c.Env = append(os.Environ(), role+"="+as)
 	c.Stdout, c.Stderr = os.Stdout, os.Stderr
 	c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -37,7 +38,7 @@ func answer() error {
 	defer r.Close()
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
 		if count, err := strconv.Atoi(lines.Text()); err == nil {
-			if err := hold(r, count); err != nil {
+			if err := errors.Join(ip("link set "+nic+" up"), hold(r, count)); err != nil {
 				return err
 			}
 		}
@@ -46,7 +47,7 @@ func answer() error {
 			return err
 		}
 		stats := r.Stats().ARP
-		fmt.Println(used.Utime.Nano()+used.Stime.Nano(), stats.Answered+stats.Ignored)
+		_, _ = fmt.Fprintln(os.Stdout, used.Utime.Nano()+used.Stime.Nano(), stats.Answered+stats.Ignored)
 	}
 	return nil
 }
@@ -92,20 +93,26 @@ func plugIn() (s *station, stop func(), err error) {
 	if err := c.Start(); err != nil {
 		return nil, nil, err
 	}
-	stop = func() { _ = in.Close(); _ = c.Wait(); _ = exec.Command("ip", "link", "del", nic).Run() }
+	stop = func() {
+		_ = in.Close()
+		_ = c.Wait()
+		_ = ip("link del " + nic)
+	}
 	pid := strconv.Itoa(c.Process.Pid)
-	for _, command := range []string{
-		"ip link add " + nic + " type veth peer name " + nic + " netns " + pid,
-		"ip link set " + nic + " up",
-		"nsenter --target " + pid + " --net ip link set " + nic + " up",
-	} {
-		words := strings.Fields(command)
-		if text, err := exec.Command(words[0], words[1:]...).CombinedOutput(); err != nil {
-			stop()
-			return nil, nil, fmt.Errorf("%s: %w: %s", command, err, text)
-		}
+	if err := errors.Join(ip("link add "+nic+" type veth peer name "+nic+" netns "+pid), ip("link set "+nic+" up")); err != nil {
+		stop()
+		return nil, nil, err
 	}
 	return &station{in, bufio.NewScanner(out)}, stop, nil
+}
+
+// ip runs one ip(8) command.
+func ip(args string) error {
+	//nolint:noctx // our own words, and over in a moment
+	if text, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
+		return fmt.Errorf("ip %s: %w: %s", args, err, text)
+	}
+	return nil
 }
 
 // usage sends a command and returns the processor time in ns and the requests
