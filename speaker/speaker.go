@@ -24,9 +24,13 @@ import (
 
 // Times of the loop.
 const (
-	// gather is how long changes of the cluster are gathered before they are
-	// acted on. Members and interfaces are never kept waiting.
-	gather = 20 * time.Millisecond
+	// gather is how long changes of the cluster are gathered, at least, before
+	// they are acted on. Members and interfaces are never kept waiting.
+	gather = 10 * time.Millisecond
+	// rest is how long they are gathered, at most, as a multiple of what the
+	// last pass took: a stream of changes to thousands of Services does not
+	// keep a core busy.
+	rest = 5
 	// fullPass is how often everything is looked at without a cause: what
 	// failed is tried again, and what is held is compared with what should be.
 	fullPass = 10 * time.Second
@@ -164,18 +168,22 @@ func (s *speaker) run(ctx context.Context) {
 	defer timer.Stop()
 	ticker := time.NewTicker(fullPass)
 	defer ticker.Stop()
-	gathering := false
 	defer s.pulse.Rest()
+	due := time.Now() // when the timer fires; zero when it does not
+	wake := func(after time.Duration) {
+		if at := time.Now().Add(after); due.IsZero() || at.Before(due) {
+			due = at
+			timer.Reset(after)
+		}
+	}
+	var rested time.Time
 	for {
 		s.pulse.Beat()
 		select {
 		case <-ctx.Done():
 			return
 		case <-s.cluster.Changes():
-			if !gathering {
-				gathering = true
-				timer.Reset(gather)
-			}
+			wake(max(gather, time.Until(rested)))
 			continue
 		case <-s.members.Changes():
 			s.lastMove = time.Now()
@@ -187,11 +195,15 @@ func (s *speaker) run(ctx context.Context) {
 		case <-s.routes.changes():
 		case <-s.responder.Sighted():
 		case <-timer.C:
-			gathering = false
+			due = time.Time{}
 		case <-ticker.C:
 		}
-		if again := s.pass(time.Now()); again > 0 && !gathering {
-			timer.Reset(again)
+		began := time.Now()
+		again := s.pass(began)
+		ended := time.Now()
+		rested = ended.Add(rest * ended.Sub(began))
+		if again > 0 {
+			wake(again)
 		}
 	}
 }
