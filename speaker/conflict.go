@@ -75,42 +75,14 @@ func (s *speaker) avoid(now time.Time, made *plan.Plan, owners map[netip.Addr]st
 	for i := range made.Decisions {
 		d := &made.Decisions[i]
 		known[d.Address] = c.owned[d.Address] || owners[d.Address] != ""
-		on, wanted := desired.Addresses[d.Address]
-		if !wanted || desired.Quiet[d.Address] {
-			delete(c.trying, d.Address)
-			if owners[d.Address] != "" {
-				delete(c.lost, d.Address) // another can use it
-			}
+		if _, wanted := desired.Addresses[d.Address]; wanted && !desired.Quiet[d.Address] {
+			again = sooner(again, s.beware(now, d, known, desired))
 			continue
-		}
-		lost, conflict := c.lost[d.Address]
-		if conflict && now.Before(lost.until) {
-			delete(desired.Addresses, d.Address)
-			withhold(d, lost)
-			again = sooner(again, lost.until.Sub(now))
-			continue
-		}
-		if conflict {
-			known[d.Address] = false // ask again
-		}
-		switch held := len(s.held[d.Address]) > 0; {
-		case held:
-		case known[d.Address]:
-			c.taken[d.Address] = now
-		default:
-			if wait := s.try(now, d.Address); wait > 0 {
-				delete(desired.Addresses, d.Address)
-				desired.Probing[d.Address] = on
-				again = sooner(again, wait)
-				if conflict {
-					withhold(d, lost)
-				}
-				continue
-			}
-			delete(c.lost, d.Address)
-			c.taken[d.Address], known[d.Address] = now, true
 		}
 		delete(c.trying, d.Address)
+		if owners[d.Address] != "" {
+			delete(c.lost, d.Address) // another can use it
+		}
 	}
 	c.owned = known
 	for a := range c.lost {
@@ -119,6 +91,38 @@ func (s *speaker) avoid(now time.Time, made *plan.Plan, owners map[netip.Addr]st
 		}
 	}
 	return again
+}
+
+// beware is avoid for one address that is to be answered for.
+func (s *speaker) beware(now time.Time, d *plan.Decision, known map[netip.Addr]bool, desired *l2.Desired) (again time.Duration) {
+	c := &s.conflicts
+	lost, conflict := c.lost[d.Address]
+	if conflict {
+		if now.Before(lost.until) {
+			delete(desired.Addresses, d.Address)
+			withhold(d, lost)
+			return lost.until.Sub(now)
+		}
+		known[d.Address] = false // ask again
+	}
+	switch held := len(s.held[d.Address]) > 0; {
+	case held:
+	case known[d.Address]:
+		c.taken[d.Address] = now
+	default:
+		if wait := s.try(now, d.Address); wait > 0 {
+			desired.Probing[d.Address] = desired.Addresses[d.Address]
+			delete(desired.Addresses, d.Address)
+			if conflict {
+				withhold(d, lost)
+			}
+			return wait
+		}
+		delete(c.lost, d.Address)
+		c.taken[d.Address], known[d.Address] = now, true
+	}
+	delete(c.trying, d.Address)
+	return 0
 }
 
 // withhold says of an address why it is not answered for.

@@ -34,19 +34,20 @@ type register struct {
 	speakers []*v1beta1.Speaker
 }
 
-func (r *register) Synced() bool                                                   { return true }
-func (r *register) Changes() <-chan struct{}                                       { return nil }
-func (r *register) Take() kube.SpeakerChanges                                      { return kube.SpeakerChanges{} }
-func (r *register) Nodes() []*corev1.Node                                          { return nil }
-func (r *register) Pools() []*v1beta1.IPAddressPool                                { return nil }
-func (r *register) L2Advertisements() []*v1beta1.L2Advertisement                   { return nil }
-func (r *register) Speakers() []*v1beta1.Speaker                                   { return r.speakers }
+func (r *register) Synced() bool                                 { return true }
+func (r *register) Changes() <-chan struct{}                     { return nil }
+func (r *register) Take() kube.SpeakerChanges                    { return kube.SpeakerChanges{} }
+func (r *register) Nodes() []*corev1.Node                        { return nil }
+func (r *register) Pools() []*v1beta1.IPAddressPool              { return nil }
+func (r *register) L2Advertisements() []*v1beta1.L2Advertisement { return nil }
+func (r *register) Speakers() []*v1beta1.Speaker                 { return r.speakers }
+
 func (r *register) Service(string) (*corev1.Service, []*discoveryv1.EndpointSlice) { return nil, nil }
-func (r *register) has(name string, missing ...v1beta1.MissingSpeaker) *v1beta1.Speaker {
+
+func (r *register) has(name string, missing ...v1beta1.MissingSpeaker) {
 	s := &v1beta1.Speaker{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	s.Status.MemberAddress, s.Status.Missing = "192.0.2.1:7946", missing
 	r.speakers = append(r.speakers, s)
-	return s
 }
 
 // lone is a speaker without sockets that owns one address.

@@ -17,7 +17,7 @@ func TestAPulseFailsOnlyWhileALoopThatRunsDoesNotTurn(t *testing.T) {
 	expect := func(code int, what string) {
 		t.Helper()
 		answer := httptest.NewRecorder()
-		handler(answer, httptest.NewRequest(http.MethodGet, "/healthz", nil))
+		handler(answer, httptest.NewRequest(http.MethodGet, "/healthz", http.NoBody))
 		if answer.Code != code {
 			t.Errorf("%s: %d %q, want %d", what, answer.Code, answer.Body, code)
 		}

@@ -76,11 +76,11 @@ func (c *cluster) quarantinedOf(pool string) string {
 	return strings.Join(all, "; ")
 }
 
-func (c *cluster) expectQuarantined(pool, expected string) {
+func (c *cluster) expectQuarantined(expected string) {
 	c.t.Helper()
 	c.eventually(func() string {
-		if got := c.quarantinedOf(pool); got != expected {
-			return fmt.Sprintf("pool %s has %q in quarantine, want %q", pool, got, expected)
+		if got := c.quarantinedOf("lan"); got != expected {
+			return fmt.Sprintf("the pool has %q in quarantine, want %q", got, expected)
 		}
 		return ""
 	})
@@ -128,10 +128,10 @@ func TestL13_AServiceIsGivenAnotherAddressForAStrangersThatItNeverUsed(t *testin
 	c.says("n1", conflicting(v1beta1.FoundAtFirstUse, "192.0.2.10"))
 	c.expectShown("web", "192.0.2.11")
 	c.expectReason("web", v1beta1.ReasonAllocated)
-	c.expectQuarantined("lan", "192.0.2.10 "+strangersMAC+" default/web*")
+	c.expectQuarantined("192.0.2.10 " + strangersMAC + " default/web*")
 	c.says("n1", holding("192.0.2.11"))
 	c.expectAnnounced("True Announced: announced by n1")
-	c.expectQuarantined("lan", "192.0.2.10 "+strangersMAC+" default/web")
+	c.expectQuarantined("192.0.2.10 " + strangersMAC + " default/web")
 	if got := c.live("web").Annotations[v1beta1.AnnotationUntried]; got != "" {
 		t.Errorf("untried are %q though they are announced", got)
 	}
@@ -155,7 +155,7 @@ func TestL13_AServiceIsGivenAnotherAddressForAStrangersThatItNeverUsed(t *testin
 	c.service("again", nil)
 	c.expectShown("again", "192.0.2.14")
 	k.wait(quarantineFor)
-	c.expectQuarantined("lan", "")
+	c.expectQuarantined("")
 	c.service("last", nil)
 	c.expectShown("last", "192.0.2.10")
 }
@@ -205,13 +205,13 @@ func TestL13_AnAddressInUseIsNotTakenFromItsService(t *testing.T) {
 			run.stop() // the next leader knows it, too
 			c.start(k.of)
 			c.says("n1", conflicting(test.found, "192.0.2.10"))
-			c.expectQuarantined("lan", "192.0.2.10 "+strangersMAC+" *")
+			c.expectQuarantined("192.0.2.10 " + strangersMAC + " *")
 			c.stays("web", "192.0.2.10")
 			c.expectAnnounced("False AddressConflict: no node announces 192.0.2.10: " + strangersMAC + " answers")
 			c.says("n2", holding())
 			c.says("n1", holding("192.0.2.10"))
 			c.expectAnnounced("True Announced: announced by n1")
-			c.expectQuarantined("lan", "")
+			c.expectQuarantined("")
 		})
 	}
 }
@@ -227,7 +227,7 @@ func TestL13_AnAdoptedAddressIsNotTakenFromItsService(t *testing.T) {
 	})
 	c.start(newClock().of)
 	c.says("n1", conflicting(v1beta1.FoundAtFirstUse, "192.0.2.15"))
-	c.expectQuarantined("lan", "192.0.2.15 "+strangersMAC+" *")
+	c.expectQuarantined("192.0.2.15 " + strangersMAC + " *")
 	c.stays("web", "192.0.2.15")
 }
 
@@ -365,7 +365,7 @@ func TestAMoveBetweenNodesIsNoLoss(t *testing.T) {
 	c.expectShown("web", "192.0.2.10")
 	c.says("n1", holding("192.0.2.10"))
 	c.expectAnnounced("True Announced: announced by n1")
-	time.Sleep(foldEvery) // the next report is looked at at once
+	time.Sleep(foldEvery) // the next report is not kept waiting
 	writes := c.writesOf("web")
 	c.says("n1", holding())
 	time.Sleep(2 * tickEvery)

@@ -86,7 +86,8 @@ func TestAStatusThatDoesNotArriveIsWrittenAgain(t *testing.T) {
 	writes, last := 0, now
 	for end := now.Add(time.Hour); now.Before(end); now = now.Add(time.Second) {
 		if s.needs(now, "a", "1", "0") { // it did arrive, late
-			if writes++; writes == 1 && now.Sub(last) != statusSettles {
+			writes++
+			if writes == 1 && now.Sub(last) != statusSettles {
 				t.Errorf("written again after %s", now.Sub(last))
 			}
 		}

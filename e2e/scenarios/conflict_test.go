@@ -9,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/baliza-lb/baliza/api/v1beta1"
@@ -179,4 +180,83 @@ func TestL13_An_address_in_use_stays_when_a_stranger_comes(t *testing.T) {
 	leave()
 	p.answers(ctx, "c1", netip.MustParseAddr(address))
 	p.announced(ctx, "web")
+}
+
+// announcers waits until the Service's condition names exactly these nodes.
+func (p *plot) announcers(ctx context.Context, name, nodes string) {
+	p.t.Helper()
+	var last *metav1.Condition
+	err := lab.WaitFor(ctx, "Service "+name+" to be announced by "+nodes, func() (bool, error) {
+		last = cluster.Condition(p.get(ctx, name).Status.Conditions, v1beta1.ConditionAnnounced)
+		return last != nil && last.Message == "announced by "+nodes, nil
+	})
+	if err != nil {
+		p.t.Fatalf("%v; the condition is %+v", err, last)
+	}
+}
+
+// The report of a node that died stays in the cluster, and nobody may write it
+// but the dead.
+func TestL10_The_report_of_a_dead_speaker_is_not_believed(t *testing.T) {
+	ctx, p := newPlot(t, 3)
+	p.service(ctx, "web", nil)
+	address := netip.MustParseAddr(p.addresses(ctx, "web", 1))
+	dead := p.owner(ctx, address)
+	p.announcers(ctx, "web", dead)
+	p.must(p.Freeze(dead))
+	thawed := false
+	thaw := func() {
+		if !thawed {
+			thawed = true
+			p.must(p.Thaw(dead))
+		}
+	}
+	t.Cleanup(thaw)
+	began := time.Now()
+	p.answers(ctx, "c1", address)
+	nodes, err := p.Answerers(ctx, "c1", address)
+	if err != nil || len(nodes) != 1 || nodes[0] == dead {
+		t.Fatalf("%v answer (%v)", nodes, err)
+	}
+	p.announcers(ctx, "web", nodes[0])
+	t.Logf("the dead speaker was believed for %s", time.Since(began).Round(100*time.Millisecond))
+	speaker, err := p.Baliza.BalizaV1beta1().Speakers().Get(ctx, dead, metav1.GetOptions{})
+	p.must(err)
+	if !strings.Contains(fmt.Sprint(speaker.Status.Held), address.String()) {
+		t.Errorf("it has told that it lost the address, so that nothing was shown: %+v", speaker.Status.Held)
+	}
+	thaw()
+	p.waitAllReady(ctx)
+	p.announcers(ctx, "web", p.owner(ctx, address))
+}
+
+// A Speaker belongs to its Node, which takes it along when it is deleted.
+func TestC01_A_deleted_Node_takes_its_Speaker_along(t *testing.T) {
+	ctx, p := newPlot(t, 1)
+	nodes, speakers := p.Client.CoreV1().Nodes(), p.Baliza.BalizaV1beta1().Speakers()
+	list, err := speakers.List(ctx, metav1.ListOptions{})
+	p.must(err)
+	if len(list.Items) == 0 {
+		t.Fatal("there is no Speaker")
+	}
+	for _, speaker := range list.Items {
+		node, err := nodes.Get(ctx, speaker.Name, metav1.GetOptions{})
+		p.must(err)
+		if owners := speaker.OwnerReferences; len(owners) != 1 || owners[0].Kind != "Node" || owners[0].UID != node.UID {
+			t.Errorf("Speaker %s belongs to %+v, its Node is %s", speaker.Name, owners, node.UID)
+		}
+	}
+	name := p.name + "-gone"
+	node, err := nodes.Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+	p.must(err)
+	_, err = speakers.Create(ctx, &v1beta1.Speaker{ObjectMeta: metav1.ObjectMeta{
+		Name: name, OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: name, UID: node.UID}},
+	}}, metav1.CreateOptions{})
+	p.must(err)
+	p.must(nodes.Delete(ctx, name, metav1.DeleteOptions{}))
+	err = lab.WaitFor(ctx, "the Speaker to go with its Node", func() (bool, error) {
+		_, err := speakers.Get(ctx, name, metav1.GetOptions{})
+		return apierrors.IsNotFound(err), nil
+	})
+	p.must(err)
 }
