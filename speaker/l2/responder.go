@@ -33,8 +33,8 @@ type Problem struct {
 
 func (p Problem) Error() string { return p.Err.Error() }
 
-// Responder answers and announces. Apply, Reannounce, Probe, Solicit and Close
-// are for one goroutine; Held and Stats are for any.
+// Responder answers and announces. Apply, Reannounce, Probe, Solicit, Quiet and
+// Close are for one goroutine; Held and Stats are for any.
 type Responder struct {
 	table     atomic.Pointer[table]
 	ports     atomic.Pointer[map[int]*port]
@@ -83,7 +83,7 @@ func (r *Responder) Apply(desired Desired) []Problem {
 	ports := make(map[int]*port, len(wanted))
 	var closing []*port
 	var problems []Problem
-	next := &table{held: make(map[netip.Addr][]int, len(desired.Addresses)), probed: map[netip.Addr][]int{}}
+	next := &table{held: make(map[netip.Addr][]int, len(desired.Addresses)), probed: map[netip.Addr][]int{}, leaving: desired.Quiet}
 	var fresh []int // interfaces whose neighbours must be told everything
 
 	for _, w := range wanted {
@@ -191,6 +191,12 @@ func (r *Responder) Sighted() <-chan struct{} { return r.seen.told }
 func (r *Responder) Quiet() {
 	r.stop()
 	r.wait.Wait()
+	now := r.table.Load()
+	leaving := make(map[netip.Addr]bool, len(now.held))
+	for address := range now.held {
+		leaving[address] = true
+	}
+	r.table.Store(&table{held: now.held, probed: now.probed, leaving: leaving})
 }
 
 // Held is what is answered for now, with the interfaces by name.

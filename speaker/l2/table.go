@@ -21,6 +21,8 @@ type Interface struct {
 type table struct {
 	held   map[netip.Addr][]int // indexes of interfaces
 	probed map[netip.Addr][]int // not answered for: we ask whether it is free
+	// leaving are those of held that another takes over at this moment.
+	leaving map[netip.Addr]bool
 }
 
 // concerns tells whether another's claim for the address matters here.
@@ -45,6 +47,7 @@ const (
 	gratuitous
 	badHopLimit
 	badChecksum
+	handedOver
 	verdicts // how many there are
 )
 
@@ -52,6 +55,7 @@ func (v verdict) String() string {
 	return [...]string{
 		"answered", "not held", "malformed", "not a request", "for another MAC", "our own frame", "impossible sender",
 		"gratuitous", "hop limit is not 255", "wrong checksum",
+		"probe by the next owner",
 	}[v]
 }
 
