@@ -3,6 +3,7 @@ package lab
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // attemptTimeout is how long one attempt of a [Prober] may take.
@@ -76,7 +79,9 @@ func attempt(ctx context.Context, dial dialFunc, target netip.AddrPort) (a Attem
 	defer func() { a.Latency = time.Since(a.Start) }()
 	conn, err := dial(ctx, "tcp", target.String())
 	if err != nil {
-		a.Err = err
+		// What is reset was established before (RFC 9293 section 3.10.7: until
+		// then a reset means "refused"), however soon that was.
+		a.Err, a.Connected = err, errors.Is(err, unix.ECONNRESET)
 		return a
 	}
 	a.Connected = true

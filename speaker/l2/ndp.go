@@ -57,6 +57,11 @@ func answerNDP(frame []byte, on *Interface, t *table) ([]byte, verdict) {
 	}
 	var reply []byte
 	var err error
+	if from.IsUnspecified() && t.leaving[target] {
+		// The next owner asks, beside its announcement. Our answer would go to
+		// all nodes and call them back.
+		return nil, handedOver
+	}
 	if from.IsUnspecified() {
 		// A duplicate address probe: its sender has no address to reply to.
 		reply, err = advertisement(on, target, allNodes(), allNodesMAC(), false)

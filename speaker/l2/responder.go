@@ -40,8 +40,8 @@ type Problem struct {
 
 func (p Problem) Error() string { return p.Err.Error() }
 
-// Responder answers and announces. Apply, Reannounce, Probe, Solicit, Yield and
-// Close are for one goroutine; Held and Stats are for any.
+// Responder answers and announces. Apply, Reannounce, Probe, Solicit, Quiet, Yield
+// and Close are for one goroutine; Held and Stats are for any.
 type Responder struct {
 	table     atomic.Pointer[table]
 	ports     atomic.Pointer[map[int]*port]
@@ -91,7 +91,7 @@ func (r *Responder) Apply(desired Desired) []Problem {
 	ports := make(map[int]*port, len(wanted))
 	var closing []*port
 	var problems []Problem
-	next := &table{held: make(map[netip.Addr][]int, len(desired.Addresses)), probed: map[netip.Addr][]int{}}
+	next := &table{held: make(map[netip.Addr][]int, len(desired.Addresses)), probed: map[netip.Addr][]int{}, leaving: desired.Quiet}
 	var fresh []int // interfaces whose neighbours must be told everything
 
 	for _, w := range wanted {
@@ -239,17 +239,24 @@ func (r *Responder) Sighted() <-chan struct{} { return r.seen.told }
 func (r *Responder) Quiet() {
 	r.stop()
 	r.wait.Wait()
+	next := *r.table.Load()
+	next.leaving = make(map[netip.Addr]bool, len(next.held))
+	for address := range next.held {
+		next.leaving[address] = next.shares[address] == nil
+	}
+	r.table.Store(&next)
 }
 
 // Yield stops answering for the shared addresses: this node is about to go, and
 // the others answer its clients.
 func (r *Responder) Yield() {
-	t := r.table.Load()
-	next := &table{held: maps.Clone(t.held), probed: t.probed}
-	for address := range t.shares {
+	next := *r.table.Load()
+	next.held = maps.Clone(next.held)
+	for address := range next.shares {
 		delete(next.held, address)
 	}
-	r.table.Store(next)
+	next.shares = nil
+	r.table.Store(&next)
 }
 
 // Held is what is answered for now, with the interfaces by name.

@@ -24,6 +24,8 @@ type table struct {
 	probed map[netip.Addr][]int  // not answered for: we ask whether it is free
 	shares map[netip.Addr]*share // those of held whose clients are divided
 	self   string                // this node in shares
+	// leaving are those of held that another takes over at this moment.
+	leaving map[netip.Addr]bool
 }
 
 // concerns tells whether another's claim for the address matters here.
@@ -80,6 +82,7 @@ const (
 	badHopLimit
 	badChecksum
 	othersClient
+	handedOver
 	verdicts // how many there are
 )
 
@@ -88,6 +91,7 @@ func (v verdict) String() string {
 		"answered", "not held", "malformed", "not a request", "for another MAC", "our own frame", "impossible sender",
 		"gratuitous", "hop limit is not 255", "wrong checksum",
 		"another node's client",
+		"probe by the next owner",
 	}[v]
 }
 
