@@ -11,12 +11,18 @@ package scenarios
 //     it), and once "no route to host", which is not explained.
 //   - L14: passes mostly; once a node that had been cut off took an IPv6 address
 //     back after the heal.
+//   - B10, a crash: with a detection time of a second FRR gives the old path up
+//     when the next speaker already has a session, and resets it ("cease: BFD
+//     down"). A packet with no discriminator does not end the old path before.
 
 import (
 	"context"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/e2e/cluster"
@@ -80,4 +86,19 @@ func TestL14_A_returning_node_takes_nothing_back(t *testing.T) {
 		}
 		p.answers(ctx, "c1", a)
 	}
+}
+
+func TestB10_A_crash_under_load_loses_nothing(t *testing.T) {
+	ctx, p := newRouted(t, 3, func(s *v1beta1.BGPPeerSpec) { s.EnableGracefulRestart = true }, nil)
+	p.watch(ctx, 10)
+	v4 := p.throughTwo(ctx)
+	p.bfd(ctx)
+	p.kept(ctx, v4, func() {
+		for _, process := range p.Processes("n2") {
+			if strings.Contains(process.Name, "/baliza-speaker-") {
+				p.must(p.Signal(process.Name, unix.SIGKILL))
+			}
+		}
+		time.Sleep(1500 * time.Millisecond) // until BFD has noticed
+	})
 }
