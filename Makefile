@@ -59,7 +59,7 @@ test-e2e: deps build ## the scenarios, on a real Kubernetes in network namespace
 
 .PHONY: test-unproven
 test-unproven: deps build ## scenarios that have not passed often enough yet; they prove nothing until they have
-	@cd e2e && LAB_BIN=$(BIN) go test -tags unproven -v -count=1 -timeout 30m -run 'TestL11' ./scenarios/
+	@cd e2e && LAB_BIN=$(BIN) go test -tags unproven -v -count=1 -timeout 30m -run 'TestL11|TestB10_A_crash' ./scenarios/
 
 .PHONY: lint
 lint: deps bin/golangci-lint bin/helm bin/kube ## golangci-lint on both modules, the Helm chart, the shell scripts

@@ -41,8 +41,7 @@
 // BGP session. When the router says that it went down itself, or that it was
 // turned off, the session is left to the router: it closes it if it means it.
 // A planned stop ends with AdminDown, after the connection: a router that heard
-// it before would take it for a failure of the path, FRR 8.4 for one. A new process
-// says AdminDown before its first connection, in place of one that crashed.
+// it before would take it for a failure of the path, FRR 8.4 for one.
 //
 // # Graceful restart
 //

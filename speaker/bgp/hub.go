@@ -110,29 +110,6 @@ func (h *hub) watch(s *session, w way, times BFD) {
 	go h.keep(p, s)
 }
 
-// forget tells a router that whatever it knows of the path to this node is over,
-// as it would have been told by the process before if that did not crash.
-func (h *hub) forget(peer *Peer) error {
-	local := peer.Source
-	if !local.IsValid() {
-		local = netip.IPv6Unspecified()
-		if peer.Address.Is4() {
-			local = netip.IPv4Unspecified()
-		}
-	}
-	conn, err := sender(way{local: local, router: peer.Address, several: peer.MultiHop || !onSubnet(peer.Address)})
-	if err != nil {
-		return err
-	}
-	m := newMachine(peer.BFD, rand.Uint32()|1) //nolint:gosec // a number to tell paths apart
-	m.shut()
-	packet := m.packet()
-	for range farewells {
-		_, err = conn.Write(packet.marshal())
-	}
-	return errors.Join(err, conn.Close())
-}
-
 // stop ends the watching, having told the router that it is meant.
 func (h *hub) stop(s *session) {
 	h.mu.Lock()

@@ -141,25 +141,8 @@ func (s *session) note(change func(*Status)) {
 	}
 }
 
-// forgotten has the router forget the path as an earlier process left it. FRR
-// would see that one end when the new one begins, and reset the BGP session
-// that was established meanwhile.
-func (s *session) forgotten() {
-	if s.peer.BFD.Multiplier == 0 || !s.peer.Address.IsValid() {
-		return // the router on an interface is found later
-	}
-	if err := s.hub.forget(&s.peer); err != nil {
-		s.log.Info("BFD: the router was not told of the restart", "error", err)
-	}
-	select {
-	case <-s.ctx.Done():
-	case <-time.After(overheard):
-	}
-}
-
 // run has session after session until it is stopped.
 func (s *session) run() {
-	s.forgotten()
 	for {
 		s.note(func(st *Status) { st.State = Connect })
 		err := s.attempt()

@@ -86,9 +86,8 @@ func (s *Sessions) Status() []Status {
 	return all
 }
 
-// overheard is the time that routers have between what they are told over BGP
-// and over BFD, which FRR has two processes for: to notice the end of a connection
-// before they are told over BFD, and the other way round. FRR 8.4 takes AdminDown for a failure: it
+// overheard is the time that routers have to notice the end of a connection
+// before they are told over BFD. FRR 8.4 takes AdminDown for a failure: it
 // would flush the routes of a session that it has not seen end, though they
 // are to be kept over a restart.
 const overheard = 100 * time.Millisecond
