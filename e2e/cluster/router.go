@@ -123,9 +123,14 @@ func (r *Router) Vtysh(ctx context.Context, commands ...string) (string, error) 
 	return r.c.Exec(ctx, r.Host.Name, argv...)
 }
 
-// Birdc runs a command of BIRD.
+// Birdc runs a command of BIRD. For birdc it is a failure if there is no route
+// to show, which it is not here.
 func (r *Router) Birdc(ctx context.Context, command string) (string, error) {
-	return r.c.Exec(ctx, r.Host.Name, append([]string{"birdc", "-s", r.file("bird.ctl")}, strings.Fields(command)...)...)
+	out, err := r.c.Exec(ctx, r.Host.Name, append([]string{"birdc", "-s", r.file("bird.ctl")}, strings.Fields(command)...)...)
+	if strings.Contains(out, "Network not found") {
+		err = nil
+	}
+	return out, err
 }
 
 // Path is one of FRR's paths to a prefix.
