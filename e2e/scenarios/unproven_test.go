@@ -6,7 +6,7 @@ package scenarios
 // runs it, "make test" does not. Each moves out when it has passed twenty times
 // in a row. Seen so far:
 //
-//   - L11 (departure_test.go): five runs in a row harmed nothing but connections
+//   - L11 (departure_test.go): seven runs in a row harmed nothing but connections
 //     that were open when their address moved, about one in ten moves; in one of
 //     them the probe took such a one for refused, which it no longer does. It has
 //     not run often enough yet.
