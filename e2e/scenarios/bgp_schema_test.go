@@ -14,7 +14,6 @@ import (
 // bgpSchemaCases are the cases of what belongs to BGP.
 func bgpSchemaCases() map[string]schemaCase {
 	const largest = int64(4294967295)
-	number := func(i int) any { return strconv.Itoa(i) }
 	selector := func(int) any { return map[string]any{} }
 	digits := func(n int) any { return "1:" + strings.Repeat("1", n-2) }
 	cases := map[string]schemaCase{

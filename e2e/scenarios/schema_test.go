@@ -48,7 +48,6 @@ func schemaKinds() map[string]string {
 
 // schemaCases has a case of every rule: resource, field, rule.
 func schemaCases() map[string]schemaCase {
-	number := func(i int) any { return strconv.Itoa(i) }
 	selector := func(int) any { return map[string]any{} }
 	cases := map[string]schemaCase{
 		"ipaddresspools spec.addresses minItems":                            {many(1, poolRange), many(0, poolRange)},
@@ -115,6 +114,7 @@ func schemaCases() map[string]schemaCase {
 	}
 	maps.Copy(cases, useSchemaCases())
 	maps.Copy(cases, bgpSchemaCases())
+	maps.Copy(cases, conflictSchemaCases())
 	return cases
 }
 
@@ -125,6 +125,8 @@ func many(count int, item func(int) any) []any {
 	}
 	return all
 }
+
+func number(i int) any { return strconv.Itoa(i) }
 
 func text(length int) any { return strings.Repeat("a", length) }
 
@@ -175,6 +177,12 @@ func required(resource, path string) map[string]any {
 		return heldAddress(0).(map[string]any)
 	case "speakers status.withheld[]":
 		return withheldAddresses(0).(map[string]any)
+	case "ipaddresspools status.quarantined[]":
+		return quarantined(0).(map[string]any)
+	case "speakers status.conflicts[]":
+		return foundConflict(0).(map[string]any)
+	case "speakers status.missing[]", "speakers status.refuted[]":
+		return missing(0).(map[string]any)
 	case "bgppeers spec":
 		return peerSpec(nil)
 	case "bgppeers spec.passwordSecret":
