@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"strings"
 	"sync"
@@ -26,6 +27,9 @@ const (
 	inFlight = 32
 	// pause lets the cluster come to rest between measurements.
 	pause = 3 * time.Second
+	// atRest is longer than the controller waits before it says that nobody
+	// announces an address.
+	atRest = 15 * time.Second
 	// ceiling catches a hang.
 	ceiling = 8 * time.Minute
 )
@@ -163,6 +167,11 @@ func (b *bench) bareWrites(ctx context.Context) (float64, error) {
 			all = append(all, &list.Items[i])
 		}
 	}
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() { // as when addresses are served
+		_ = b.watch(watching, func(*corev1.Service) {}, func() bool { return false })
+	}()
 	began := time.Now()
 	err = b.each(b.count, func(i int) error {
 		all[i].Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: fmt.Sprintf("203.0.%d.%d", i>>8, i&255)}}
@@ -246,27 +255,48 @@ func resident(pid int) string {
 	return "unknown"
 }
 
-// restart kills the controller and sees that the next writes no Service.
+// versions of all Services, by name.
+func (b *bench) versions(ctx context.Context) (map[string]string, error) {
+	list, err := b.client.CoreV1().Services(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[string]string, len(list.Items))
+	for i := range list.Items {
+		all[list.Items[i].Name] = list.Items[i].ResourceVersion
+	}
+	return all, nil
+}
+
+// settle waits until nobody writes Services any more: what the speakers say of
+// the addresses follows the addresses.
+func (b *bench) settle(ctx context.Context) (map[string]string, error) {
+	fmt.Fprintln(b.out, "waiting until no Service changes any more")
+	var last map[string]string
+	for {
+		now, err := b.versions(ctx)
+		if err != nil || maps.Equal(now, last) {
+			return now, err
+		}
+		last = now
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("the Services still change: %w", ctx.Err())
+		case <-time.After(atRest):
+		}
+	}
+}
+
+// restart starts the controller anew and sees that it writes no Service.
 func (b *bench) restart(ctx context.Context) error {
-	versions := func() (map[string]string, error) {
-		list, err := b.client.CoreV1().Services(namespace).List(ctx, metav1.ListOptions{})
-		if err != nil {
-			return nil, err
-		}
-		all := make(map[string]string, len(list.Items))
-		for i := range list.Items {
-			all[list.Items[i].Name] = list.Items[i].ResourceVersion
-		}
-		return all, nil
+	before, err := b.settle(ctx)
+	if err != nil {
+		return err
 	}
 	if err := b.scale(ctx, 0); err != nil {
 		return err
 	}
 	if err := lab.WaitFor(ctx, "the controller to end", func() (bool, error) { return len(b.controllers()) == 0, nil }); err != nil {
-		return err
-	}
-	before, err := versions()
-	if err != nil {
 		return err
 	}
 	began := time.Now()
@@ -288,7 +318,7 @@ func (b *bench) restart(ctx context.Context) error {
 		return err
 	}
 	time.Sleep(pause)
-	after, err := versions()
+	after, err := b.versions(ctx)
 	if err != nil {
 		return err
 	}
