@@ -199,7 +199,8 @@ func (b *bench) crowd(ctx context.Context, pool, victim string, count int) error
 	if err != nil {
 		return err
 	}
-	if err := b.c.Pool(ctx, pool, []string{lab.VIPs4}, pool); err != nil {
+	// Of lab.VIPs4, below the pool of the other parts.
+	if err := b.c.Pool(ctx, pool, []string{"198.19.128.0/18"}, pool); err != nil {
 		return err
 	}
 	if err := b.c.Web(ctx, pool, 1); err != nil {
