@@ -198,9 +198,9 @@ func (p *port) tell(a ask, self string) {
 	stats.announced.Add(1)
 }
 
-// announce sends the frames that tell the neighbours of an address. A later
-// announcement is a reminder and needs one frame only.
-func (p *port) announce(address netip.Addr, reminder bool) {
+// announce sends the frames that tell the neighbours of an address. A reminder
+// needs one frame only.
+func (p *port) announce(address netip.Addr, reminder, ask bool) {
 	frames, conn, stats := announceARP, p.arp.Load(), &p.stats.arp
 	if address.Is6() {
 		frames, conn, stats = announceNDP, p.nd.Load(), &p.stats.ndp
@@ -215,8 +215,11 @@ func (p *port) announce(address netip.Addr, reminder bool) {
 	}
 	if reminder {
 		all = all[:1]
-	} else if question, err := probe(p.on.Load(), address); err == nil {
-		all = append(all, question) // beside the announcement: a stranger who has it answers
+	}
+	if ask {
+		if question, err := probe(p.on.Load(), address); err == nil {
+			all = append(all, question) // beside the announcement: a stranger who has it answers
+		}
 	}
 	for _, frame := range all {
 		if _, err := conn.WriteTo(frame, &packet.Addr{HardwareAddr: frame[:6]}); err != nil {

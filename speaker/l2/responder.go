@@ -289,7 +289,7 @@ func (r *Responder) send(a announcement) {
 	case s != nil && a.single():
 		p.tell(ask{a.address, a.client}, t.self)
 	case s == nil && !a.single():
-		p.announce(a.address, a.reminder)
+		p.announce(a.address, a.reminder, a.ask)
 	}
 }
 

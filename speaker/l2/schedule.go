@@ -22,6 +22,9 @@ type announcement struct {
 	key
 	// reminder says that the neighbours have been told before, long ago.
 	reminder bool
+	// ask goes with it whether somebody else has the address. The very first
+	// announcements are not held up by that.
+	ask bool
 }
 
 // schedule decides when what is announced. It has no clock: the time comes in.
@@ -57,7 +60,7 @@ const (
 	// (net.core.netdev_max_backlog) before it drops: with 5,000 a second in bursts of 250 from two
 	// nodes, a third of the announcements were lost on the lab.
 	perSecond = 2500
-	burst     = 25
+	burst     = 10
 	// reminderEvery is the mean time between reminders. Switches forget
 	// after five minutes by default.
 	reminderEvery = 2 * time.Minute
@@ -97,7 +100,9 @@ func (s *schedule) take(now time.Time) []announcement {
 	var due []announcement
 	for len(s.queue) > 0 && !s.queue[0].due.After(now) && s.tokens >= 1 {
 		item := s.queue[0]
-		due = append(due, announcement{key: item.key, reminder: item.step > len(gaps)})
+		due = append(due, announcement{
+			key: item.key, reminder: item.step > len(gaps), ask: item.step > 0 && item.step <= len(gaps),
+		})
 		s.tokens--
 		if item.single() && item.step == len(gaps) {
 			s.remove(item.key)
@@ -118,7 +123,7 @@ func (s *schedule) next(now time.Time) (wait time.Duration, ok bool) {
 	wait = s.queue[0].due.Sub(now)
 	if s.tokens < 1 {
 		// Gather some tokens rather than wake up for each.
-		wait = max(wait, 5*time.Millisecond)
+		wait = max(wait, 4*time.Millisecond)
 	}
 	return max(0, wait), true
 }
