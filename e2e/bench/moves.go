@@ -213,7 +213,7 @@ func (b *bench) crowd(ctx context.Context, pool, victim string, count int) error
 			return err
 		}
 	}
-	err = lab.WaitFor(ctx, fmt.Sprintf("%s to hold %d addresses", victim, count), func() (bool, error) {
+	return lab.WaitFor(ctx, fmt.Sprintf("%s to hold %d addresses", victim, count), func() (bool, error) {
 		s, err := b.c.Baliza.BalizaV1beta1().Speakers().Get(ctx, victim, metav1.GetOptions{})
 		if err != nil {
 			return false, err
@@ -226,7 +226,6 @@ func (b *bench) crowd(ctx context.Context, pool, victim string, count int) error
 		}
 		return there >= count, nil
 	})
-	return err
 }
 
 // busy keeps every core busy and counts what the speakers take for deaths.

@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"cmp"
 	"net/netip"
 	"slices"
 
@@ -73,41 +72,13 @@ func gracefulShutdown() config.CommunityValue { return config.CommunityValue{B: 
 func MakeBGP(view *BGPView) BGPPlan {
 	b := newBGPPlanner(view)
 	var plan BGPPlan
-	for rest := assigned(view.Services); len(rest) > 0; {
-		n := slices.IndexFunc(rest, func(one holding) bool { return one.address != rest[0].address })
-		if n < 0 {
-			n = len(rest)
-		}
-		plan.Decisions = append(plan.Decisions, b.decide(rest[0].address, rest[:n]))
-		rest = rest[n:]
+	for holdings := range byAddress(view.Services) {
+		plan.Decisions = append(plan.Decisions, b.decide(holdings[0].address, holdings))
 	}
 	for _, p := range b.peers {
 		plan.Peers = append(plan.Peers, PeerPlan{p.config, merged(p.routes)})
 	}
 	return plan
-}
-
-// holding is one of a Service's addresses.
-type holding struct {
-	address netip.Addr
-	service int // its place in View.Services
-}
-
-// assigned are all addresses in order, each with the Services that have it.
-func assigned(services []Service) []holding {
-	all := make([]holding, 0, len(services))
-	for i := range services {
-		for _, address := range services[i].Addresses {
-			all = append(all, holding{address, i})
-		}
-	}
-	slices.SortFunc(all, func(x, y holding) int {
-		if c := x.address.Compare(y.address); c != 0 {
-			return c
-		}
-		return cmp.Compare(x.service, y.service)
-	})
-	return slices.Compact(all)
 }
 
 // merged brings routes in order and makes one of those to the same prefix.
@@ -167,7 +138,7 @@ func (b *bgpPlanner) decide(address netip.Addr, holdings []holding) BGPDecision 
 	d := BGPDecision{Address: address}
 	var first *refusal
 	for _, h := range holdings {
-		s := &b.view.Services[h.service]
+		s := h.service
 		on := &bgpClaim{
 			service: s, endpoints: s.of(address), address: address,
 			advertisements: selecting(b.view.Config, b.view.Config.BGPAdvertisements, address, s),

@@ -32,9 +32,10 @@ const (
 
 // contest gathers who may own an address, and lets the present owner stay if
 // it may.
-func (p *planner) contest(address netip.Addr, services []*Service) contest {
-	c := contest{address: address, claims: make([]claim, 0, len(services))}
-	for _, s := range services {
+func (p *planner) contest(address netip.Addr, holdings []holding) contest {
+	c := contest{address: address, claims: make([]claim, 0, len(holdings))}
+	for _, h := range holdings {
+		s := h.service
 		c.claims = append(c.claims, claim{s, s.of(address), selecting(p.view.Config, p.view.Config.L2Advertisements, address, s)})
 	}
 	able := p.able(&c)

@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"cmp"
 	"maps"
 	"net/netip"
 	"slices"
@@ -47,22 +46,12 @@ type Plan struct {
 // Make makes the plan that follows from a view.
 func Make(view View) Plan {
 	p := newPlanner(&view)
-	byAddress := map[netip.Addr][]*Service{}
-	for i := range view.Services {
-		for _, address := range view.Services[i].Addresses {
-			if !slices.Contains(byAddress[address], &view.Services[i]) {
-				byAddress[address] = append(byAddress[address], &view.Services[i])
-			}
-		}
-	}
-	plan := Plan{Decisions: make([]Decision, 0, len(byAddress))}
 	var all []contest
-	for address, services := range byAddress {
-		slices.SortFunc(services, func(a, b *Service) int { return cmp.Compare(a.Key, b.Key) })
-		all = append(all, p.contest(address, services))
+	for holdings := range byAddress(view.Services) {
+		all = append(all, p.contest(holdings[0].address, holdings))
 	}
-	slices.SortFunc(all, func(a, b contest) int { return a.address.Compare(b.address) })
 	p.settle(all)
+	plan := Plan{Decisions: make([]Decision, 0, len(all))}
 	for i := range all {
 		plan.Decisions = append(plan.Decisions, p.decide(&all[i]))
 	}
