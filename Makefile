@@ -55,7 +55,9 @@ test-unit: deps ## vet, unit tests with the race detector, fuzz seeds
 .PHONY: test-e2e
 test-e2e: deps build ## the scenarios, on a real Kubernetes in network namespaces
 	@echo "test-e2e: the lab and the scenarios"
-	@cd e2e && LAB_BIN=$(BIN) go test -race -count=1 -timeout 30m -p 1 ./lab/... ./cluster ./scenarios/...
+	@mkdir -p artifacts
+	@cd e2e && { LAB_BIN=$(BIN) go test -race -count=1 -timeout 30m -p 1 ./lab/... ./cluster ./scenarios/... 2>&1 | tee ../artifacts/test-e2e.txt || \
+		{ echo "test-e2e: what the failed tests said, without the logs:"; grep -E '^ *--- FAIL|^ +[a-z0-9_]+_test\.go:[0-9]+: |^panic:|DATA RACE|^FAIL' ../artifacts/test-e2e.txt; exit 1; }; }
 
 .PHONY: test-unproven
 test-unproven: deps build ## scenarios that have not passed often enough yet; they prove nothing until they have
