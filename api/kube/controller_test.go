@@ -29,9 +29,9 @@ func loadBalancer() *corev1.Service {
 	}
 }
 
-func write() ServiceWrite {
+func write(before *corev1.Service) ServiceWrite {
 	return ServiceWrite{
-		Namespace: "default", Name: "web", Pool: "lan",
+		Before: before, Pool: "lan", Untried: []netip.Addr{netip.MustParseAddr("192.0.2.1")},
 		Addresses:  []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")},
 		Conditions: []metav1.Condition{{Type: v1beta1.ConditionAllocated, Status: metav1.ConditionTrue, Reason: "Allocated"}},
 	}
@@ -40,10 +40,12 @@ func write() ServiceWrite {
 func TestOneWriteSaysEverythingAndAnEmptyOneTakesItBack(t *testing.T) {
 	svc := loadBalancer()
 	svc.Finalizers = []string{"example.com/other"}
+	svc.Annotations = map[string]string{"example.com/theirs": "yes"}
 	svc.Status.Conditions = []metav1.Condition{{Type: "example.com/Theirs", Status: metav1.ConditionTrue}}
 	client := fake.NewClientset(svc)
-	w := NewServices(Clients{Kubernetes: client}, nil)
-	if _, err := w.Apply(t.Context(), write()); err != nil {
+	w := NewServices(Clients{Kubernetes: client}, []string{v1beta1.AnnotationAllocatedPool, v1beta1.AnnotationUntried})
+	after, err := w.Write(t.Context(), write(svc))
+	if err != nil {
 		t.Fatal(err)
 	}
 	live := func() *corev1.Service {
@@ -58,42 +60,58 @@ func TestOneWriteSaysEverythingAndAnEmptyOneTakesItBack(t *testing.T) {
 	vip := corev1.LoadBalancerIPModeVIP
 	expected := []corev1.LoadBalancerIngress{{IP: "192.0.2.1", IPMode: &vip}, {IP: "2001:db8::1", IPMode: &vip}}
 	if !reflect.DeepEqual(got.Status.LoadBalancer.Ingress, expected) || len(got.Status.Conditions) != 2 ||
-		!slices.Contains(got.Finalizers, v1beta1.Finalizer) || got.Annotations[v1beta1.AnnotationAllocatedPool] != "lan" {
+		!slices.Contains(got.Finalizers, v1beta1.Finalizer) || len(got.Finalizers) != 2 ||
+		got.Annotations[v1beta1.AnnotationAllocatedPool] != "lan" || got.Annotations[v1beta1.AnnotationUntried] != "192.0.2.1" {
 		t.Errorf("after the write: %+v", got)
 	}
-	if _, err := w.Apply(t.Context(), ServiceWrite{Namespace: "default", Name: "web"}); err != nil {
+	again := write(after)
+	again.Untried, again.Conditions[0].Reason = nil, "Other"
+	if after, err = w.Write(t.Context(), again); err != nil {
+		t.Fatal(err)
+	}
+	if got = live(); len(got.Status.LoadBalancer.Ingress) != 2 || len(got.Status.Conditions) != 2 || len(got.Annotations) != 2 {
+		t.Errorf("after a change: %+v", got)
+	}
+	kept := ServiceWrite{Before: after, Pool: "lan"}
+	if after, err = w.Write(t.Context(), kept); err != nil {
+		t.Fatal(err)
+	}
+	if got = live(); len(got.Status.LoadBalancer.Ingress) != 2 || len(got.Status.Conditions) != 1 {
+		t.Errorf("addresses that are not to vanish: %+v", got)
+	}
+	if _, err := w.Write(t.Context(), ServiceWrite{Before: after, Vanish: true}); err != nil {
 		t.Fatal(err)
 	}
 	got = live()
-	if len(got.Status.LoadBalancer.Ingress) > 0 || len(got.Annotations) > 0 || !slices.Equal(got.Finalizers, []string{"example.com/other"}) ||
+	if len(got.Status.LoadBalancer.Ingress) > 0 || len(got.Annotations) != 1 || !slices.Equal(got.Finalizers, []string{"example.com/other"}) ||
 		len(got.Status.Conditions) != 1 || got.Status.Conditions[0].Type != "example.com/Theirs" {
 		t.Errorf("after taking back: %+v", got)
 	}
 }
 
-func TestWhatAnotherManagerWroteIsAConflictUnlessForced(t *testing.T) {
+func TestWhatAnotherManagerWroteIsYieldedToWhenAsked(t *testing.T) {
 	client := fake.NewClientset(loadBalancer())
-	svc := loadBalancer()
-	svc.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "203.0.113.1"}}
-	if _, err := client.CoreV1().Services("default").UpdateStatus(t.Context(), svc, metav1.UpdateOptions{FieldManager: "other-lb"}); err != nil {
+	theirs := loadBalancer()
+	theirs.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "203.0.113.1"}}
+	if _, err := client.CoreV1().Services("default").UpdateStatus(t.Context(), theirs, metav1.UpdateOptions{FieldManager: "other-lb"}); err != nil {
 		t.Fatal(err)
 	}
 	w := NewServices(Clients{Kubernetes: client}, nil)
-	_, err := w.Apply(t.Context(), write())
+	said := write(theirs)
+	said.Yield = true
+	_, err := w.Write(t.Context(), said)
 	var conflict *FieldConflict
 	if !errors.As(err, &conflict) || !slices.Equal(conflict.Managers, []string{"other-lb"}) {
 		t.Fatalf("got %v", err)
 	}
-	said := write()
-	said.Addresses, said.Pool = nil, ""
-	if got, err := w.Apply(t.Context(), said); err != nil || got.Status.LoadBalancer.Ingress[0].IP != "203.0.113.1" {
-		t.Errorf("a condition alone: %+v, %v", got, err)
-	}
-	forced := write()
-	forced.Force = true
-	got, err := w.Apply(t.Context(), forced)
+	said.Yield = false
+	got, err := w.Write(t.Context(), said)
 	if err != nil || len(got.Status.LoadBalancer.Ingress) != 2 {
-		t.Errorf("forced: %+v, %v", got, err)
+		t.Errorf("not yielding: %+v, %v", got, err)
+	}
+	said.Before, said.Addresses, said.Yield = got, said.Addresses[:1], true
+	if got, err := w.Write(t.Context(), said); err != nil || len(got.Status.LoadBalancer.Ingress) != 1 {
+		t.Errorf("what was written here: %+v, %v", got, err)
 	}
 }
 
@@ -106,9 +124,14 @@ func TestStaleAndGoneAreErrStale(t *testing.T) {
 		"gone":    apierrors.NewNotFound(resource, "web"),
 	} {
 		client.PrependReactor("patch", "services", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, answer })
-		if _, err := w.Apply(t.Context(), write()); !errors.Is(err, ErrStale) {
+		if _, err := w.Write(t.Context(), write(loadBalancer())); !errors.Is(err, ErrStale) {
 			t.Errorf("%s: got %v", sentence, err)
 		}
+	}
+	yielding := write(loadBalancer())
+	yielding.Yield = true
+	if _, err := w.Write(t.Context(), yielding); !errors.Is(err, ErrStale) {
+		t.Errorf("gone before it was asked whose the addresses are: %v", err)
 	}
 	if svc, err := w.Get(t.Context(), "default", "none"); svc != nil || err != nil {
 		t.Errorf("a Service that is not there: %v, %v", svc, err)

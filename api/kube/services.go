@@ -11,10 +11,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
-	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	"github.com/baliza-lb/baliza/api/v1beta1"
@@ -24,19 +23,24 @@ import (
 const FieldManager = "baliza-controller"
 
 // ServiceWrite is the whole of what the controller says about one Service.
-// What an earlier write said and this one does not is taken back.
+// What an earlier write said and this one does not is taken back; what others
+// said of it stays, but for the addresses.
 //
-// It goes out as one server-side apply to the status subresource. The status
-// strategy of Services resets only spec, so finalizer and annotation are part
-// of the same atomic write as the addresses (see strategy.go and storage.go of
+// It goes out as one strategic merge patch of the status subresource: the
+// difference to Before, bound to its version. The status strategy of Services
+// resets only spec, so finalizer and annotations are part of the same atomic
+// write as the addresses (see strategy.go and storage.go of
 // k8s.io/kubernetes/pkg/registry/core/service: "users can patch the status to
-// remove the finalizer").
+// remove the finalizer"). A server-side apply would cost the API server half as
+// much again.
 type ServiceWrite struct {
-	// Namespace, Name and ResourceVersion of the object that the decision was
-	// made on; if it has changed since, the write fails with ErrStale.
-	Namespace, Name, ResourceVersion string
-	// Addresses for status.loadBalancer.ingress, with ipMode VIP.
+	// Before is the object that the decision was made on. If it has changed
+	// since, the write fails with ErrStale.
+	Before *corev1.Service
+	// Addresses for status.loadBalancer.ingress, with ipMode VIP. Without any,
+	// what is there stays, unless it is to vanish.
 	Addresses []netip.Addr
+	Vanish    bool
 	// Pool that the addresses came from, for the annotation. With it comes
 	// the finalizer.
 	Pool string
@@ -45,11 +49,9 @@ type ServiceWrite struct {
 	Untried []netip.Addr
 	// Conditions of ours, complete.
 	Conditions []metav1.Condition
-	// Force takes fields over from other managers.
-	Force bool
-	// Clean removes finalizer, annotation and addresses also where another
-	// manager put them as well, as a restored backup does.
-	Clean bool
+	// Yield makes the write fail with a FieldConflict where others own the
+	// addresses that it would replace.
+	Yield bool
 }
 
 // ErrStale says that a Service changed, or went, since the decision was made.
@@ -59,14 +61,11 @@ var ErrStale = errors.New("the Service has changed meanwhile")
 type FieldConflict struct {
 	// Managers, each once, in order.
 	Managers []string
-	err      error
 }
 
 func (c *FieldConflict) Error() string {
 	return "other managers own the fields: " + strings.Join(c.Managers, ", ")
 }
-
-func (c *FieldConflict) Unwrap() error { return c.err }
 
 // Services writes Services. It may be used from many goroutines.
 type Services struct {
@@ -92,47 +91,104 @@ func (s *Services) Get(ctx context.Context, namespace, name string) (*corev1.Ser
 	return s.strip(svc), nil
 }
 
-// Apply writes and returns the Service as it is then. The error is ErrStale,
-// a *FieldConflict, or whatever kept the request from succeeding.
-func (s *Services) Apply(ctx context.Context, w ServiceWrite) (*corev1.Service, error) {
-	options := metav1.ApplyOptions{FieldManager: FieldManager, Force: w.Force}
-	svc, err := s.client.Services(w.Namespace).ApplyStatus(ctx, applyConfiguration(w), options)
-	if err == nil && w.Clean {
-		svc, err = s.clean(ctx, svc)
+// Write writes and returns the Service as it is then. The error is ErrStale,
+// a *FieldConflict, or whatever kept a request from succeeding.
+func (s *Services) Write(ctx context.Context, w ServiceWrite) (*corev1.Service, error) {
+	svc, err := s.write(ctx, w)
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		err = ErrStale
 	}
 	if err != nil {
-		return nil, fmt.Errorf("writing Service %s/%s: %w", w.Namespace, w.Name, classify(err))
+		return nil, fmt.Errorf("writing Service %s/%s: %w", w.Before.Namespace, w.Before.Name, err)
 	}
 	return s.strip(svc), nil
 }
 
-func applyConfiguration(w ServiceWrite) *corev1ac.ServiceApplyConfiguration {
-	cfg := corev1ac.Service(w.Name, w.Namespace)
-	if w.ResourceVersion != "" {
-		cfg.WithResourceVersion(w.ResourceVersion)
-	}
-	if w.Pool != "" {
-		cfg.WithFinalizers(v1beta1.Finalizer)
-		cfg.WithAnnotations(map[string]string{v1beta1.AnnotationAllocatedPool: w.Pool})
-	}
-	if len(w.Untried) > 0 {
-		cfg.WithAnnotations(map[string]string{v1beta1.AnnotationUntried: UntriedAnnotation(w.Untried)})
-	}
-	if len(w.Addresses) == 0 && len(w.Conditions) == 0 {
-		return cfg
-	}
-	status := corev1ac.ServiceStatus()
-	if len(w.Addresses) > 0 {
-		balancer := corev1ac.LoadBalancerStatus()
-		for _, a := range w.Addresses {
-			balancer.WithIngress(corev1ac.LoadBalancerIngress().WithIP(a.String()).WithIPMode(corev1.LoadBalancerIPModeVIP))
+func (s *Services) write(ctx context.Context, w ServiceWrite) (*corev1.Service, error) {
+	services := s.client.Services(w.Before.Namespace)
+	if w.Yield {
+		// The cached object does not say who wrote what.
+		svc, err := services.Get(ctx, w.Before.Name, metav1.GetOptions{})
+		if err != nil {
+			return nil, err
 		}
-		status.WithLoadBalancer(balancer)
+		if managers := othersShowing(svc); len(managers) > 0 {
+			return nil, &FieldConflict{Managers: managers}
+		}
 	}
-	for _, c := range w.Conditions {
-		status.WithConditions(condition(c))
+	body, err := json.Marshal(w.patch())
+	if err != nil {
+		return nil, err
 	}
-	return cfg.WithStatus(status)
+	return services.Patch(ctx, w.Before.Name, types.StrategicMergePatchType, body, metav1.PatchOptions{FieldManager: FieldManager}, "status")
+}
+
+// patch is the difference between the object and what is to be said.
+func (w *ServiceWrite) patch() map[string]any {
+	metadata := map[string]any{"resourceVersion": w.Before.ResourceVersion}
+	switch present := slices.Contains(w.Before.Finalizers, v1beta1.Finalizer); {
+	case w.Pool != "" && !present:
+		metadata["finalizers"] = []string{v1beta1.Finalizer}
+	case w.Pool == "" && present:
+		metadata["$deleteFromPrimitiveList/finalizers"] = []string{v1beta1.Finalizer}
+	}
+	annotations := make(map[string]any)
+	for name, value := range map[string]string{
+		v1beta1.AnnotationAllocatedPool: w.Pool, v1beta1.AnnotationUntried: UntriedAnnotation(w.Untried),
+	} {
+		switch before, present := w.Before.Annotations[name]; {
+		case value != "" && value != before:
+			annotations[name] = value
+		case value == "" && present:
+			annotations[name] = nil
+		}
+	}
+	if len(annotations) > 0 {
+		metadata["annotations"] = annotations
+	}
+	patch := map[string]any{"metadata": metadata}
+	if status := w.statusPatch(); len(status) > 0 {
+		patch["status"] = status
+	}
+	return patch
+}
+
+func (w *ServiceWrite) statusPatch() map[string]any {
+	status := make(map[string]any)
+	switch {
+	case len(w.Addresses) > 0 && !Shows(w.Before, w.Addresses):
+		vip := corev1.LoadBalancerIPModeVIP
+		var ingress []corev1.LoadBalancerIngress
+		for _, a := range w.Addresses {
+			ingress = append(ingress, corev1.LoadBalancerIngress{IP: a.String(), IPMode: &vip})
+		}
+		status["loadBalancer"] = map[string]any{"ingress": ingress}
+	case len(w.Addresses) == 0 && w.Vanish:
+		status["loadBalancer"] = map[string]any{"ingress": nil}
+	}
+	var conditions []any
+	for _, kind := range []string{v1beta1.ConditionAllocated, v1beta1.ConditionAnnounced} {
+		now, before := meta.FindStatusCondition(w.Conditions, kind), meta.FindStatusCondition(w.Before.Status.Conditions, kind)
+		switch {
+		case now != nil && (before == nil || *now != *before):
+			conditions = append(conditions, now)
+		case now == nil && before != nil:
+			conditions = append(conditions, map[string]any{"$patch": "delete", "type": kind})
+		}
+	}
+	if len(conditions) > 0 {
+		status["conditions"] = conditions
+	}
+	return status
+}
+
+// Shows tells whether the status has exactly these addresses, as they are
+// written here.
+func Shows(svc *corev1.Service, addresses []netip.Addr) bool {
+	return slices.EqualFunc(svc.Status.LoadBalancer.Ingress, addresses, func(entry corev1.LoadBalancerIngress, a netip.Addr) bool {
+		vip := entry.IPMode != nil && *entry.IPMode == corev1.LoadBalancerIPModeVIP
+		return entry.IP == a.String() && vip && entry.Hostname == "" && len(entry.Ports) == 0
+	})
 }
 
 // UntriedAnnotation is the value of the annotation that names these addresses;
@@ -145,63 +201,23 @@ func UntriedAnnotation(addresses []netip.Addr) string {
 	return strings.Join(texts, ",")
 }
 
-func condition(c metav1.Condition) *metav1ac.ConditionApplyConfiguration {
-	return metav1ac.Condition().WithType(c.Type).WithStatus(c.Status).WithReason(c.Reason).WithMessage(c.Message).
-		WithObservedGeneration(c.ObservedGeneration).WithLastTransitionTime(c.LastTransitionTime)
-}
-
-// clean removes what an apply leaves because another manager put it there too.
-func (s *Services) clean(ctx context.Context, svc *corev1.Service) (*corev1.Service, error) {
-	finalizers := slices.DeleteFunc(slices.Clone(svc.Finalizers), func(f string) bool { return f == v1beta1.Finalizer })
-	_, annotated := svc.Annotations[v1beta1.AnnotationAllocatedPool]
-	if len(finalizers) == len(svc.Finalizers) && !annotated && len(svc.Status.LoadBalancer.Ingress) == 0 {
-		return svc, nil
-	}
-	patch, err := json.Marshal(map[string]any{
-		"metadata": map[string]any{
-			"resourceVersion": svc.ResourceVersion,
-			"finalizers":      finalizers,
-			"annotations":     map[string]any{v1beta1.AnnotationAllocatedPool: nil, v1beta1.AnnotationUntried: nil},
-		},
-		"status": map[string]any{"loadBalancer": map[string]any{"ingress": nil}},
-	})
-	if err != nil {
-		return nil, err
-	}
-	return s.client.Services(svc.Namespace).Patch(ctx, svc.Name, types.MergePatchType, patch,
-		metav1.PatchOptions{FieldManager: FieldManager}, "status")
-}
-
-// classify tells the two kinds of conflict apart.
-func classify(err error) error {
-	if apierrors.IsNotFound(err) {
-		return ErrStale
-	}
-	if !apierrors.IsConflict(err) {
-		return err
-	}
-	var status apierrors.APIStatus
-	if !errors.As(err, &status) || status.Status().Details == nil {
-		return ErrStale
-	}
+// othersShowing are the managers, other than us, that own what the status
+// shows, in order.
+func othersShowing(svc *corev1.Service) []string {
 	var managers []string
-	for _, cause := range status.Status().Details.Causes {
-		if cause.Type == metav1.CauseTypeFieldManagerConflict {
-			managers = append(managers, managerOf(cause.Message))
+	for _, entry := range svc.ManagedFields {
+		var owned struct {
+			Status struct {
+				LoadBalancer map[string]json.RawMessage `json:"f:loadBalancer"`
+			} `json:"f:status"`
+		}
+		if entry.Manager == FieldManager || entry.FieldsV1 == nil || json.Unmarshal(entry.FieldsV1.GetRawBytes(), &owned) != nil {
+			continue
+		}
+		if _, shows := owned.Status.LoadBalancer["f:ingress"]; shows {
+			managers = append(managers, entry.Manager)
 		}
 	}
-	if len(managers) == 0 {
-		return ErrStale
-	}
 	slices.Sort(managers)
-	return &FieldConflict{Managers: slices.Compact(managers), err: err}
-}
-
-// managerOf finds the manager in `conflict with "name" using v1`.
-func managerOf(message string) string {
-	parts := strings.SplitN(message, `"`, 3)
-	if len(parts) < 3 {
-		return message
-	}
-	return parts[1]
+	return slices.Compact(managers)
 }

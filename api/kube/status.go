@@ -12,6 +12,11 @@ import (
 	"github.com/baliza-lb/baliza/api/v1beta1"
 )
 
+func condition(c metav1.Condition) *metav1ac.ConditionApplyConfiguration {
+	return metav1ac.Condition().WithType(c.Type).WithStatus(c.Status).WithReason(c.Reason).WithMessage(c.Message).
+		WithObservedGeneration(c.ObservedGeneration).WithLastTransitionTime(c.LastTransitionTime)
+}
+
 // ConfigStatus writes the status of the operator's objects. Nobody else does,
 // so it always wins. It may be used from many goroutines.
 type ConfigStatus struct {

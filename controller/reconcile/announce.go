@@ -9,6 +9,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/baliza-lb/baliza/api/kube"
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/config"
 )
@@ -106,8 +107,6 @@ func graver(a, b v1beta1.Reason) v1beta1.Reason {
 	return v1beta1.ReasonNoOwner
 }
 
-// announcement is the condition to write along with whatever is written now:
-// the one that is there, as long as the addresses are the same. Only
 // tooSoon tells whether it may be a moment between two reports in which nobody
 // says that it announces a Service's addresses.
 func (r *Reconciler) tooSoon(rec *record) bool {
@@ -124,10 +123,12 @@ func (r *Reconciler) tooSoon(rec *record) bool {
 	return now.Sub(rec.lostAt) < foldLoss
 }
 
+// announcement is the condition to write along with whatever is written now:
+// the one that is there, as long as the addresses are the same. Only
 // foldReports brings it up to date.
 func (r *Reconciler) announcement(rec *record, addresses []netip.Addr) *metav1.Condition {
 	present := conditionOf(rec.object, v1beta1.ConditionAnnounced)
-	if present == nil || len(addresses) == 0 || !shows(rec.object, addresses) {
+	if present == nil || len(addresses) == 0 || !kube.Shows(rec.object, addresses) {
 		return nil
 	}
 	if rec.want != nil && rec.want.announced != nil {
@@ -222,7 +223,7 @@ func (r *Reconciler) settledAddresses(rec *record) []netip.Addr {
 		return nil
 	}
 	addresses := shown(rec.object)
-	if !shows(rec.object, addresses) || rec.object.Annotations[v1beta1.AnnotationAllocatedPool] == "" {
+	if !kube.Shows(rec.object, addresses) || rec.object.Annotations[v1beta1.AnnotationAllocatedPool] == "" {
 		return nil
 	}
 	return addresses

@@ -58,44 +58,46 @@ func isProvider(managers []string) bool {
 	})
 }
 
-// conflicted reacts to fields that other managers own: it takes them over, or
-// yields. An empty status is never yielded to, only taken over more slowly.
+// conflicted reacts to addresses that other managers own: it takes the status
+// over, or yields.
 func (r *Reconciler) conflicted(rec *record, managers []string) {
 	if rec.want == nil {
 		return
 	}
 	value := foreignValue(rec.object)
-	if rec.takeovers == nil {
-		rec.takeovers = &takeovers{}
-	}
-	if r.showsOnlyOurs(rec) { // the other had the same value, before us or with us
+	if !isProvider(managers) && rec.takeovers.allow(value, r.Now()) {
 		rec.force = true
+		r.Log.Warn("taking over the status of a Service", "service", rec.key, "from", managers, "value", value)
 		r.enqueue(rec)
 		return
 	}
-	if value == "" || !isProvider(managers) {
-		switch allowed := rec.takeovers.allow(value, r.Now()); {
-		case allowed:
-			rec.force = true
-			r.Log.Warn("taking over the status of a Service", "service", rec.key, "from", managers, "value", value)
-			r.enqueue(rec)
-			return
-		case value == "":
-			rec.force = true
-			rec.retryAt = r.Now().Add(retryMost)
-			r.retries[rec.key] = rec
-			return
-		}
-	}
-	who := "another manager"
-	if len(managers) > 0 {
-		who = strings.Join(managers, ", ")
-	}
-	rec.yielded = fmt.Sprintf("%s writes this Service's load-balancer status (%s): it is left alone until that is empty", who, value)
-	rec.force = false
+	rec.yielded = fmt.Sprintf("%s writes this Service's load-balancer status (%s): it is left alone until that is empty",
+		strings.Join(managers, ", "), value)
 	r.Log.Warn("another provider writes a Service", "service", rec.key, "managers", managers, "value", value)
 	r.books.Release(rec.key)
 	r.decide(rec)
+}
+
+// emptiedAgain holds a write back when somebody keeps emptying the status: an
+// empty status is never yielded to, only filled again more slowly.
+func (r *Reconciler) emptiedAgain(rec *record) bool {
+	now := r.Now()
+	fills := rec.want != nil && len(rec.want.addresses) > 0 && len(rec.object.Status.LoadBalancer.Ingress) == 0
+	switch {
+	case !fills || !rec.filled || rec.unsure:
+		return false
+	case rec.refillAt.IsZero() && rec.refills.allow("", now):
+		return false
+	case rec.refillAt.IsZero():
+		r.Log.Warn("somebody empties the status of a Service again and again", "service", rec.key, "filled_in", retryMost)
+		rec.refillAt = now.Add(retryMost)
+	case !now.Before(rec.refillAt):
+		rec.refillAt = time.Time{}
+		return false
+	}
+	rec.retryAt = rec.refillAt
+	r.retries[rec.key] = rec
+	return true
 }
 
 // showsOnlyOurs tells whether everything that the Service shows is booked for
@@ -103,7 +105,7 @@ func (r *Reconciler) conflicted(rec *record, managers []string) {
 func (r *Reconciler) showsOnlyOurs(rec *record) bool {
 	ingress := rec.object.Status.LoadBalancer.Ingress
 	addresses := shown(rec.object)
-	if len(addresses) == 0 || len(addresses) != len(ingress) || rec.force {
+	if len(addresses) == 0 || len(addresses) != len(ingress) {
 		return false
 	}
 	return !slices.ContainsFunc(addresses, func(a netip.Addr) bool { return !slices.Contains(r.books.Holders(a), rec.key) })

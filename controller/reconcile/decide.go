@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/baliza-lb/baliza/api/kube"
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/config"
 	"github.com/baliza-lb/baliza/controller/ipam"
@@ -24,7 +25,7 @@ func (r *Reconciler) adopt(rec *record) {
 	svc := rec.object
 	addresses := shown(svc)
 	served := r.served(svc)
-	if len(addresses) == 0 || !served && svc.Annotations[v1beta1.AnnotationAllocatedPool] == "" {
+	if len(addresses) == 0 || !served && !saysItHolds(svc, addresses) {
 		return
 	}
 	if c := conditionOf(svc, v1beta1.ConditionAllocated); c != nil && c.Reason == string(v1beta1.ReasonWriteConflict) {
@@ -183,9 +184,13 @@ func (r *Reconciler) ours(rec *record) bool {
 	if !r.books.Known(rec.key) {
 		return false
 	}
+	return slices.Contains(rec.object.Finalizers, v1beta1.Finalizer) || r.showsOurs(rec)
+}
+
+// showsOurs tells whether the Service shows an address that it was given here.
+func (r *Reconciler) showsOurs(rec *record) bool {
 	mine := r.books.Holding(rec.key).Addresses
-	return slices.Contains(rec.object.Finalizers, v1beta1.Finalizer) ||
-		slices.ContainsFunc(shown(rec.object), func(a netip.Addr) bool { return slices.Contains(mine, a) })
+	return slices.ContainsFunc(shown(rec.object), func(a netip.Addr) bool { return slices.Contains(mine, a) })
 }
 
 // fulfilled tells whether the observed Service is as it should be.
@@ -200,7 +205,7 @@ func (r *Reconciler) fulfilled(rec *record, d *desired) bool {
 		return false
 	}
 	if len(d.addresses) > 0 {
-		return shows(svc, d.addresses)
+		return kube.Shows(svc, d.addresses)
 	}
 	return rec.yielded != "" || !r.mustVanish(rec)
 }

@@ -24,13 +24,15 @@
 //
 // # Others who write the same status
 //
-// The first write never takes a field from another manager. When that fails,
-// and nothing points to another provider, the loop takes the field over once:
+// What a Service shows is compared by value. Addresses that are not booked for
+// it are replaced only after asking the API server who owns them. When others
+// do, and none of them is a known provider, the loop takes the status over once:
 // that repairs what a restored backup or a stray edit left. When somebody
-// changes it again, the loop yields: the Service carries reason WriteConflict,
-// loses its booking, and is left alone until its status is empty. What it shows
-// meanwhile is booked for it where a pool of ours has it, so that nobody else is
-// given the same.
+// changes it again, or it is a provider, the loop yields: the Service carries
+// reason WriteConflict, loses its booking, and is left alone until its status
+// is empty. What it shows meanwhile is booked for it where a pool of ours has it,
+// so that nobody else is given the same. A status that is emptied again and
+// again is filled once a minute.
 //
 // # Concurrency
 //

@@ -40,7 +40,7 @@ type Configuration interface {
 
 // Writer writes Services; *kube.Services is one.
 type Writer interface {
-	Apply(ctx context.Context, w kube.ServiceWrite) (*corev1.Service, error)
+	Write(ctx context.Context, w kube.ServiceWrite) (*corev1.Service, error)
 	// Get reads past every cache; nil when there is no such Service.
 	Get(ctx context.Context, namespace, name string) (*corev1.Service, error)
 }

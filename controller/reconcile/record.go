@@ -30,9 +30,14 @@ type record struct {
 	unsure   bool
 	attempts int
 	retryAt  time.Time
-	// force is set for one write after a conflict.
-	force     bool
-	takeovers *takeovers
+	// force is set for one write: it replaces what others own.
+	force bool
+	// takeovers of foreign values, refills of an emptied status.
+	takeovers, refills takeovers
+	// filled says that addresses were written here, refillAt when they may be
+	// again, after somebody emptied the status more than once.
+	filled   bool
+	refillAt time.Time
 	// untried are the addresses that were given here, or by another
 	// controller of ours, and that no node has announced yet.
 	untried []netip.Addr
@@ -65,15 +70,6 @@ func (d *desired) conditions() []metav1.Condition {
 	return all
 }
 
-// write is the request that makes the Service so.
-func (d *desired) write(rec *record) kube.ServiceWrite {
-	return kube.ServiceWrite{
-		Namespace: rec.object.Namespace, Name: rec.object.Name, ResourceVersion: rec.object.ResourceVersion,
-		Addresses: d.addresses, Pool: d.pool, Untried: d.untried, Conditions: d.conditions(),
-		Force: rec.force, Clean: d.clean || rec.force && len(d.addresses) == 0 && rec.yielded == "",
-	}
-}
-
 // byAge orders records: the oldest Service first, then by key.
 func byAge(a, b *record) int {
 	return cmp.Or(a.object.CreationTimestamp.Compare(b.object.CreationTimestamp.Time), cmp.Compare(a.key, b.key))
@@ -95,14 +91,6 @@ func shown(svc *corev1.Service) []netip.Addr {
 		}
 	}
 	return addresses
-}
-
-// shows tells whether the status has exactly these addresses, as we write them.
-func shows(svc *corev1.Service, addresses []netip.Addr) bool {
-	return slices.EqualFunc(svc.Status.LoadBalancer.Ingress, addresses, func(entry corev1.LoadBalancerIngress, a netip.Addr) bool {
-		vip := entry.IPMode != nil && *entry.IPMode == corev1.LoadBalancerIPModeVIP
-		return entry.IP == a.String() && vip && entry.Hostname == "" && len(entry.Ports) == 0
-	})
 }
 
 // conditionOf returns the Service's condition of a type, or nil.

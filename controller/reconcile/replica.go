@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/config"
 	"github.com/baliza-lb/baliza/controller/ipam"
@@ -24,10 +26,14 @@ func (r *Reconciler) fromAnotherReplica(rec *record) bool {
 	if len(addresses) == 0 || !slices.ContainsFunc(addresses, func(a netip.Addr) bool { return !decidedHere(a) }) {
 		return false
 	}
-	said := conditionOf(rec.object, v1beta1.ConditionAllocated)
-	return said != nil && strings.Contains(said.Message, holds(ipam.Assignment{
-		Addresses: addresses, Pool: rec.object.Annotations[v1beta1.AnnotationAllocatedPool],
-	}))
+	return saysItHolds(rec.object, addresses)
+}
+
+// saysItHolds tells whether a controller of ours wrote that the Service has
+// these addresses.
+func saysItHolds(svc *corev1.Service, addresses []netip.Addr) bool {
+	said, pool := conditionOf(svc, v1beta1.ConditionAllocated), svc.Annotations[v1beta1.AnnotationAllocatedPool]
+	return said != nil && pool != "" && strings.Contains(said.Message, holds(ipam.Assignment{Addresses: addresses, Pool: pool}))
 }
 
 // heed books what another replica wrote. Where that is booked here for a

@@ -161,3 +161,28 @@ func TestA14APausedLeaderThatWakesWritesNothing(t *testing.T) {
 		t.Errorf("%d writes", n)
 	}
 }
+
+// Services may be handed over to another provider while no controller runs:
+// what that one wrote is not taken back with what was ours.
+func TestA03WhatAnotherProviderGaveMeanwhileStays(t *testing.T) {
+	c := newCluster(t)
+	c.pool("lan", nil, "192.0.2.10-192.0.2.15")
+	c.service("theirs", nil)
+	c.service("ours", nil)
+	run := c.start()
+	c.expectShown("theirs", "192.0.2.10")
+	c.expectShown("ours", "192.0.2.11")
+	run.stop()
+	c.edit("theirs", "other-lb", shownAs("203.0.113.9"))
+	c.start(func(_ *Dependencies, o *Options) { o.ServeClassless = false })
+	c.expectShown("ours", "")
+	c.eventually(func() string {
+		if svc := c.live("theirs"); len(svc.Finalizers) > 0 || len(svc.Annotations) > 0 || len(svc.Status.Conditions) > 0 {
+			return fmt.Sprintf("left behind: %v %v %v", svc.Finalizers, svc.Annotations, svc.Status.Conditions)
+		}
+		return ""
+	})
+	if got := c.shows("theirs"); got != "203.0.113.9" {
+		t.Errorf("the other provider's address became %q", got)
+	}
+}

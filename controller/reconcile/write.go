@@ -59,6 +59,9 @@ func (r *Reconciler) dispatch(ctx context.Context) {
 		if rec.want == nil && !rec.unsure || r.inFlight[key] {
 			continue
 		}
+		if r.emptiedAgain(rec) {
+			continue
+		}
 		r.inFlight[key] = true
 		var job func(context.Context) result
 		if rec.unsure {
@@ -77,7 +80,7 @@ func (r *Reconciler) dispatch(ctx context.Context) {
 // writing returns a job that writes and, when that fails for a reason that
 // leaves the object's state open, reads.
 func (r *Reconciler) writing(rec *record) func(context.Context) result {
-	want, write, uid, key := rec.want, rec.want.write(rec), rec.object.UID, rec.key
+	want, write, uid, key := rec.want, r.request(rec), rec.object.UID, rec.key
 	before, read := rec.object, r.reading(rec.object)
 	return func(ctx context.Context) result {
 		done := result{key: key, uid: uid, wrote: want, before: before}
@@ -85,7 +88,7 @@ func (r *Reconciler) writing(rec *record) func(context.Context) result {
 			done.err = errNotLeading
 			return done
 		}
-		done.object, done.err = r.Writer.Apply(ctx, write)
+		done.object, done.err = r.Writer.Write(ctx, write)
 		done.read = done.err == nil
 		if errors.Is(done.err, kube.ErrStale) {
 			now := read(ctx)
@@ -93,6 +96,18 @@ func (r *Reconciler) writing(rec *record) func(context.Context) result {
 		}
 		return done
 	}
+}
+
+// request is what makes the Service as it is wanted.
+func (r *Reconciler) request(rec *record) kube.ServiceWrite {
+	d := rec.want
+	w := kube.ServiceWrite{
+		Before: rec.object, Addresses: d.addresses, Pool: d.pool, Untried: d.untried, Conditions: d.conditions(),
+		Vanish: d.clean && r.showsOurs(rec) || !d.clean && rec.yielded == "" && r.mustVanish(rec),
+	}
+	replaces := len(d.addresses) > 0 && !kube.Shows(rec.object, d.addresses) || len(d.addresses) == 0 && w.Vanish
+	w.Yield = replaces && !d.clean && !rec.force && len(rec.object.Status.LoadBalancer.Ingress) > 0 && !r.showsOnlyOurs(rec)
+	return w
 }
 
 // retryDue queues the writes whose wait is over.
@@ -151,17 +166,12 @@ func (r *Reconciler) succeeded(rec *record, done result) {
 		return
 	}
 	rec.attempts = 0
-	forced := rec.force
-	rec.force = false
+	rec.force, rec.filled = false, rec.filled || len(done.wrote.addresses) > 0
 	r.tell(done.before, done.object, done.wrote)
 	if !older(done.object, rec.object) {
 		rec.object = done.object
 	}
 	r.reports.changed = true
-	if len(done.wrote.addresses) == 0 && !done.wrote.clean && !forced && rec.yielded == "" && r.mustVanish(rec) {
-		r.conflicted(rec, nil) // shown still, so somebody else put it there too
-		return
-	}
 	r.decide(rec)
 	r.statuses.changed = true
 }

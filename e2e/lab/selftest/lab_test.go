@@ -311,7 +311,7 @@ router bgp 64512
 router id 192.0.2.100;
 protocol device {}
 protocol static { ipv4; route 203.0.113.0/24 blackhole; }
-protocol bgp r1 { local 192.0.2.100 as 64513; neighbor 192.0.2.254 as 64512; connect retry time 1; ipv4 { export all; import none; }; }
+protocol bgp r1 { local 192.0.2.100 as 64513; neighbor 192.0.2.254 as 64512; connect retry time 1; connect delay time 1; error wait time 1, 2; ipv4 { export all; import none; }; }
 `), 0o644))
 	user := []string{"-u", "root", "-g", "root"}
 	for _, program := range []string{"zebra", "bgpd"} {
