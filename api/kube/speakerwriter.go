@@ -22,14 +22,18 @@ const SpeakerFieldManager = "baliza-speaker"
 
 // Times of the SpeakerWriter.
 const (
-	writeEvery   = time.Second
+	writeEvery = time.Second
+	// writeRest is the pause after a write, at least, as a multiple of what the
+	// write took: one of thousands of addresses is work for the API server.
+	writeRest    = 10
 	writeTimeout = 5 * time.Second
 	longestPause = 30 * time.Second
 	lastTimeout  = 2 * time.Second
 )
 
 // SpeakerWriter writes one speaker's report to its own Speaker object: when it
-// changed, about once a second at most, and again for as long as it fails. It
+// changed, about once a second at most, or less often if the API server takes
+// long, and again for as long as it fails. It
 // never keeps the reporter waiting.
 type SpeakerWriter struct {
 	client balizaclient.SpeakerInterface
@@ -87,6 +91,7 @@ func (w *SpeakerWriter) Run(ctx context.Context) {
 		if body == nil && err == nil {
 			continue
 		}
+		began := time.Now()
 		if err == nil {
 			err = w.write(ctx, body, uid)
 		}
@@ -99,7 +104,7 @@ func (w *SpeakerWriter) Run(ctx context.Context) {
 			continue
 		}
 		written, pause = body, writeEvery
-		sleep(ctx, writeEvery)
+		sleep(ctx, min(max(writeEvery, writeRest*time.Since(began)), longestPause))
 	}
 }
 
