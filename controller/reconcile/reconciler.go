@@ -87,7 +87,7 @@ type Options struct {
 	ServeClassless bool
 	// Namespace of Baliza itself, where the Secrets of BGPPeers are.
 	Namespace string
-	// Parallel writes at once; 0 means 32.
+	// Parallel writes at once; 0 means 64.
 	Parallel int
 	// Settle is how long a pass waits for more changes after the first; 0
 	// means 20 ms.
@@ -95,7 +95,7 @@ type Options struct {
 }
 
 const (
-	defaultParallel = 32
+	defaultParallel = 64
 	defaultSettle   = 20 * time.Millisecond
 	// tickEvery is the grain of retries, statuses and folded reports.
 	tickEvery = 250 * time.Millisecond

@@ -31,7 +31,12 @@ func (l *Lab) Capture(ctx context.Context, host string, filter ...string) (*Capt
 		return nil, err
 	}
 	name := fmt.Sprintf("%s/capture-%d", host, l.captures.Add(1))
-	argv := []string{"tcpdump", "-i", nic, "-n", "-e", "-tt", "-l", "-Z", "root", "--immediate-mode", "--time-stamp-precision=nano"}
+	// The buffer has room for as many packets as fit when each has the length
+	// of a snapshot: with tcpdump's own, 32 of them.
+	argv := []string{
+		"tcpdump", "-i", nic, "-n", "-e", "-tt", "-l", "-Z", "root", "--immediate-mode", "--time-stamp-precision=nano",
+		"--snapshot-length=256", "--buffer-size=8192",
+	}
 	p, err := l.procs.start(start{name: name, netns: host, argv: append(argv, filter...), env: l.environment()})
 	if err != nil {
 		return nil, err

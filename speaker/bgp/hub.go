@@ -31,6 +31,7 @@ const (
 type hub struct {
 	log     *slog.Logger
 	changed func()
+	began   time.Time
 
 	mu      sync.Mutex
 	paths   map[*session]*path
@@ -39,7 +40,7 @@ type hub struct {
 }
 
 func newHub(log *slog.Logger, changed func()) *hub {
-	return &hub{log: log, changed: changed, paths: map[*session]*path{}, sockets: map[kind]*net.UDPConn{}}
+	return &hub{log: log, changed: changed, began: time.Now(), paths: map[*session]*path{}, sockets: map[kind]*net.UDPConn{}}
 }
 
 // way is where the packets of a path come from and go to; link-local addresses

@@ -66,6 +66,10 @@ type BFD struct {
 	Passive bool
 }
 
+// detection is how long the router hears nothing before it gives the path up,
+// unless it asks for fewer packets (RFC 5880 section 6.8.4).
+func (b BFD) detection() time.Duration { return time.Duration(b.Multiplier) * b.Transmit }
+
 // as is our number as the router knows it.
 func (p *Peer) as() uint32 {
 	if p.LocalASN != 0 {

@@ -29,6 +29,9 @@ const (
 	// refusedPause is the least time between attempts while the router refuses
 	// what is said to it, a wrong AS number for example.
 	refusedPause = 3 * time.Second
+	// outlived is the longest wait for the router to give up the path of the
+	// process before this one.
+	outlived = 5 * time.Second
 )
 
 // session is one peer's.
@@ -141,8 +144,21 @@ func (s *session) note(change func(*Status)) {
 	}
 }
 
+// outlive waits until the router has given up the BFD session of a process that
+// ended without a word: FRR 8.4 would end the next BGP session with it, and
+// with that its routes. What BFD says while there is no session it ignores.
+func (s *session) outlive() {
+	timer := time.NewTimer(time.Until(s.hub.began.Add(min(s.peer.BFD.detection(), outlived))))
+	defer timer.Stop()
+	select {
+	case <-s.ctx.Done():
+	case <-timer.C:
+	}
+}
+
 // run has session after session until it is stopped.
 func (s *session) run() {
+	s.outlive()
 	for {
 		s.note(func(st *Status) { st.State = Connect })
 		err := s.attempt()

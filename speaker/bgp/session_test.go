@@ -371,3 +371,19 @@ func TestPasswordsAreNotWritten(t *testing.T) {
 		}
 	}
 }
+
+// The router watches the path of the process before: it is to have given it up.
+func TestB10_After_a_crash_the_router_is_not_called_before_it_gave_up_the_old_path(t *testing.T) {
+	began := time.Now()
+	r, s := newRouter(t), newSessions(t)
+	peer := r.peer("r")
+	peer.BFD = BFD{Receive: 100 * time.Millisecond, Transmit: 100 * time.Millisecond, Multiplier: 8}
+	s.Apply([]Desired{{Peer: peer}})
+	r.meet(64512)
+	if after := time.Since(began); after < 800*time.Millisecond {
+		t.Errorf("it was called after %s, while it may still believe in the old path", after)
+	}
+	s.Apply(nil)
+	s.Apply([]Desired{{Peer: peer}})
+	r.meet(64512)
+}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,8 +23,7 @@ import (
 
 const (
 	namespace = "bench"
-	// inFlight is how many requests the bare writes have under way: as many
-	// as the controller has by default.
+	// inFlight is how many requests the bare writes have under way.
 	inFlight = 32
 	// pause lets the cluster come to rest between measurements.
 	pause = 3 * time.Second
@@ -31,12 +31,13 @@ const (
 	// announces an address.
 	atRest = 15 * time.Second
 	// ceiling catches a hang.
-	ceiling = 8 * time.Minute
+	ceiling = 20 * time.Minute
 )
 
-// figures of the whole way, in addresses or writes a second.
+// figures of the whole way, in addresses or writes a second, and the one in
+// proportion to the other: the median of each.
 type figures struct {
-	rate, raw float64
+	rate, raw, ratio float64
 }
 
 // bench is a lab with many Services.
@@ -48,8 +49,9 @@ type bench struct {
 }
 
 // endToEnd lets Services wait for a controller, starts it, and measures until
-// the last of them shows its address; then it starts it again.
-func endToEnd(ctx context.Context, count int, out io.Writer) (figures, error) {
+// the last of them shows its address, several times, each beside bare writes of
+// the same minute; then it starts the controller once more.
+func endToEnd(ctx context.Context, count, rounds int, out io.Writer) (figures, error) {
 	ctx, cancel := context.WithTimeout(ctx, ceiling)
 	defer cancel()
 	c, err := cluster.Start(ctx, lab.Config{Nodes: 1})
@@ -67,19 +69,78 @@ func endToEnd(ctx context.Context, count int, out io.Writer) (figures, error) {
 	if err := b.prepare(ctx); err != nil {
 		return figures{}, err
 	}
-	var f figures
-	if f.raw, err = b.bareWrites(ctx); err != nil {
-		return figures{}, err
+	var rates, raws, ratios []float64
+	for round := range rounds {
+		if round > 0 {
+			if err := b.takeBack(ctx); err != nil {
+				return figures{}, err
+			}
+		}
+		raw, err := b.bareWrites(ctx, round)
+		if err != nil {
+			return figures{}, err
+		}
+		rate, err := b.serve(ctx)
+		if err != nil {
+			return figures{}, err
+		}
+		fmt.Fprintf(out, "round %d of %d: %.0f and %.0f a second, %.2f\n", round+1, rounds, rate, raw, rate/raw)
+		rates, raws, ratios = append(rates, rate), append(raws, raw), append(ratios, rate/raw)
 	}
-	if f.rate, err = b.serve(ctx); err != nil {
-		return figures{}, err
+	return figures{rate: median(rates), raw: median(raws), ratio: median(ratios)}, b.restart(ctx)
+}
+
+func median(values []float64) float64 {
+	slices.Sort(values)
+	middle := len(values) / 2
+	if len(values)%2 == 0 {
+		return (values[middle-1] + values[middle]) / 2
 	}
-	return f, b.restart(ctx)
+	return values[middle]
+}
+
+// takeBack stops the controller and makes the Services as they were before it.
+func (b *bench) takeBack(ctx context.Context) error {
+	if err := b.stopController(ctx); err != nil {
+		return err
+	}
+	all, err := b.named(ctx, "s-")
+	if err != nil {
+		return err
+	}
+	return b.each(len(all), func(i int) error {
+		svc := all[i]
+		svc.Finalizers, svc.Annotations, svc.Status = nil, nil, corev1.ServiceStatus{}
+		_, err := b.client.CoreV1().Services(namespace).UpdateStatus(ctx, svc, metav1.UpdateOptions{})
+		return err
+	})
+}
+
+// named are the Services whose names begin so.
+func (b *bench) named(ctx context.Context, prefix string) ([]*corev1.Service, error) {
+	list, err := b.client.CoreV1().Services(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	var all []*corev1.Service
+	for i := range list.Items {
+		if strings.HasPrefix(list.Items[i].Name, prefix) {
+			all = append(all, &list.Items[i])
+		}
+	}
+	return all, nil
 }
 
 func (b *bench) scale(ctx context.Context, replicas int) error {
 	_, err := b.Kubectl(ctx, "-n", cluster.Namespace, "scale", "deployment/baliza-controller", fmt.Sprintf("--replicas=%d", replicas))
 	return err
+}
+
+func (b *bench) stopController(ctx context.Context) error {
+	if err := b.scale(ctx, 0); err != nil {
+		return err
+	}
+	return lab.WaitFor(ctx, "the controller to end", func() (bool, error) { return len(b.controllers()) == 0, nil })
 }
 
 // controllers are the processes of the controller.
@@ -96,10 +157,7 @@ func (b *bench) controllers() []*lab.Process {
 // prepare stops the controller and creates the Services: those that it is to
 // serve, and some of a foreign class for the bare writes.
 func (b *bench) prepare(ctx context.Context) error {
-	if err := b.scale(ctx, 0); err != nil {
-		return err
-	}
-	if err := lab.WaitFor(ctx, "the controllers to end", func() (bool, error) { return len(b.controllers()) == 0, nil }); err != nil {
+	if err := b.stopController(ctx); err != nil {
 		return err
 	}
 	if _, err := b.Kubectl(ctx, "create", "namespace", namespace); err != nil {
@@ -155,17 +213,11 @@ func (b *bench) each(count int, do func(int) error) error {
 
 // bareWrites is how many statuses a second this API server takes: of as many
 // Services as are served, since who watches them all slows it down.
-func (b *bench) bareWrites(ctx context.Context) (float64, error) {
+func (b *bench) bareWrites(ctx context.Context, round int) (float64, error) {
 	time.Sleep(pause)
-	list, err := b.client.CoreV1().Services(namespace).List(ctx, metav1.ListOptions{})
+	all, err := b.named(ctx, "raw-")
 	if err != nil {
 		return 0, err
-	}
-	var all []*corev1.Service
-	for i := range list.Items {
-		if strings.HasPrefix(list.Items[i].Name, "raw-") {
-			all = append(all, &list.Items[i])
-		}
 	}
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
@@ -174,7 +226,8 @@ func (b *bench) bareWrites(ctx context.Context) (float64, error) {
 	}()
 	began := time.Now()
 	err = b.each(b.count, func(i int) error {
-		all[i].Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: fmt.Sprintf("203.0.%d.%d", i>>8, i&255)}}
+		n := round*b.count + i // another value each time
+		all[i].Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: fmt.Sprintf("198.19.%d.%d", n>>8&255, n&255)}}
 		_, err := b.client.CoreV1().Services(namespace).UpdateStatus(ctx, all[i], metav1.UpdateOptions{})
 		return err
 	})
@@ -293,10 +346,7 @@ func (b *bench) restart(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := b.scale(ctx, 0); err != nil {
-		return err
-	}
-	if err := lab.WaitFor(ctx, "the controller to end", func() (bool, error) { return len(b.controllers()) == 0, nil }); err != nil {
+	if err := b.stopController(ctx); err != nil {
 		return err
 	}
 	began := time.Now()
