@@ -59,10 +59,6 @@ test-e2e: deps build ## the scenarios, on a real Kubernetes in network namespace
 	@cd e2e && { LAB_BIN=$(BIN) go test -race -count=1 -timeout 30m -p 1 ./lab/... ./cluster ./scenarios/... 2>&1 | tee ../artifacts/test-e2e.txt || \
 		{ echo "test-e2e: what the failed tests said, without the logs:"; grep -E '^ *--- FAIL|^ +[a-z0-9_]+_test\.go:[0-9]+: |^panic:|DATA RACE|^FAIL' ../artifacts/test-e2e.txt; exit 1; }; }
 
-.PHONY: test-unproven
-test-unproven: deps build ## scenarios that have not passed often enough yet; they prove nothing until they have
-	@cd e2e && LAB_BIN=$(BIN) go test -tags unproven -v -count=1 -timeout 30m -run 'TestL11|TestB10_A_crash' ./scenarios/
-
 .PHONY: lint
 lint: deps bin/golangci-lint bin/helm bin/kube ## golangci-lint on both modules, the Helm chart, the shell scripts
 	@echo "lint: main module"

@@ -3,6 +3,7 @@ package cluster
 import (
 	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -33,6 +34,25 @@ func birdPaths(out string, p netip.Prefix) []Path {
 		}
 	}
 	return paths
+}
+
+// birdWatches tells whether "show bfd sessions" has all these hosts up, each with
+// a timeout of less than a second. Its columns are the address, the interface,
+// the state, since when, the interval and the timeout.
+func birdWatches(out string, hosts []netip.Addr) bool {
+	up := 0
+	for line := range strings.Lines(out) {
+		fields := strings.Fields(line)
+		if len(fields) != 6 || fields[2] != "Up" {
+			continue
+		}
+		host, err := netip.ParseAddr(fields[0])
+		timeout, wrong := strconv.ParseFloat(fields[5], 64)
+		if err == nil && wrong == nil && slices.Contains(hosts, host) && timeout > 0 && timeout < 1 {
+			up++
+		}
+	}
+	return up == len(hosts)
 }
 
 func (p *Path) readBIRD(name, value string) {

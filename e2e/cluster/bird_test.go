@@ -33,3 +33,17 @@ Table master4:
 		t.Errorf("%+v", p)
 	}
 }
+
+func TestWhatBIRDSaysOfBFD(t *testing.T) {
+	const out = `BIRD 2.0.12 ready.
+bfd1:
+IP address                Interface  State      Since         Interval  Timeout
+192.0.2.11                eth0       Up         07:01:02.003    0.100    0.300
+192.0.2.12                eth0       Up         07:01:02.003    1.000    3.000
+192.0.2.13                eth0       Down       07:01:02.003    1.000    0.000
+`
+	all := []netip.Addr{netip.MustParseAddr("192.0.2.11"), netip.MustParseAddr("192.0.2.12"), netip.MustParseAddr("192.0.2.13")}
+	if !birdWatches(out, all[:1]) || birdWatches(out, all[:2]) || birdWatches(out, all) {
+		t.Error("it has one of three up at full pace")
+	}
+}

@@ -184,9 +184,13 @@ func (r *Router) Paths(ctx context.Context, p netip.Prefix) ([]Path, error) {
 // the agreed pace: FRR asks for that pace a second later (RFC 5880 section 6.5).
 const BFDSettled = 2 * time.Second
 
-// Watched tells whether FRR has watched the paths to all these hosts with BFD
-// for that long.
+// Watched tells whether the router watches the paths to all these hosts with BFD,
+// FRR for that long already, BIRD at a pace of less than a second: it says at which.
 func (r *Router) Watched(ctx context.Context, since time.Duration, hosts ...netip.Addr) (bool, error) {
+	if r.proto() == "bird" {
+		out, err := r.Birdc(ctx, "show bfd sessions")
+		return birdWatches(out, hosts), err
+	}
 	out, err := r.Vtysh(ctx, "show bfd peers json")
 	if err != nil {
 		return false, err

@@ -64,9 +64,12 @@ func TestB06_B07_A_router_that_hangs_delays_nobody(t *testing.T) {
 // Graceful restart must not keep a dead node's routes: BFD tells it from one
 // whose speaker restarts (TestB10).
 func TestB09_BFD_takes_a_dead_node_out_and_back(t *testing.T) {
-	for _, graceful := range []bool{false, true} {
-		t.Run(fmt.Sprintf("graceful restart %t", graceful), func(t *testing.T) {
-			ctx, p := newRouted(t, 3, func(s *v1beta1.BGPPeerSpec) { s.EnableGracefulRestart = graceful }, nil)
+	for _, variant := range []struct {
+		router, configuration string
+		graceful              bool
+	}{{frr, cluster.FRRConfig, false}, {frr, cluster.FRRConfig, true}, {bird, cluster.BIRDConfig, true}} {
+		t.Run(fmt.Sprintf("%s, graceful restart %t", variant.router, variant.graceful), func(t *testing.T) {
+			ctx, p := newRoutedBy(t, variant.router, variant.configuration, 3, func(s *v1beta1.BGPPeerSpec) { s.EnableGracefulRestart = variant.graceful }, nil)
 			p.watch(ctx, 3)
 			v4 := p.throughTwo(ctx)
 			p.bfd(ctx)
@@ -88,7 +91,7 @@ func TestB09_BFD_takes_a_dead_node_out_and_back(t *testing.T) {
 // cutOnce cuts n2 off, and heals it.
 func (p *routed) cutOnce(ctx context.Context, v4 netip.Addr) (lost, back time.Duration) {
 	p.t.Helper()
-	probe := p.Probe(ctx, "c1", netip.AddrPortFrom(v4, 80), 10*time.Millisecond)
+	probe := p.Probe(ctx, p.client, netip.AddrPortFrom(v4, 80), 10*time.Millisecond)
 	time.Sleep(300 * time.Millisecond)
 	p.must(p.CutSilently("n2"))
 	p.hops(ctx, cluster.HostPrefix(v4), nodes4[0])
@@ -113,13 +116,28 @@ func TestB10_A_restart_under_load_loses_nothing(t *testing.T) {
 	})
 }
 
+func TestB10_A_crash_under_load_loses_nothing(t *testing.T) {
+	ctx, p := newRouted(t, 3, func(s *v1beta1.BGPPeerSpec) { s.EnableGracefulRestart = true }, nil)
+	p.watch(ctx, 10)
+	v4 := p.throughTwo(ctx)
+	p.bfd(ctx)
+	p.kept(ctx, v4, func() {
+		for _, process := range p.Processes("n2") {
+			if strings.Contains(process.Name, "/baliza-speaker-") {
+				p.must(p.Signal(process.Name, unix.SIGKILL))
+			}
+		}
+		time.Sleep(1500 * time.Millisecond) // until BFD has noticed
+	})
+}
+
 // kept restarts something under load. Beside that nothing is lost FRR's route
 // stays as it is: a node that is taken out for a moment would not always be
 // noticed by the client.
 func (p *routed) kept(ctx context.Context, v4 netip.Addr, restart func()) {
 	p.t.Helper()
 	began := time.Now()
-	probe := p.Probe(ctx, "c1", netip.AddrPortFrom(v4, 80), 10*time.Millisecond)
+	probe := p.Probe(ctx, p.client, netip.AddrPortFrom(v4, 80), 10*time.Millisecond)
 	restart()
 	p.must(p.Rollout(ctx))
 	p.bfd(ctx)
@@ -138,8 +156,10 @@ func (p *routed) kept(ctx context.Context, v4 netip.Addr, restart func()) {
 
 // The preference goes first, the route later: till then a Service that only
 // this node can serve is answered.
-func TestB11_A_drained_node_goes_last_and_then_away(t *testing.T) {
-	ctx, p := newRouted(t, 3, nil, nil)
+func TestB11_A_drained_node_goes_last_and_then_away(t *testing.T) { eachRouter(t, drains) }
+
+func drains(t *testing.T, router, configuration string) {
+	ctx, p := newRoutedBy(t, router, configuration, 3, nil, nil)
 	v4 := p.throughTwo(ctx)
 	p.must(p.Apply(ctx, fmt.Sprintf(pinned, p.name, "n2", 1)))
 	only, _ := p.made(ctx, "only", func(svc *corev1.Service) {
@@ -162,7 +182,7 @@ func TestB11_A_drained_node_goes_last_and_then_away(t *testing.T) {
 	}
 
 	began := time.Now()
-	both, one := p.Probe(ctx, "c1", netip.AddrPortFrom(v4, 80), 10*time.Millisecond), p.Probe(ctx, "c1", netip.AddrPortFrom(only, 80), 10*time.Millisecond)
+	both, one := p.Probe(ctx, p.client, netip.AddrPortFrom(v4, 80), 10*time.Millisecond), p.Probe(ctx, p.client, netip.AddrPortFrom(only, 80), 10*time.Millisecond)
 	n2("label", v1beta1.LabelExcludeNode+"=true")
 	defer n2("label", v1beta1.LabelExcludeNode+"-")
 	p.draining(ctx, v4, true)
@@ -199,7 +219,7 @@ func (p *plot) unharmed(report lab.Report, what string, broken int) {
 // drainTime is the speaker's --bgp-drain-time.
 const drainTime = 30 * time.Second
 
-// draining waits until FRR knows both nodes' paths, and n2's as the last choice
+// draining waits until the router knows both nodes' paths, and n2's as the last choice
 // or as good as any.
 func (p *routed) draining(ctx context.Context, a netip.Addr, want bool) {
 	p.t.Helper()
@@ -208,7 +228,7 @@ func (p *routed) draining(ctx context.Context, a netip.Addr, want bool) {
 		var err error
 		paths, err = p.r1.Paths(ctx, cluster.HostPrefix(a))
 		lowered := slices.ContainsFunc(paths, func(path cluster.Path) bool {
-			return strings.Contains(path.Community.String, "graceful-shutdown") && path.LocalPref == 0
+			return (strings.Contains(path.Community.String, "graceful-shutdown") || strings.Contains(path.Community.String, "65535:0")) && path.LocalPref == 0
 		})
 		return len(paths) == 2 && lowered == want, err
 	})
@@ -257,15 +277,15 @@ func (p *routed) answeredBy(ctx context.Context, a netip.Addr, nodes ...string) 
 	}))
 }
 
-// bfd waits until FRR watches the path to every node at full pace. Only FRR
-// knows when it does; what a Speaker reports is older, and from the other end.
+// bfd waits until the router watches the path to every node at full pace. Only
+// it knows when it does; what a Speaker reports is older, and from the other end.
 func (p *routed) bfd(ctx context.Context) {
 	p.t.Helper()
 	var hosts []netip.Addr
 	for _, a := range nodes4 {
 		hosts = append(hosts, netip.MustParseAddr(a))
 	}
-	p.must(lab.WaitFor(ctx, "FRR to watch the paths to the nodes", func() (bool, error) {
+	p.must(lab.WaitFor(ctx, "the router to watch the paths to the nodes", func() (bool, error) {
 		return p.r1.Watched(ctx, cluster.BFDSettled, hosts...)
 	}))
 }

@@ -29,6 +29,8 @@ var (
 type routed struct {
 	*plot
 	r1 *cluster.Router
+	// client is a host whose traffic the router sends on.
+	client string
 }
 
 // newRouted makes one, with that many web pods. The functions may change the
@@ -58,7 +60,10 @@ func newRoutedBy(
 	t.Helper()
 	ctx, c := shared(t)
 	i := plots.Add(1)
-	p := &routed{plot: &plot{Cluster: c, t: t, name: fmt.Sprintf("plot-%d", i)}}
+	p := &routed{
+		plot:   &plot{Cluster: c, t: t, name: fmt.Sprintf("plot-%d", i)},
+		client: map[string]string{frr: "c1", bird: "c2"}[router], // BIRD is its own client
+	}
 	t.Cleanup(p.clear)
 	t.Cleanup(p.clearBGP)
 	p.must(c.Web(ctx, p.name, pods))
@@ -68,9 +73,7 @@ func newRoutedBy(
 	block := int(i) % plots
 	p.must(c.Pool(ctx, p.name, []string{fmt.Sprintf("203.0.113.%d/28", block*size), fmt.Sprintf("2001:db8:5:0:%x::/124", block)}, p.name))
 	p.must(c.AdvertiseBGP(ctx, p.name, adv, p.name))
-	// A router shares by connections, not by pairs of addresses.
-	_, err := c.Exec(ctx, "r1", "sh", "-c", "echo 1 > /proc/sys/net/ipv4/fib_multipath_hash_policy")
-	p.must(err)
+	var err error
 	switch router {
 	case frr:
 		p.r1, err = c.FRR(ctx, "r1", configuration)
@@ -79,6 +82,9 @@ func newRoutedBy(
 	}
 	p.must(err)
 	t.Cleanup(func() { p.r1.Stop(context.Background()) })
+	// A router shares by connections, not by pairs of addresses.
+	_, err = c.Exec(ctx, p.r1.Host.Name, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/fib_multipath_hash_policy")
+	p.must(err)
 	p.must(c.Peer(ctx, p.name, p.r1.Host.IPv4.String(), peer))
 	return ctx, p
 }
@@ -168,13 +174,12 @@ func TestB01_The_route_follows_the_endpoints(t *testing.T) { eachRouter(t, follo
 func followsEndpoints(t *testing.T, router, configuration string) {
 	began := time.Now()
 	ctx, p := newRoutedBy(t, router, configuration, 2, nil, nil)
-	client := map[string]string{frr: "c1", bird: "c2"}[router] // BIRD is its own client
 	v4, v6 := p.made(ctx, "web", nil)
 	p.hops(ctx, cluster.HostPrefix(v4), nodes4...)
 	t.Logf("from nothing to three next hops in %s", time.Since(began).Round(time.Millisecond))
 	p.hops(ctx, cluster.HostPrefix(v6), nodes6...)
-	p.answers(ctx, client, v4)
-	p.answers(ctx, client, v6)
+	p.answers(ctx, p.client, v4)
+	p.answers(ctx, p.client, v6)
 
 	p.scale(ctx, 0)
 	p.hops(ctx, cluster.HostPrefix(v4))
@@ -186,8 +191,8 @@ func followsEndpoints(t *testing.T, router, configuration string) {
 	out, err := p.Kubectl(ctx, "-n", p.name, "get", "pods", "-l", "app=web", "--field-selector=status.phase=Running", "-o", "jsonpath={.items[0].status.hostIP}")
 	p.must(err)
 	p.hops(ctx, cluster.HostPrefix(v4), out)
-	p.answers(ctx, client, v4)
-	p.answers(ctx, client, v6)
+	p.answers(ctx, p.client, v4)
+	p.answers(ctx, p.client, v6)
 
 	svc := p.get(ctx, "here")
 	p.must(p.Client.CoreV1().Services(p.name).Delete(ctx, svc.Name, metav1.DeleteOptions{}))

@@ -109,7 +109,7 @@ func TestSpeakersFindEachOtherLoseOneAndFindItAgain(t *testing.T) {
 	t.Logf("found again after %s", took)
 
 	begin := time.Now()
-	if err := back.Leave(time.Second); err != nil {
+	if err := back.Leave(5 * time.Second); err != nil {
 		t.Error(err)
 	}
 	await(t, all[0], "n1", "n2")

@@ -52,6 +52,7 @@ type PeerPlan struct {
 type BGPDecision struct {
 	Address netip.Addr
 	// Peers that are told of it, by name; empty when it is not announced.
+	// Decisions may share them: nobody changes them.
 	Peers []string
 	// Reason and Message are those of Decision.
 	Reason  v1beta1.Reason
@@ -71,7 +72,7 @@ func gracefulShutdown() config.CommunityValue { return config.CommunityValue{B: 
 // MakeBGP makes the plan that follows from a view.
 func MakeBGP(view *BGPView) BGPPlan {
 	b := newBGPPlanner(view)
-	var plan BGPPlan
+	plan := BGPPlan{Decisions: make([]BGPDecision, 0, len(view.Services))}
 	for holdings := range byAddress(view.Services) {
 		plan.Decisions = append(plan.Decisions, b.decide(holdings[0].address, holdings))
 	}
@@ -109,6 +110,9 @@ type bgpPlanner struct {
 	// last are an advertisement's communities and GRACEFUL_SHUTDOWN.
 	last  map[*config.BGPAdvertisement][]config.CommunityValue
 	least uint32
+	// names are those of the peers of the decision that is being made, alike
+	// those of the one before: most addresses go to the same peers.
+	names, alike []string
 }
 
 // told is a peer of this node with what it is told so far.
@@ -124,7 +128,7 @@ func newBGPPlanner(view *BGPView) *bgpPlanner {
 	}
 	for _, p := range view.Config.BGPPeers {
 		if p.SelectsNode(b.self.Labels) {
-			b.peers = append(b.peers, &told{config: p})
+			b.peers = append(b.peers, &told{config: p, routes: make([]Route, 0, len(view.Services))})
 		}
 	}
 	for _, a := range view.Config.BGPAdvertisements {
@@ -136,6 +140,7 @@ func newBGPPlanner(view *BGPView) *bgpPlanner {
 // decide finds out who is told of an address, and why nobody is.
 func (b *bgpPlanner) decide(address netip.Addr, holdings []holding) BGPDecision {
 	d := BGPDecision{Address: address}
+	b.names = b.names[:0]
 	var first *refusal
 	for _, h := range holdings {
 		s := h.service
@@ -152,10 +157,11 @@ func (b *bgpPlanner) decide(address netip.Addr, holdings []holding) BGPDecision 
 		}
 		for _, a := range on.advertisements {
 			if b.here[a] {
-				b.tell(&d, a, on)
+				b.tell(a, on)
 			}
 		}
 	}
+	d.Peers = b.told()
 	switch {
 	case len(d.Peers) == 0 && first != nil:
 		d.Reason, d.Message = first.reason, first.message
@@ -164,13 +170,21 @@ func (b *bgpPlanner) decide(address netip.Addr, holdings []holding) BGPDecision 
 	default:
 		d.Reason, d.Message = v1beta1.ReasonAnnounced, "announced by this node"
 	}
-	slices.Sort(d.Peers)
-	d.Peers = slices.Compact(d.Peers)
 	return d
 }
 
+// told are the names, in order and each once; many decisions share them.
+func (b *bgpPlanner) told() []string {
+	slices.Sort(b.names)
+	b.names = slices.Compact(b.names)
+	if !slices.Equal(b.names, b.alike) {
+		b.alike = slices.Clone(b.names)
+	}
+	return b.alike
+}
+
 // tell adds an advertisement's path to what its peers are told.
-func (b *bgpPlanner) tell(d *BGPDecision, a *config.BGPAdvertisement, on *bgpClaim) {
+func (b *bgpPlanner) tell(a *config.BGPAdvertisement, on *bgpClaim) {
 	length := a.LengthV4
 	if on.address.Is6() {
 		length = a.LengthV6
@@ -191,7 +205,7 @@ func (b *bgpPlanner) tell(d *BGPDecision, a *config.BGPAdvertisement, on *bgpCla
 			continue
 		}
 		p.routes = append(p.routes, route)
-		d.Peers = append(d.Peers, p.config.Name)
+		b.names = append(b.names, p.config.Name)
 	}
 }
 
