@@ -60,7 +60,8 @@ type BGPDecision struct {
 }
 
 // BGPPlan is one PeerPlan for each peer of this node, by name, and one
-// BGPDecision for each address, in address order.
+// BGPDecision for each address, in address order; none where there is no
+// BGPAdvertisement.
 type BGPPlan struct {
 	Peers     []PeerPlan
 	Decisions []BGPDecision
@@ -72,9 +73,12 @@ func gracefulShutdown() config.CommunityValue { return config.CommunityValue{B: 
 // MakeBGP makes the plan that follows from a view.
 func MakeBGP(view *BGPView) BGPPlan {
 	b := newBGPPlanner(view)
-	plan := BGPPlan{Decisions: make([]BGPDecision, 0, len(view.Services))}
-	for holdings := range byAddress(view.Services) {
-		plan.Decisions = append(plan.Decisions, b.decide(holdings[0].address, holdings))
+	var plan BGPPlan
+	if len(view.Config.BGPAdvertisements) > 0 {
+		plan.Decisions = make([]BGPDecision, 0, len(view.Services))
+		for holdings := range byAddress(view.Services) {
+			plan.Decisions = append(plan.Decisions, b.decide(holdings[0].address, holdings))
+		}
 	}
 	for _, p := range b.peers {
 		plan.Peers = append(plan.Peers, PeerPlan{p.config, merged(p.routes)})

@@ -111,7 +111,11 @@ func TestB01_B02_B03_B04_B11_B12_What_peers_are_told(t *testing.T) {
 			bgpWorld{advertisements: []v1beta1.BGPAdvertisementSpec{{Peers: []string{"four"}, Weighted: true}}, services: []plan.Service{here, web}},
 			[]string{"four 203.0.113.1/32", "four 203.0.113.2/32 weight=2", "2001:db8::1 NoPeer"},
 		},
-		"no advertisement": {bgpWorld{services: []plan.Service{web}}, []string{"203.0.113.1 NoAdvertisement", "2001:db8::1 NoAdvertisement"}},
+		"no advertisement": {bgpWorld{services: []plan.Service{web}}, nil},
+		"no advertisement of the pool": {
+			bgpWorld{advertisements: []v1beta1.BGPAdvertisementSpec{{IPAddressPools: []string{"other"}}}, services: []plan.Service{web}},
+			[]string{"203.0.113.1 NoAdvertisement", "2001:db8::1 NoAdvertisement"},
+		},
 		"a peer that does not exist": {
 			bgpWorld{advertisements: []v1beta1.BGPAdvertisementSpec{{Peers: []string{"none"}}}, services: []plan.Service{here}},
 			[]string{"203.0.113.2 NoPeer"},
