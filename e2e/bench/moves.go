@@ -259,7 +259,10 @@ func (b *bench) busy(ctx context.Context) error {
 	<-spin.Done()
 	n := deaths() - had
 	b.values["l2_false_failovers"] = strconv.Itoa(n)
-	b.rows = append(b.rows, figures.Row{Name: "cores busy for " + period.String(), Note: fmt.Sprintf("%d false alarms; the host took %.1f s of processor time away", n, (steal() - stolen).Seconds())})
+	b.rows = append(b.rows, figures.Row{
+		Name: "cores busy for " + period.String(),
+		Note: fmt.Sprintf("%d false alarms; the host took %.1f s of processor time away", n, (steal() - stolen).Seconds()),
+	})
 	return ctx.Err()
 }
 
