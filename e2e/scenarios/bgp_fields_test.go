@@ -170,11 +170,15 @@ func TestB05_B09_BFD_over_several_hops(t *testing.T) {
 	for _, node := range []string{"n1", "n2", "n3"} {
 		p.session(ctx, node, p.name, "watched", func(s *v1beta1.BGPSession) bool { return isUp(s) && s.BFD == "Up" })
 	}
-	out, err := p.r1.Vtysh(ctx, "show bfd peers brief")
-	p.must(err)
-	t.Log(out)
-	if out, err = p.r1.Vtysh(ctx, "show bfd peers"); err != nil || strings.Count(out, "multihop") != 3 || strings.Count(out, "Status: up") != 3 {
-		t.Errorf("the router's paths are not all of several hops and up: %v\n%s", err, out)
+	// The router's end comes up with the node's next packet, up to a second later.
+	out := ""
+	err = lab.WaitFor(ctx, "the router's paths to be all of several hops and up", func() (bool, error) {
+		var err error
+		out, err = p.r1.Vtysh(ctx, "show bfd peers")
+		return strings.Count(out, "multihop") == 3 && strings.Count(out, "Status: up") == 3, err
+	})
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 
