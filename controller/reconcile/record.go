@@ -7,6 +7,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 
@@ -95,12 +96,7 @@ func shown(svc *corev1.Service) []netip.Addr {
 
 // conditionOf returns the Service's condition of a type, or nil.
 func conditionOf(svc *corev1.Service, kind string) *metav1.Condition {
-	for i := range svc.Status.Conditions {
-		if svc.Status.Conditions[i].Type == kind {
-			return &svc.Status.Conditions[i]
-		}
-	}
-	return nil
+	return meta.FindStatusCondition(svc.Status.Conditions, kind)
 }
 
 // sameCondition compares what conditions say, not since when.

@@ -103,10 +103,18 @@ func (r *Reconciler) request(rec *record) kube.ServiceWrite {
 	d := rec.want
 	w := kube.ServiceWrite{
 		Before: rec.object, Addresses: d.addresses, Pool: d.pool, Untried: d.untried, Conditions: d.conditions(),
-		Vanish: d.clean && r.showsOurs(rec) || !d.clean && rec.yielded == "" && r.mustVanish(rec),
 	}
-	replaces := len(d.addresses) > 0 && !kube.Shows(rec.object, d.addresses) || len(d.addresses) == 0 && w.Vanish
-	w.Yield = replaces && !d.clean && !rec.force && len(rec.object.Status.LoadBalancer.Ingress) > 0 && !r.showsOnlyOurs(rec)
+	replaces := false
+	switch {
+	case d.clean:
+		w.Vanish = r.showsOurs(rec)
+	case len(d.addresses) > 0:
+		replaces = !kube.Shows(rec.object, d.addresses)
+	default:
+		w.Vanish = rec.yielded == "" && r.mustVanish(rec)
+		replaces = w.Vanish
+	}
+	w.Yield = replaces && !rec.force && len(rec.object.Status.LoadBalancer.Ingress) > 0 && !r.showsOnlyOurs(rec)
 	return w
 }
 

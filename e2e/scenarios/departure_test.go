@@ -122,9 +122,9 @@ func (p *plot) gently(ctx context.Context, what string, a netip.Addr, moves int,
 	packets := capture.Stop()
 	missed := 0
 	report.Failures = slices.DeleteFunc(report.Failures, func(f lab.Attempt) bool {
-		around := during(packets, f)
-		p.t.Logf("on the wire of the client around the end of the one begun %s:\n  %s", f.Start.Format("05.000000"), strings.Join(around, "\n  "))
-		looped := !f.Connected && strings.Contains(strings.Join(around, "\n"), "time exceeded in-transit")
+		around := strings.Join(during(packets, f), "\n  ")
+		p.t.Logf("on the wire of the client around the end of the one begun %s:\n  %s", f.Start.Format("05.000000"), around)
+		looped := !f.Connected && strings.Contains(around, "time exceeded in-transit")
 		if looped {
 			missed++
 		}

@@ -21,7 +21,7 @@ func Number(name string, otherwise int) int {
 }
 
 // Median of the samples; zero if there are none.
-func Median(samples []time.Duration) time.Duration {
+func Median[T time.Duration | float64](samples []T) T {
 	if len(samples) == 0 {
 		return 0
 	}

@@ -6,7 +6,6 @@ import (
 	"io"
 	"maps"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,6 +16,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/baliza-lb/baliza/e2e/bench/figures"
 	"github.com/baliza-lb/baliza/e2e/cluster"
 	"github.com/baliza-lb/baliza/e2e/lab"
 )
@@ -34,9 +34,9 @@ const (
 	ceiling = 20 * time.Minute
 )
 
-// figures of the whole way, in addresses or writes a second, and the one in
+// rates of the whole way, in addresses or writes a second, and the one in
 // proportion to the other: the median of each.
-type figures struct {
+type rates struct {
 	rate, raw, ratio float64
 }
 
@@ -51,12 +51,12 @@ type bench struct {
 // endToEnd lets Services wait for a controller, starts it, and measures until
 // the last of them shows its address, several times, each beside bare writes of
 // the same minute; then it starts the controller once more.
-func endToEnd(ctx context.Context, count, rounds int, out io.Writer) (figures, error) {
+func endToEnd(ctx context.Context, count, rounds int, out io.Writer) (rates, error) {
 	ctx, cancel := context.WithTimeout(ctx, ceiling)
 	defer cancel()
 	c, err := cluster.Start(ctx, lab.Config{Nodes: 1})
 	if err != nil {
-		return figures{}, err
+		return rates{}, err
 	}
 	defer c.Close()
 	b := &bench{Cluster: c, count: count, out: out}
@@ -64,39 +64,30 @@ func endToEnd(ctx context.Context, count, rounds int, out io.Writer) (figures, e
 	config.QPS, config.Burst = -1, 0
 	config.ContentType, config.AcceptContentTypes = "application/vnd.kubernetes.protobuf", "application/vnd.kubernetes.protobuf"
 	if b.client, err = kubernetes.NewForConfig(config); err != nil {
-		return figures{}, err
+		return rates{}, err
 	}
 	if err := b.prepare(ctx); err != nil {
-		return figures{}, err
+		return rates{}, err
 	}
-	var rates, raws, ratios []float64
+	var served, raws, ratios []float64
 	for round := range rounds {
 		if round > 0 {
 			if err := b.takeBack(ctx); err != nil {
-				return figures{}, err
+				return rates{}, err
 			}
 		}
 		raw, err := b.bareWrites(ctx, round)
 		if err != nil {
-			return figures{}, err
+			return rates{}, err
 		}
 		rate, err := b.serve(ctx)
 		if err != nil {
-			return figures{}, err
+			return rates{}, err
 		}
 		fmt.Fprintf(out, "round %d of %d: %.0f and %.0f a second, %.2f\n", round+1, rounds, rate, raw, rate/raw)
-		rates, raws, ratios = append(rates, rate), append(raws, raw), append(ratios, rate/raw)
+		served, raws, ratios = append(served, rate), append(raws, raw), append(ratios, rate/raw)
 	}
-	return figures{rate: median(rates), raw: median(raws), ratio: median(ratios)}, b.restart(ctx)
-}
-
-func median(values []float64) float64 {
-	slices.Sort(values)
-	middle := len(values) / 2
-	if len(values)%2 == 0 {
-		return (values[middle-1] + values[middle]) / 2
-	}
-	return values[middle]
+	return rates{rate: figures.Median(served), raw: figures.Median(raws), ratio: figures.Median(ratios)}, b.restart(ctx)
 }
 
 // takeBack stops the controller and makes the Services as they were before it.
