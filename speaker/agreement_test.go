@@ -19,7 +19,7 @@ import (
 // real ones; the test says who hears whom, and in which order they act.
 type society struct {
 	config   *config.Snapshot
-	services []plan.Service
+	services *plan.Services
 	citizens map[string]*citizen
 }
 
@@ -37,11 +37,13 @@ func newSociety(addresses int) *society {
 		}},
 		L2Advertisements: []*v1beta1.L2Advertisement{{ObjectMeta: metav1.ObjectMeta{Name: "all"}}},
 	})
-	for i := range addresses {
-		s.services = append(s.services, plan.Service{
+	services := make([]plan.Service, addresses)
+	for i := range services {
+		services[i] = plan.Service{
 			Key: fmt.Sprintf("default/s%d", i), Addresses: []netip.Addr{address(i)}, IPv4: plan.Endpoints{Any: true},
-		})
+		}
 	}
+	s.services = plan.ServicesOf(services...)
 	return s
 }
 
@@ -134,7 +136,7 @@ func TestL12_AnyHistoryEndsWithExactlyOneOwner(t *testing.T) {
 			}
 		}
 		holders := s.holders()
-		for i := range s.services {
+		for i := range s.services.Len() {
 			if a := address(i); len(holders[a]) != 1 {
 				t.Fatalf("%s is held by %v", a, holders[a])
 			}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/baliza-lb/baliza/api/v1beta1"
@@ -71,10 +72,12 @@ func (s *speaker) avoid(now time.Time, made *plan.Plan, owners map[netip.Addr]st
 	}
 	c.asking = nil
 	desired.Probing = map[netip.Addr][]string{}
-	known := make(map[netip.Addr]bool, len(made.Decisions))
+	known := make(map[netip.Addr]bool, len(c.owned))
 	for i := range made.Decisions {
 		d := &made.Decisions[i]
-		known[d.Address] = c.owned[d.Address] || owners[d.Address] != ""
+		if c.owned[d.Address] || owners[d.Address] != "" {
+			known[d.Address] = true
+		}
 		if _, wanted := desired.Addresses[d.Address]; wanted && !desired.Quiet[d.Address] {
 			again = sooner(again, s.beware(now, d, known, desired))
 			continue
@@ -86,7 +89,8 @@ func (s *speaker) avoid(now time.Time, made *plan.Plan, owners map[netip.Addr]st
 	}
 	c.owned = known
 	for a := range c.lost {
-		if _, decided := known[a]; !decided {
+		byAddress := func(d plan.Decision, a netip.Addr) int { return d.Address.Compare(a) }
+		if _, decided := slices.BinarySearchFunc(made.Decisions, a, byAddress); !decided {
 			delete(c.lost, a)
 		}
 	}

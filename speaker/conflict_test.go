@@ -75,7 +75,7 @@ func (l *lone) turn(d time.Duration) string {
 	if len(l.held) > 0 {
 		return "held"
 	}
-	said := withheld(l.unprobed(made.Decisions), l.held)
+	said := l.withheld(made.Decisions, l.held)
 	conflicts := l.conflictReport(made.Decisions)
 	if len(said) == 0 && len(conflicts) == 0 {
 		return "probing"

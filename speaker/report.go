@@ -95,7 +95,7 @@ func (s *speaker) report(now time.Time, made plan.Plan, held map[netip.Addr][]st
 	status := v1beta1.SpeakerStatus{
 		MemberAddress: s.members.Address().String(), Version: s.version,
 		MembersAlive: int32(len(s.alive)), HeldCount: int32(len(held)),
-		Withheld: withheld(s.routes.mergeWithheld(s.unprobed(made.Decisions)), held), BGP: s.routes.report(),
+		Withheld: s.withheld(made.Decisions, held), BGP: s.routes.report(),
 		Conflicts: s.conflictReport(made.Decisions), Missing: s.missing(now), Refuted: s.refuted(),
 	}
 	for _, d := range made.Decisions {
@@ -113,16 +113,29 @@ func (s *speaker) report(now time.Time, made plan.Plan, held map[netip.Addr][]st
 	s.reports.Report(status, s.nodeUID)
 }
 
-// unprobed leaves out what is being probed for at this moment: in half a second
-// it is held or in conflict, and until then there is nothing to say.
-func (s *speaker) unprobed(decisions []plan.Decision) []plan.Decision {
-	if len(s.conflicts.trying) == 0 {
-		return decisions
+// why an address is not held.
+type why struct {
+	reason  v1beta1.Reason
+	message string
+}
+
+// unheld tells why an address, the one at a place of the plan, is not held, or
+// that there is nothing to say: it is held, by either protocol, or being probed
+// for at this moment: in half a second it is held or in conflict.
+func (s *speaker) unheld(place int, d *plan.Decision, held map[netip.Addr][]string) (w why, is bool) {
+	if len(held[d.Address]) > 0 {
+		return w, false
 	}
-	return slices.DeleteFunc(slices.Clone(decisions), func(d plan.Decision) bool {
+	if d.Announce {
+		// Planned, but the sockets refuse; the Ready condition has the details.
 		_, probing := s.conflicts.trying[d.Address]
-		return probing && d.Announce
-	})
+		return why{v1beta1.ReasonSocketProblem, "no socket could be opened for the address"}, !probing
+	}
+	told, instead := s.routes.says(place)
+	if d.Reason == v1beta1.ReasonNoAdvertisement && instead.reason != "" {
+		return instead, !told
+	}
+	return why{d.Reason, d.Message}, !told
 }
 
 // conflictReport lists the strangers that keep this node from answering.
@@ -149,21 +162,14 @@ func (s *speaker) conflictReport(decisions []plan.Decision) []v1beta1.AddressCon
 func seconds(t time.Time) metav1.Time { return metav1.NewTime(t.UTC().Truncate(time.Second)) }
 
 // withheld groups the addresses that are not held by why.
-func withheld(decisions []plan.Decision, held map[netip.Addr][]string) []v1beta1.WithheldAddresses {
-	type why struct {
-		reason  v1beta1.Reason
-		message string
-	}
+func (s *speaker) withheld(decisions []plan.Decision, held map[netip.Addr][]string) []v1beta1.WithheldAddresses {
 	groups := map[why]int{}
 	var all []v1beta1.WithheldAddresses
-	for _, d := range decisions {
-		if len(held[d.Address]) > 0 {
+	for place := range decisions {
+		d := &decisions[place]
+		w, is := s.unheld(place, d, held)
+		if !is {
 			continue
-		}
-		w := why{d.Reason, d.Message}
-		if d.Announce {
-			// Planned, but the sockets refuse; the Ready condition has the details.
-			w = why{v1beta1.ReasonSocketProblem, "no socket could be opened for the address"}
 		}
 		i, ok := groups[w]
 		if !ok {

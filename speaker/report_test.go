@@ -59,7 +59,7 @@ func TestWithheldAddressesAreGroupedByReason(t *testing.T) {
 	made.Decisions = append(made.Decisions,
 		plan.Decision{Address: address(4000), Announce: true, Reason: v1beta1.ReasonAnnounced},
 		plan.Decision{Address: address(4001), Announce: true, Reason: v1beta1.ReasonAnnounced})
-	groups := withheld(made.Decisions, map[netip.Addr][]string{address(4001): {"eth0"}})
+	groups := new(speaker).withheld(made.Decisions, map[netip.Addr][]string{address(4001): {"eth0"}})
 	if len(groups) != 3 {
 		t.Fatalf("%d groups: %+v", len(groups), groups)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"time"
 
 	"github.com/baliza-lb/baliza/api/kube"
@@ -51,6 +50,8 @@ type routes struct {
 	weights    weights
 	made       plan.BGPPlan
 	status     []bgp.Status
+	up         map[string]bool     // the peers with an established session
+	shapes     map[shape]*bgp.Path // of the last pass
 	// absent is why a peer has no session, by name.
 	absent map[string]string
 }
@@ -85,7 +86,10 @@ func (r *routes) pass(now time.Time, view *plan.View, gateways link.Gateways) ti
 	again = sooner(again, r.weights.damp(now, &r.made))
 	r.gateways = gateways
 	r.sessions.Apply(r.desired())
-	r.status = r.withAbsent(r.sessions.Status())
+	r.status, r.up = r.withAbsent(r.sessions.Status()), map[string]bool{}
+	for i := range r.status {
+		r.up[r.status[i].Name] = r.status[i].State == bgp.Established
+	}
 	return again
 }
 
@@ -108,7 +112,7 @@ func (r *routes) drain(now time.Time, excluded bool) (plan.Drain, time.Duration)
 // desired translates the plan for the sessions.
 func (r *routes) desired() []bgp.Desired {
 	all := make([]bgp.Desired, 0, len(r.made.Peers))
-	absent := map[string]string{}
+	absent, shapes := map[string]string{}, map[shape]*bgp.Path{}
 	for i := range r.made.Peers {
 		p := &r.made.Peers[i]
 		peer, why := r.peer(p.Peer)
@@ -119,20 +123,29 @@ func (r *routes) desired() []bgp.Desired {
 			}
 			continue
 		}
-		d := bgp.Desired{Peer: peer, Paths: make(bgp.Paths, len(p.Routes))}
-		shared := map[shape]*bgp.Path{}
+		d := bgp.Desired{Peer: peer, Paths: make(bgp.Paths, 0, len(p.Routes))}
 		for j := range p.Routes {
-			route := &p.Routes[j]
-			s := shapeOf(route)
-			if shared[s] == nil {
-				shared[s] = toPath(route)
-			}
-			d.Paths[route.Prefix] = shared[s]
+			d.Paths = append(d.Paths, bgp.Route{Prefix: p.Routes[j].Prefix, Path: r.path(&p.Routes[j], shapes)})
 		}
 		all = append(all, d)
 	}
+	r.shapes = shapes
 	r.absent = absent
 	return all
+}
+
+// path translates a route. Routes of one shape share a path, with those of the
+// last time, too, so that it is cheap to see that nothing has changed.
+func (r *routes) path(route *plan.Route, shapes map[shape]*bgp.Path) *bgp.Path {
+	s := shapeOf(route)
+	path := shapes[s]
+	if path == nil {
+		if path = r.shapes[s]; path == nil {
+			path = toPath(route)
+		}
+		shapes[s] = path
+	}
+	return path
 }
 
 // shape tells cheaply that two routes surely have the same path: most come
@@ -235,26 +248,4 @@ func (r *routes) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	r.sessions.Close(ctx)
-}
-
-// announced are the addresses that a router knows from this node, and why the
-// others are not known to any.
-func (r *routes) announced() (known map[netip.Addr]bool, why map[netip.Addr]plan.BGPDecision) {
-	known, why = map[netip.Addr]bool{}, map[netip.Addr]plan.BGPDecision{}
-	if r == nil {
-		return known, why
-	}
-	up := map[string]bool{}
-	for _, s := range r.status {
-		up[s.Name] = s.State == bgp.Established
-	}
-	for _, d := range r.made.Decisions {
-		for _, name := range d.Peers {
-			known[d.Address] = known[d.Address] || up[name]
-		}
-		if !known[d.Address] {
-			why[d.Address] = unheard(d)
-		}
-	}
-	return known, why
 }

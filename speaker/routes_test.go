@@ -52,9 +52,15 @@ func newRoutes(t *testing.T, spec v1beta1.BGPPeerSpec) (*routes, *bgp.Fake, *pla
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
-	service := plan.Service{Key: "default/web", Addresses: []netip.Addr{netip.MustParseAddr("203.0.113.1")}}
-	service.IPv4 = plan.Endpoints{Any: true, Nodes: map[string]bool{"n1": true}}
-	return r, fake, &plan.View{Self: "n1", Config: snapshot, Services: []plan.Service{service}, Nodes: map[string]plan.Node{}}
+	return r, fake, &plan.View{Self: "n1", Config: snapshot, Services: plan.ServicesOf(served()), Nodes: map[string]plan.Node{}}
+}
+
+// served is a Service with an endpoint on n1.
+func served() plan.Service {
+	return plan.Service{
+		Key: "default/web", Addresses: []netip.Addr{netip.MustParseAddr("203.0.113.1")},
+		IPv4: plan.Endpoints{Any: true, Nodes: map[string]bool{"n1": true}},
+	}
 }
 
 func TestB11_A_drained_node_lowers_and_withdraws(t *testing.T) {
@@ -137,14 +143,15 @@ func TestWhatIsReportedOfRoutes(t *testing.T) {
 	if report == nil || report.AnnouncedCount != 1 || report.Announced[0] != "203.0.113.1" || report.Peers[0].State != "Established" {
 		t.Errorf("reported: %+v", report)
 	}
+	s := &speaker{parts: parts{routes: r}}
 	withheld := []plan.Decision{{Address: netip.MustParseAddr("203.0.113.1"), Reason: v1beta1.ReasonNoAdvertisement}}
-	if got := r.mergeWithheld(withheld); len(got) != 0 {
+	if got := s.withheld(withheld, nil); len(got) != 0 {
 		t.Errorf("withheld, though a router knows it: %+v", got)
 	}
 	fake.Refuse("rack", "connection refused")
 	<-r.changes()
 	r.pass(time.Unix(1001, 0), view, link.Gateways{})
-	if got := r.mergeWithheld(withheld); len(got) != 1 || got[0].Reason != v1beta1.ReasonNoSession {
+	if got := s.withheld(withheld, nil); len(got) != 1 || got[0].Reason != v1beta1.ReasonNoSession {
 		t.Errorf("withheld: %+v", got)
 	}
 	if report := r.report(); report.AnnouncedCount != 0 || report.Peers[0].LastError != "connection refused" {

@@ -2,8 +2,6 @@ package main
 
 import (
 	"cmp"
-	"maps"
-	"net/netip"
 	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,15 +17,6 @@ const (
 	maxPeers     = 256
 	maxAnnounced = 16384
 )
-
-// unheard is why no router knows an address: that the plan withholds it, or
-// that no session is established.
-func unheard(d plan.BGPDecision) plan.BGPDecision {
-	if len(d.Peers) > 0 {
-		d.Reason, d.Message = v1beta1.ReasonNoSession, "no BGP session to a peer that is to be told is established: see status.bgp"
-	}
-	return d
-}
 
 // withAbsent adds the peers that have no session to those that have.
 func (r *routes) withAbsent(status []bgp.Status) []bgp.Status {
@@ -51,15 +40,14 @@ func (r *routes) report() *v1beta1.BGPReport {
 	for i := range r.status[:min(len(r.status), maxPeers)] {
 		report.Peers = append(report.Peers, sessionReport(&r.status[i]))
 	}
-	known, _ := r.announced()
-	addresses := slices.SortedFunc(maps.Keys(known), netip.Addr.Compare)
-	for _, a := range addresses {
-		if !known[a] {
+	for i := range r.made.Decisions {
+		d := &r.made.Decisions[i]
+		if !r.heard(d) {
 			continue
 		}
 		report.AnnouncedCount++
 		if len(report.Announced) < maxAnnounced {
-			report.Announced = append(report.Announced, a.String())
+			report.Announced = append(report.Announced, d.Address.String())
 		}
 	}
 	return report
@@ -84,25 +72,27 @@ func sessionReport(s *bgp.Status) v1beta1.BGPSession {
 	return out
 }
 
-// mergeWithheld brings together what both protocols say of the addresses that
-// are not held: what either announces is not withheld, and where layer 2 has
-// nothing to say BGP does.
-func (r *routes) mergeWithheld(decisions []plan.Decision) []plan.Decision {
-	known, why := r.announced()
-	if len(known)+len(why) == 0 {
-		return decisions
+// says tells whether a router knows an address, the one at a place of both
+// plans, and if not why, unless that is only that no BGPAdvertisement selects it.
+func (r *routes) says(place int) (told bool, w why) {
+	if r == nil || len(r.made.Decisions) == 0 {
+		return false, w
 	}
-	merged := make([]plan.Decision, 0, len(decisions))
-	for _, d := range decisions {
-		if !d.Announce && known[d.Address] {
-			continue
-		}
-		if reason, ok := why[d.Address]; ok && d.Reason == v1beta1.ReasonNoAdvertisement && reason.Reason != v1beta1.ReasonNoAdvertisement {
-			d.Reason, d.Message = reason.Reason, reason.Message
-		}
-		merged = append(merged, d)
+	d := &r.made.Decisions[place]
+	switch {
+	case r.heard(d):
+		return true, w
+	case len(d.Peers) > 0:
+		return false, why{v1beta1.ReasonNoSession, "no BGP session to a peer that is to be told is established: see status.bgp"}
+	case d.Reason == v1beta1.ReasonNoAdvertisement:
+		return false, w
 	}
-	return merged
+	return false, why{d.Reason, d.Message}
+}
+
+// heard tells whether a session is established with one of those that are told.
+func (r *routes) heard(d *plan.BGPDecision) bool {
+	return slices.ContainsFunc(d.Peers, func(name string) bool { return r.up[name] })
 }
 
 // routeMetrics are read from the sessions when they are asked for.

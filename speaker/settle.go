@@ -58,7 +58,7 @@ func (s *speaker) settle(now time.Time) time.Duration {
 		s.start.phase = settled
 		s.ready.settled.Store(true)
 		s.alive = s.members.Alive()
-		s.log.Info("settled", "speakers", s.alive, "services", len(s.services))
+		s.log.Info("settled", "speakers", s.alive, "services", s.services.Len())
 	}
 	if s.start.phase == settled {
 		return 0

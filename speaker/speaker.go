@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"log/slog"
-	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -134,8 +133,7 @@ type speaker struct {
 	metrics *metrics
 	ready   readiness
 
-	services map[string]plan.Service
-	flat     []plan.Service // services as a list; nil when it must be made again
+	services *plan.Services
 	nodes    map[string]plan.Node
 	nodeUID  types.UID
 	config   *config.Snapshot
@@ -156,7 +154,7 @@ type speaker struct {
 
 func newSpeaker(p parts) *speaker {
 	s := &speaker{
-		parts: p, services: map[string]plan.Service{}, nodes: map[string]plan.Node{},
+		parts: p, services: plan.ServicesOf(), nodes: map[string]plan.Node{},
 		held: map[netip.Addr][]string{}, handing: map[netip.Addr]time.Time{}, conflicts: newConflicts(),
 	}
 	s.config, _ = config.Build(config.Objects{})
@@ -256,14 +254,17 @@ func (s *speaker) pass(now time.Time) time.Duration {
 
 // read takes over what changed in the cluster.
 func (s *speaker) read(changes kube.SpeakerChanges) {
+	changed := make(map[string]*plan.Service, len(changes.Services))
 	for key := range changes.Services {
+		changed[key] = nil
 		service, slices := s.cluster.Service(key)
-		if service == nil || !config.Wanted(service, s.serveClassless) || len(service.Status.LoadBalancer.Ingress) == 0 {
-			delete(s.services, key)
-		} else {
-			s.services[key] = plan.ServiceOf(service, slices)
+		if service != nil && config.Wanted(service, s.serveClassless) && len(service.Status.LoadBalancer.Ingress) > 0 {
+			now := plan.ServiceOf(service, slices)
+			changed[key] = &now
 		}
-		s.flat = nil
+	}
+	if len(changed) > 0 {
+		s.services.Update(changed)
 	}
 	if changes.Nodes {
 		s.nodes = map[string]plan.Node{}
@@ -342,11 +343,8 @@ func (s *speaker) noteReady(now time.Time, ready []string) (again time.Duration)
 }
 
 func (s *speaker) view(now time.Time, ready []string, owners map[netip.Addr]string, snapshot *link.Snapshot) plan.View {
-	if s.flat == nil {
-		s.flat = slices.Collect(maps.Values(s.services))
-	}
 	v := plan.View{
-		Self: s.node, Config: s.config, Services: s.flat, Nodes: s.nodes,
+		Self: s.node, Config: s.config, Services: s.services, Nodes: s.nodes,
 		Alive: ready, Owners: owners, Links: s.members.Links(), AliveFor: map[string]time.Duration{},
 	}
 	for name, since := range s.since {

@@ -63,7 +63,7 @@ func TestB12_Weights_change_at_once_and_then_at_most_once_a_second(t *testing.T)
 
 // The pass that tells the last weight comes by itself.
 func TestB12_A_held_weight_is_told_in_the_end(t *testing.T) {
-	r, fake, view := weightedRoutes(t)
+	r, fake, view, web := weightedRoutes(t)
 	prefix := netip.MustParsePrefix("203.0.113.1/32")
 	now := time.Unix(1000, 0)
 	bandwidth := func() float32 {
@@ -71,7 +71,8 @@ func TestB12_A_held_weight_is_told_in_the_end(t *testing.T) {
 		return paths[prefix].Bandwidth / capacity
 	}
 	r.pass(now, view, r.gateways)
-	view.Services[0].IPv4.Counts["n1"] = 4
+	web.IPv4.Counts["n1"] = 4
+	view.Services.Update(map[string]*plan.Service{web.Key: web})
 	again := r.pass(now.Add(time.Millisecond), view, r.gateways)
 	if bandwidth() != 1 || again <= 0 || again > weightPause {
 		t.Errorf("told %v at once, and again in %s", bandwidth(), again)
@@ -82,11 +83,12 @@ func TestB12_A_held_weight_is_told_in_the_end(t *testing.T) {
 }
 
 // weightedRoutes are newRoutes with one pod here, and weights.
-func weightedRoutes(t *testing.T) (*routes, *bgp.Fake, *plan.View) {
+func weightedRoutes(t *testing.T) (*routes, *bgp.Fake, *plan.View, *plan.Service) {
 	t.Helper()
 	r, fake, view := newRoutes(t, v1beta1.BGPPeerSpec{})
 	view.Config.BGPAdvertisements[0].Weighted = true
-	view.Services[0].Local = true
-	view.Services[0].IPv4.Counts = map[string]int{"n1": 1}
-	return r, fake, view
+	web := served()
+	web.Local, web.IPv4.Counts = true, map[string]int{"n1": 1}
+	view.Services.Update(map[string]*plan.Service{web.Key: &web})
+	return r, fake, view, &web
 }

@@ -216,7 +216,7 @@ func (c *conversation) talk() error {
 	ended := make(chan error, 1)
 	go func() { ended <- c.listen() }()
 	defer func() { _ = c.conn.SetReadDeadline(time.Unix(1, 0)) }()
-	c.sent = Paths{}
+	c.sent = nil
 	if err := c.update(true); err != nil {
 		return err
 	}
@@ -259,13 +259,8 @@ const subcodeBFDDown = 10
 // withdrawnOnly forgets what the router was told that is still to be told, so
 // that it is told again.
 func (c *conversation) withdrawnOnly() Paths {
-	desired := c.wants()
-	left := Paths{}
-	for prefix, path := range c.sent {
-		if desired[prefix] == nil {
-			left[prefix] = path
-		}
-	}
+	var left Paths
+	c.wants().compare(c.sent, func(Route) {}, func(prefix netip.Prefix) { left = append(left, Route{Prefix: prefix}) })
 	return left
 }
 
@@ -334,13 +329,19 @@ func (c *conversation) update(first bool) error {
 func (c *conversation) carried(all Paths) Paths {
 	v4 := slices.Contains(c.families, wire.RF_IPv4_UC) && (c.encoding.next4.IsValid() || c.encoding.extended)
 	v6 := slices.Contains(c.families, wire.RF_IPv6_UC) && c.encoding.next6.IsValid()
-	kept := make(Paths, len(all))
-	for prefix, path := range all {
-		if prefix.Addr().Is4() && v4 || prefix.Addr().Is6() && v6 {
-			kept[prefix] = path
-		}
+	split := slices.IndexFunc(all, func(r Route) bool { return r.Prefix.Addr().Is6() })
+	if split < 0 {
+		split = len(all)
 	}
-	return kept
+	switch {
+	case v4 && v6:
+		return all
+	case v4:
+		return all[:split]
+	case v6:
+		return all[split:]
+	}
+	return nil
 }
 
 // send writes messages, within the time that the router waits for them.

@@ -3,6 +3,7 @@ package bgp
 import (
 	"cmp"
 	"context"
+	"net/netip"
 	"slices"
 	"sync"
 )
@@ -35,14 +36,18 @@ func (f *Fake) Refuse(peer, reason string) {
 }
 
 // Told returns what a peer's router knows, and whether there is such a peer.
-func (f *Fake) Told(peer string) (Paths, bool) {
+func (f *Fake) Told(peer string) (map[netip.Prefix]*Path, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	d, ok := f.desired[peer]
 	if f.refused[peer] != "" || f.closed {
 		return nil, ok
 	}
-	return d.Paths, ok
+	told := make(map[netip.Prefix]*Path, len(d.Paths))
+	for _, r := range d.Paths {
+		told[r.Prefix] = r.Path
+	}
+	return told, ok
 }
 
 // Peer returns a peer as it was last asked for.

@@ -168,7 +168,7 @@ func TestB05_A_session_over_an_interface_carries_both_families(t *testing.T) {
 			Name: "rack", Interface: node, Port: netip.MustParseAddrPort(listener.Addr().String()).Port(),
 			MyASN: 64513, Dynamic: External, HoldTime: 9 * time.Second, ConnectTime: 50 * time.Millisecond,
 		},
-		Paths: Paths{netip.MustParsePrefix("203.0.113.1/32"): {}, netip.MustParsePrefix("2001:db8:5::1/128"): {}},
+		Paths: Paths{{netip.MustParsePrefix("203.0.113.1/32"), &Path{}}, {netip.MustParsePrefix("2001:db8:5::1/128"), &Path{}}},
 	}})
 	f.solicited(typeSolicitation)
 	f.advertises(30, 255)

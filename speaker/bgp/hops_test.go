@@ -36,12 +36,12 @@ func TestB09_Over_how_many_hops_BFD_runs(t *testing.T) {
 func TestB05_IPv4_prefixes_with_an_IPv6_next_hop(t *testing.T) {
 	e := sample(false, true)
 	e.extended, e.next4, e.next6 = true, netip.Addr{}, netip.MustParseAddr("fe80::1")
-	desired := Paths{}
+	desired := map[netip.Prefix]*Path{}
 	for i := range 3000 {
 		desired[netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)}), 32)] = &Path{}
 	}
 	told := 0
-	for _, update := range written(t, e, nil, desired) {
+	for _, update := range written(t, e, nil, ordered(desired)) {
 		if len(update.NLRI) > 0 {
 			t.Error("prefixes outside of MP_REACH_NLRI")
 		}
@@ -61,7 +61,7 @@ func TestB05_IPv4_prefixes_with_an_IPv6_next_hop(t *testing.T) {
 		t.Errorf("%d prefixes, want %d", told, len(desired))
 	}
 	gone := 0
-	for _, update := range written(t, e, desired, nil) {
+	for _, update := range written(t, e, ordered(desired), nil) {
 		gone += len(update.WithdrawnRoutes)
 	}
 	if gone != len(desired) {

@@ -101,8 +101,43 @@ func same(a, b *uint32) bool {
 	return a == b || a != nil && b != nil && *a == *b
 }
 
-// Paths by prefix. Paths may be shared; nobody changes them.
-type Paths map[netip.Prefix]*Path
+// Route is a path to a prefix.
+type Route struct {
+	Prefix netip.Prefix
+	Path   *Path
+}
+
+// Paths are one Route for each prefix, in the order of netip.Prefix.Compare.
+// They may be shared; nobody changes them.
+type Paths []Route
+
+// compare calls changed for each route that is not in before as it is in p,
+// and gone for each prefix of before that p lacks.
+func (p Paths) compare(before Paths, changed func(Route), gone func(netip.Prefix)) {
+	for len(p) > 0 || len(before) > 0 {
+		order := 0
+		switch {
+		case len(p) == 0:
+			order = 1
+		case len(before) == 0:
+			order = -1
+		case p[0].Prefix != before[0].Prefix:
+			order = p[0].Prefix.Compare(before[0].Prefix)
+		}
+		if order > 0 {
+			gone(before[0].Prefix)
+			before = before[1:]
+			continue
+		}
+		if order < 0 || p[0].Path != before[0].Path && !p[0].Path.Equal(before[0].Path) {
+			changed(p[0])
+		}
+		if order == 0 {
+			before = before[1:]
+		}
+		p = p[1:]
+	}
+}
 
 // Desired is a session to have and what to tell the router.
 type Desired struct {

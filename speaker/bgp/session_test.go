@@ -229,12 +229,12 @@ func TestB05_Each_refusal_has_its_words(t *testing.T) {
 
 func TestB06_A_router_that_hangs_delays_no_other(t *testing.T) {
 	hangs, other, s := newRouter(t), newRouter(t), newSessions(t)
-	paths := Paths{}
+	paths := map[netip.Prefix]*Path{}
 	for i := range 10_000 {
 		paths[netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)}), 32)] = &Path{}
 	}
 	began := time.Now()
-	s.Apply([]Desired{{Peer: hangs.peer("hangs"), Paths: paths}, {Peer: other.peer("other"), Paths: paths}})
+	s.Apply([]Desired{{Peer: hangs.peer("hangs"), Paths: ordered(paths)}, {Peer: other.peer("other"), Paths: ordered(paths)}})
 	<-hangs.conns // and never a word
 	_, in := other.meet(64512)
 	go func() {
@@ -345,10 +345,10 @@ func TestB10_AdminDown_is_said_after_the_connection_ended(t *testing.T) {
 func TestPathsChangeWithoutANewSession(t *testing.T) {
 	r, s := newRouter(t), newSessions(t)
 	prefix := netip.MustParsePrefix("203.0.113.1/32")
-	s.Apply([]Desired{{Peer: r.peer("r"), Paths: Paths{prefix: {}}}})
+	s.Apply([]Desired{{Peer: r.peer("r"), Paths: Paths{{prefix, &Path{}}}}})
 	_, in := r.meet(64512)
 	before := await(t, s, "r", "told", func(st *Status) bool { return st.Sent == 1 })
-	s.Apply([]Desired{{Peer: r.peer("r"), Paths: Paths{prefix: {Communities: []uint32{1}}}}})
+	s.Apply([]Desired{{Peer: r.peer("r"), Paths: Paths{{prefix, &Path{Communities: []uint32{1}}}}}})
 	after := await(t, s, "r", "told again", func(st *Status) bool { return st.Updates > before.Updates })
 	if after.Established != 1 {
 		t.Error("the session began anew")

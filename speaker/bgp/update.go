@@ -3,6 +3,7 @@ package bgp
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math"
 	"net/netip"
 	"slices"
@@ -32,16 +33,14 @@ const bodySize = messageSize - headerSize - 4
 // what it is to be told: first what is new or has changed, then what is gone.
 func (e *encoding) difference(told, desired Paths) ([]*wire.BGPMessage, error) {
 	groups := map[string]*group{}
-	for prefix, path := range desired {
-		if before := told[prefix]; before != nil && (before == path || before.Equal(path)) {
-			continue
-		}
-		k := key(path, prefix.Addr().Is4())
+	var gone []netip.Prefix
+	desired.compare(told, func(route Route) {
+		k := key(route.Path, route.Prefix.Addr().Is4())
 		if groups[k] == nil {
-			groups[k] = &group{key: k, path: path}
+			groups[k] = &group{path: route.Path}
 		}
-		groups[k].prefixes = append(groups[k].prefixes, prefix)
-	}
+		groups[k].prefixes = append(groups[k].prefixes, route.Prefix)
+	}, func(prefix netip.Prefix) { gone = append(gone, prefix) })
 	var messages []*wire.BGPMessage
 	for _, g := range sorted(groups) {
 		more, err := e.announce(g)
@@ -50,29 +49,18 @@ func (e *encoding) difference(told, desired Paths) ([]*wire.BGPMessage, error) {
 		}
 		messages = append(messages, more...)
 	}
-	var gone []netip.Prefix
-	for prefix := range told {
-		if desired[prefix] == nil {
-			gone = append(gone, prefix)
-		}
-	}
 	more, err := withdraw(gone)
 	return append(messages, more...), err
 }
 
-// group is the prefixes that share a path, and so a message.
+// group is the prefixes, in order, that share a path, and so a message.
 type group struct {
-	key      string
 	path     *Path
 	prefixes []netip.Prefix
 }
 
 func sorted(groups map[string]*group) []*group {
-	all := make([]*group, 0, len(groups))
-	for _, g := range groups {
-		slices.SortFunc(g.prefixes, netip.Prefix.Compare)
-		all = append(all, g)
-	}
+	all := slices.Collect(maps.Values(groups))
 	slices.SortFunc(all, func(a, b *group) int { return a.prefixes[0].Compare(b.prefixes[0]) })
 	return all
 }
@@ -171,9 +159,9 @@ func (e *encoding) announce(g *group) ([]*wire.BGPMessage, error) {
 	return messages, nil
 }
 
-// withdraw makes the UPDATEs that withdraw prefixes of both families.
+// withdraw makes the UPDATEs that withdraw prefixes of both families, which are
+// in order.
 func withdraw(gone []netip.Prefix) ([]*wire.BGPMessage, error) {
-	slices.SortFunc(gone, netip.Prefix.Compare) // IPv4 first
 	split := slices.IndexFunc(gone, func(p netip.Prefix) bool { return p.Addr().Is6() })
 	if split < 0 {
 		split = len(gone)

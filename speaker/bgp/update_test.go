@@ -6,10 +6,12 @@ import (
 	"io"
 	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
 	wire "github.com/osrg/gobgp/v4/pkg/packet/bgp"
+	"pgregory.net/rapid"
 )
 
 func sample(internal, fourByte bool) *encoding {
@@ -48,6 +50,15 @@ func written(t *testing.T, e *encoding, told, desired Paths) []*wire.BGPUpdate {
 	return updates
 }
 
+// ordered makes Paths of a map.
+func ordered(m map[netip.Prefix]*Path) Paths {
+	var paths Paths
+	for _, prefix := range slices.SortedFunc(maps.Keys(m), netip.Prefix.Compare) {
+		paths = append(paths, Route{prefix, m[prefix]})
+	}
+	return paths
+}
+
 func TestB03_B04_What_stands_in_an_UPDATE(t *testing.T) {
 	number := func(n uint32) *uint32 { return &n }
 	full := &Path{
@@ -68,7 +79,7 @@ func TestB03_B04_What_stands_in_an_UPDATE(t *testing.T) {
 		"to a router that knows two bytes of an AS number": {large, []string{"23456 23456 23456", "4200000000 4200000000 4200000000"}, nil},
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			updates := written(t, test.encoding, nil, Paths{netip.MustParsePrefix("203.0.113.1/32"): full})
+			updates := written(t, test.encoding, nil, Paths{{netip.MustParsePrefix("203.0.113.1/32"), full}})
 			text := fmt.Sprint(updates[0].PathAttributes)
 			for _, want := range test.want {
 				if !strings.Contains(text, want) {
@@ -87,7 +98,7 @@ func TestB03_B04_What_stands_in_an_UPDATE(t *testing.T) {
 // B08: what does not fit into one message is split, and only what changed is
 // sent.
 func TestB08_Ten_thousand_routes_of_both_families(t *testing.T) {
-	desired := Paths{}
+	desired := map[netip.Prefix]*Path{}
 	for i := range 5000 {
 		desired[netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)}), 32)] = &Path{}
 		desired[netip.PrefixFrom(netip.MustParseAddr(fmt.Sprintf("2001:db8:4::%x", i)), 128)] = &Path{}
@@ -107,16 +118,16 @@ func TestB08_Ten_thousand_routes_of_both_families(t *testing.T) {
 		}
 		return announced, withdrawn
 	}
-	if announced, withdrawn := count(written(t, sample(false, true), nil, desired)); announced != 10_000 || withdrawn != 0 {
+	if announced, withdrawn := count(written(t, sample(false, true), nil, ordered(desired))); announced != 10_000 || withdrawn != 0 {
 		t.Errorf("%d announced, %d withdrawn", announced, withdrawn)
 	}
-	if announced, withdrawn := count(written(t, sample(false, true), desired, nil)); announced != 0 || withdrawn != 10_000 {
+	if announced, withdrawn := count(written(t, sample(false, true), ordered(desired), nil)); announced != 0 || withdrawn != 10_000 {
 		t.Errorf("%d announced, %d withdrawn", announced, withdrawn)
 	}
 	changed := maps.Clone(desired)
 	changed[netip.MustParsePrefix("198.18.0.1/32")] = &Path{Communities: []uint32{1}}
 	delete(changed, netip.MustParsePrefix("198.18.0.2/32"))
-	if announced, withdrawn := count(written(t, sample(false, true), desired, changed)); announced != 1 || withdrawn != 1 {
+	if announced, withdrawn := count(written(t, sample(false, true), ordered(desired), ordered(changed))); announced != 1 || withdrawn != 1 {
 		t.Errorf("%d announced, %d withdrawn, want one each", announced, withdrawn)
 	}
 }
@@ -126,11 +137,11 @@ func TestB08_Ten_thousand_routes_of_both_families(t *testing.T) {
 func TestB08_Ten_thousand_routes_over_one_session(t *testing.T) {
 	const count, size = 10_000, 5 // bytes of a /32
 	r, s := newRouter(t), newSessions(t)
-	desired := Paths{}
+	desired := map[netip.Prefix]*Path{}
 	for i := range count {
 		desired[netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)}), 32)] = &Path{}
 	}
-	s.Apply([]Desired{{Peer: r.peer("r"), Paths: desired}})
+	s.Apply([]Desired{{Peer: r.peer("r"), Paths: ordered(desired)}})
 	_, in := r.meet(64512)
 	knows := map[string]bool{}
 	until := func(what string, done func() bool) {
@@ -168,4 +179,41 @@ func TestB08_Ten_thousand_routes_over_one_session(t *testing.T) {
 	if st := await(t, s, "r", "told nothing", func(st *Status) bool { return st.Sent == 0 }); st.Established != 1 {
 		t.Errorf("%d sessions", st.Established)
 	}
+}
+
+// What is told brings a router from any paths to any others, and no more.
+func TestWhatChangesBetweenPaths(t *testing.T) {
+	draw := func(t *rapid.T, what string) Paths {
+		all := map[netip.Prefix]*Path{}
+		for range rapid.IntRange(0, 8).Draw(t, what) {
+			prefix, err := netip.AddrFrom4([4]byte{198, 18, 0, byte(rapid.IntRange(0, 5).Draw(t, "address"))}).Prefix(rapid.IntRange(30, 32).Draw(t, "length"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			all[prefix] = &Path{Prepend: rapid.IntRange(0, 1).Draw(t, "prepend")}
+		}
+		return ordered(all)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		before, after := draw(t, "before"), draw(t, "after")
+		knows := map[netip.Prefix]*Path{}
+		for _, r := range before {
+			knows[r.Prefix] = r.Path
+		}
+		after.compare(before, func(r Route) {
+			if have := knows[r.Prefix]; have != nil && have.Equal(r.Path) {
+				t.Fatalf("%s has not changed", r.Prefix)
+			}
+			knows[r.Prefix] = r.Path
+		}, func(p netip.Prefix) {
+			if knows[p] == nil {
+				t.Fatalf("%s was not there", p)
+			}
+			delete(knows, p)
+		})
+		same := slices.EqualFunc(ordered(knows), after, func(x, y Route) bool { return x.Prefix == y.Prefix && x.Path.Equal(y.Path) })
+		if !same {
+			t.Fatalf("it knows %v, not %v", ordered(knows), after)
+		}
+	})
 }

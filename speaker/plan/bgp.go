@@ -60,7 +60,7 @@ type BGPDecision struct {
 }
 
 // BGPPlan is one PeerPlan for each peer of this node, by name, and one
-// BGPDecision for each address, in address order; none where there is no
+// BGPDecision for each address, in address order as are those of Plan; none where there is no
 // BGPAdvertisement.
 type BGPPlan struct {
 	Peers     []PeerPlan
@@ -75,8 +75,8 @@ func MakeBGP(view *BGPView) BGPPlan {
 	b := newBGPPlanner(view)
 	var plan BGPPlan
 	if len(view.Config.BGPAdvertisements) > 0 {
-		plan.Decisions = make([]BGPDecision, 0, len(view.Services))
-		for holdings := range byAddress(view.Services) {
+		plan.Decisions = make([]BGPDecision, 0, view.Services.holdings())
+		for holdings := range view.Services.byAddress() {
 			plan.Decisions = append(plan.Decisions, b.decide(holdings[0].address, holdings))
 		}
 	}
@@ -117,6 +117,7 @@ type bgpPlanner struct {
 	// names are those of the peers of the decision that is being made, alike
 	// those of the one before: most addresses go to the same peers.
 	names, alike []string
+	claim        bgpClaim // that is being looked at
 }
 
 // told is a peer of this node with what it is told so far.
@@ -132,7 +133,7 @@ func newBGPPlanner(view *BGPView) *bgpPlanner {
 	}
 	for _, p := range view.Config.BGPPeers {
 		if p.SelectsNode(b.self.Labels) {
-			b.peers = append(b.peers, &told{config: p, routes: make([]Route, 0, len(view.Services))})
+			b.peers = append(b.peers, &told{config: p, routes: make([]Route, 0, view.Services.holdings())})
 		}
 	}
 	for _, a := range view.Config.BGPAdvertisements {
@@ -147,10 +148,11 @@ func (b *bgpPlanner) decide(address netip.Addr, holdings []holding) BGPDecision 
 	b.names = b.names[:0]
 	var first *refusal
 	for _, h := range holdings {
-		s := h.service
-		on := &bgpClaim{
+		s := &h.service.Service
+		on := &b.claim
+		*on = bgpClaim{
 			service: s, endpoints: s.of(address), address: address,
-			advertisements: selecting(b.view.Config, b.view.Config.BGPAdvertisements, address, s),
+			advertisements: selecting(b.view.Config, b.view.Config.BGPAdvertisements, address, s, on.advertisements[:0]),
 		}
 		if r := b.refuse(on); r != nil {
 			// Of several Services, the one that came furthest explains.

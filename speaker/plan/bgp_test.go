@@ -48,7 +48,7 @@ func (w *bgpWorld) plan(t *testing.T) plan.BGPPlan {
 	}
 	snapshot, _ := config.Build(objects)
 	return plan.MakeBGP(&plan.BGPView{
-		View:  plan.View{Self: "n1", Config: snapshot, Services: w.services, Nodes: map[string]plan.Node{"n1": w.node}},
+		View:  plan.View{Self: "n1", Config: snapshot, Services: plan.ServicesOf(w.services...), Nodes: map[string]plan.Node{"n1": w.node}},
 		Drain: w.drain,
 	})
 }
@@ -170,7 +170,7 @@ func BenchmarkMakeBGP(b *testing.B) {
 		Peers:          []*v1beta1.BGPPeer{{Spec: v1beta1.BGPPeerSpec{MyASN: 1, PeerASN: 2, PeerAddress: "192.0.2.1"}}},
 		Advertisements: []*v1beta1.BGPAdvertisement{{}},
 	}})
-	view := &plan.BGPView{View: plan.View{Self: "n1", Config: snapshot, Services: w.services, Nodes: map[string]plan.Node{}}}
+	view := &plan.BGPView{View: plan.View{Self: "n1", Config: snapshot, Services: plan.ServicesOf(w.services...), Nodes: map[string]plan.Node{}}}
 	for b.Loop() {
 		plan.MakeBGP(view)
 	}

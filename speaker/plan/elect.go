@@ -10,8 +10,9 @@ import (
 
 // contest is one address and who may own it.
 type contest struct {
-	address netip.Addr
-	claims  []claim
+	address  netip.Addr
+	holdings []holding
+	claims   []claim
 	// rivals are those that can own the address for the most of its Services
 	// and are preferred the most.
 	rivals []*candidate
@@ -32,11 +33,12 @@ const (
 
 // contest gathers who may own an address, and lets the present owner stay if
 // it may.
-func (p *planner) contest(address netip.Addr, holdings []holding) contest {
-	c := contest{address: address, claims: make([]claim, 0, len(holdings))}
+func (p *planner) contest(holdings []holding) contest {
+	address := holdings[0].address
+	c := contest{address: address, holdings: holdings, claims: make([]claim, 0, len(holdings))}
 	for _, h := range holdings {
-		s := h.service
-		c.claims = append(c.claims, claim{s, s.of(address), selecting(p.view.Config, p.view.Config.L2Advertisements, address, s)})
+		s := &h.service.Service
+		c.claims = append(c.claims, claim{s, s.of(address), selecting(p.view.Config, p.view.Config.L2Advertisements, address, s, nil)})
 	}
 	able := p.able(&c)
 	if c.perClient() {

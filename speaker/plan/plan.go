@@ -45,10 +45,13 @@ type Plan struct {
 
 // Make makes the plan that follows from a view.
 func Make(view View) Plan {
+	if len(view.Config.L2Advertisements) == 0 {
+		return unadvertised(view.Services)
+	}
 	p := newPlanner(&view)
-	var all []contest
-	for holdings := range byAddress(view.Services) {
-		all = append(all, p.contest(holdings[0].address, holdings))
+	all := make([]contest, 0, view.Services.holdings())
+	for holdings := range view.Services.byAddress() {
+		all = append(all, p.contest(holdings))
 	}
 	p.settle(all)
 	plan := Plan{Decisions: make([]Decision, 0, len(all))}
@@ -56,6 +59,16 @@ func Make(view View) Plan {
 		plan.Decisions = append(plan.Decisions, p.decide(&all[i]))
 	}
 	return plan
+}
+
+// unadvertised is the plan where nothing is announced on layer 2.
+func unadvertised(services *Services) Plan {
+	reason, message, _ := hasAdvertisement(nil, candidate{}, &claim{})
+	decisions, keys := make([]Decision, 0, services.holdings()), services.keys()
+	for holdings := range services.byAddress() {
+		decisions = append(decisions, Decision{Address: holdings[0].address, Services: keys(holdings), Reason: reason, Message: message})
+	}
+	return Plan{Decisions: decisions}
 }
 
 // candidate is a node whose speaker is alive.
@@ -69,13 +82,17 @@ type planner struct {
 	view       *View
 	candidates []candidate
 	self       candidate
+	keys       func([]holding) []string
 	// selected remembers which candidates an advertisement selects, and linked
 	// which have an interface that it wants.
 	selected, linked map[*config.L2Advertisement]map[string]bool
 }
 
 func newPlanner(view *View) *planner {
-	p := &planner{view: view, selected: map[*config.L2Advertisement]map[string]bool{}, linked: map[*config.L2Advertisement]map[string]bool{}}
+	p := &planner{
+		view: view, keys: view.Services.keys(),
+		selected: map[*config.L2Advertisement]map[string]bool{}, linked: map[*config.L2Advertisement]map[string]bool{},
+	}
 	p.self = candidate{Node: view.Nodes[view.Self], name: view.Self, seed: seed(view.Self)}
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(view.Alive))) {
 		p.candidates = append(p.candidates, candidate{Node: view.Nodes[name], name: name, seed: seed(name)})
@@ -98,11 +115,8 @@ type claim struct {
 }
 
 func (p *planner) decide(c *contest) Decision {
-	d := Decision{Address: c.address}
+	d := Decision{Address: c.address, Services: p.keys(c.holdings)}
 	claims := c.claims
-	for i := range claims {
-		d.Services = append(d.Services, claims[i].service.Key)
-	}
 	// Sharers may lack different Services: each says which itself does.
 	announcer := c.owner
 	if announcer != nil {
@@ -133,17 +147,15 @@ type advertisement interface {
 	SelectsService(set labels.Set) bool
 }
 
-// selecting returns the advertisements that select a Service and its pool. An
-// address that no pool accounts for is not announced: nobody meant it to be.
-func selecting[A advertisement](in *config.Snapshot, all []A, address netip.Addr, s *Service) []A {
-	if len(all) == 0 {
-		return nil
-	}
+// selecting appends to found the advertisements that select a Service and its
+// pool. An address that no pool accounts for is not announced: nobody meant it
+// to be.
+func selecting[A advertisement](in *config.Snapshot, all []A, address netip.Addr, s *Service, found []A) []A {
 	name := s.Pool
 	pool := in.Pool(name)
 	if name == "" {
 		if pool = in.PoolOf(address); pool == nil {
-			return nil
+			return found
 		}
 		name = pool.Name
 	}
@@ -151,7 +163,6 @@ func selecting[A advertisement](in *config.Snapshot, all []A, address netip.Addr
 	if pool != nil {
 		poolLabels = pool.Labels
 	}
-	var found []A
 	for _, a := range all {
 		if a.SelectsPool(name, poolLabels) && a.SelectsService(s.Labels) {
 			found = append(found, a)

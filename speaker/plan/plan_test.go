@@ -31,9 +31,9 @@ func everything() *config.Snapshot {
 
 // drawView makes any view: some nodes alive, excluded or unknown, Services that
 // share addresses, with endpoints here and there.
-func drawView(t *rapid.T) plan.View {
+func drawView(t *rapid.T) (v plan.View, services []plan.Service) {
 	names := []string{"n1", "n2", "n3", "n4", "n5", "n6"}
-	v := plan.View{Config: everything(), Nodes: map[string]plan.Node{}, Owners: map[netip.Addr]string{}}
+	v = plan.View{Config: everything(), Nodes: map[string]plan.Node{}, Owners: map[netip.Addr]string{}}
 	v.Interfaces = []plan.Interface{{Name: "eth0", Usable: true, Suitable: true}}
 	for _, name := range names {
 		if rapid.Bool().Draw(t, "known") {
@@ -54,24 +54,25 @@ func drawView(t *rapid.T) plan.View {
 		return e
 	}
 	for i := range rapid.IntRange(1, 5).Draw(t, "services") {
-		v.Services = append(v.Services, plan.Service{
+		services = append(services, plan.Service{
 			Key: fmt.Sprintf("default/s%d", i), Local: rapid.Bool().Draw(t, "local"), IPv4: endpoints(), IPv6: endpoints(),
 			Addresses: rapid.SliceOfNDistinct(rapid.SampledFrom(addresses), 1, 2, rapid.ID).Draw(t, "addresses"),
 		})
 	}
+	v.Services = plan.ServicesOf(services...)
 	for _, a := range addresses {
 		if rapid.Bool().Draw(t, "owned") {
 			v.Owners[a] = rapid.SampledFrom(names).Draw(t, "owner")
 		}
 	}
-	return v
+	return v, services
 }
 
 // L01: of all nodes that share a view exactly one announces each address that
 // any of them could announce, and all name the same owner.
 func TestExactlyOneAnnouncesIfAnyCan(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		v := drawView(t)
+		v, services := drawView(t)
 		owners, announcers := map[netip.Addr]string{}, map[netip.Addr]int{}
 		for _, self := range v.Alive {
 			v.Self = self
@@ -96,7 +97,7 @@ func TestExactlyOneAnnouncesIfAnyCan(t *testing.T) {
 			if announcers[address] != want {
 				t.Fatalf("%s is announced by %d nodes, want %d (owner %q)", address, announcers[address], want, owner)
 			}
-			if could := anyCould(v, address); could != (owner != "") {
+			if could := anyCould(v, services, address); could != (owner != "") {
 				t.Fatalf("%s: could be announced: %v, owner %q", address, could, owner)
 			}
 		}
@@ -105,9 +106,9 @@ func TestExactlyOneAnnouncesIfAnyCan(t *testing.T) {
 
 // anyCould decides again, in other words, whether some living node could own
 // the address.
-func anyCould(v plan.View, address netip.Addr) bool {
+func anyCould(v plan.View, services []plan.Service, address netip.Addr) bool {
 	for _, name := range v.Alive {
-		for _, s := range v.Services {
+		for _, s := range services {
 			e := s.IPv4
 			if address.Is6() {
 				e = s.IPv6
@@ -124,10 +125,10 @@ func anyCould(v plan.View, address netip.Addr) bool {
 // The order of what comes in does not matter.
 func TestThePlanDoesNotDependOnOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		v := drawView(t)
+		v, services := drawView(t)
 		v.Self = v.Alive[0]
 		before := fmt.Sprint(plan.Make(v))
-		v.Services = rapid.Permutation(v.Services).Draw(t, "services")
+		v.Services = plan.ServicesOf(rapid.Permutation(services).Draw(t, "services")...)
 		v.Alive = rapid.Permutation(v.Alive).Draw(t, "alive")
 		if after := fmt.Sprint(plan.Make(v)); after != before {
 			t.Fatalf("%s\n%s", before, after)
@@ -135,13 +136,20 @@ func TestThePlanDoesNotDependOnOrder(t *testing.T) {
 	})
 }
 
+// drawCluster is drawView where every Service has externalTrafficPolicy Cluster.
+func drawCluster(t *rapid.T) plan.View {
+	v, services := drawView(t)
+	for i := range services {
+		services[i].Local = false
+	}
+	v.Services = plan.ServicesOf(services...)
+	return v
+}
+
 // Only the addresses of the node that went move.
 func TestANodeThatGoesTakesOnlyItsAddresses(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		v := drawView(t)
-		for i := range v.Services {
-			v.Services[i].Local = false // a Local Service may lose its best node
-		}
+		v := drawCluster(t) // a Local Service may lose its best node
 		// What is known to be owned; what is not yet is shared out anew among
 		// those that are there, so that none has too much.
 		before := ownersOf(v)
@@ -159,10 +167,7 @@ func TestANodeThatGoesTakesOnlyItsAddresses(t *testing.T) {
 // L14: who returns takes nothing back where the owners are known.
 func TestAPresentOwnerStays(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		v := drawView(t)
-		for i := range v.Services {
-			v.Services[i].Local = false
-		}
+		v := drawCluster(t)
 		v.Owners = ownersOf(v)
 		v.Alive = append(v.Alive, "new-1", "new-2", "new-3")
 		for address, owner := range ownersOf(v) {
@@ -189,11 +194,13 @@ func crowd(nodeName string, nodes, addresses int) plan.View {
 	}
 	v.Self = v.Alive[0]
 	address := netip.MustParseAddr("198.18.0.1")
+	services := make([]plan.Service, 0, addresses)
 	for i := range addresses {
 		e := plan.Endpoints{Any: true, Nodes: map[string]bool{v.Alive[i%nodes]: true}}
-		v.Services = append(v.Services, plan.Service{Key: fmt.Sprintf("default/s%d", i), Addresses: []netip.Addr{address}, IPv4: e})
+		services = append(services, plan.Service{Key: fmt.Sprintf("default/s%d", i), Addresses: []netip.Addr{address}, IPv4: e})
 		address = address.Next()
 	}
+	v.Services = plan.ServicesOf(services...)
 	v.Interfaces = []plan.Interface{{Name: "eth0", Usable: true, Suitable: true}}
 	return v
 }
@@ -267,7 +274,7 @@ func TestL14_FailbackIsAChoice(t *testing.T) {
 				Alive: []string{"n1", "n2", "n3"}, Self: "n1", Owners: map[netip.Addr]string{},
 				Interfaces: []plan.Interface{{Name: "eth0", Usable: true, Suitable: true}},
 				Nodes:      map[string]plan.Node{"n1": labelled(), "n2": labelled("near"), "n3": labelled("ssd", "fast")},
-				Services:   []plan.Service{{Key: "default/web", Addresses: []netip.Addr{address}, IPv4: plan.Endpoints{Any: true}}},
+				Services:   plan.ServicesOf(plan.Service{Key: "default/web", Addresses: []netip.Addr{address}, IPv4: plan.Endpoints{Any: true}}),
 				AliveFor:   map[string]time.Duration{"n1": test.back, "n2": test.back, "n3": test.back},
 			}
 			v.Config, _ = config.Build(config.Objects{

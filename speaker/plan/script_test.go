@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"flag"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -244,9 +245,7 @@ func (w *world) view(self string) plan.View {
 	for name, n := range w.nodes {
 		v.Nodes[name] = plan.NodeOf(n)
 	}
-	for _, s := range w.services {
-		v.Services = append(v.Services, s)
-	}
+	v.Services = plan.ServicesOf(slices.Collect(maps.Values(w.services))...)
 	return v
 }
 

@@ -22,7 +22,7 @@ type View struct {
 	// Config in use.
 	Config *config.Snapshot
 	// Services that are served and have addresses.
-	Services []Service
+	Services *Services
 	// Nodes by name. A living speaker whose node is missing here counts as a
 	// node without labels: its Node object is gone or has not arrived yet, and
 	// its addresses are better answered for than not.

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/baliza-lb/baliza/api/kube"
+	"github.com/baliza-lb/baliza/api/v1beta1"
+	"github.com/baliza-lb/baliza/speaker/bgp"
+	"github.com/baliza-lb/baliza/speaker/l2"
+	"github.com/baliza-lb/baliza/speaker/members"
+)
+
+// one is a membership of this speaker alone.
+type one struct{ crowd }
+
+func (one) Ready() []string                                  { return []string{"n1"} }
+func (one) Locate([]members.Station, map[string]bool)        {}
+func (one) Links() map[string]map[string]bool                { return nil }
+func (one) Ownership() (map[netip.Addr]string, []netip.Addr) { return nil, nil }
+func (one) Settled() (time.Duration, bool)                   { return 0, true }
+func (one) Hold([]netip.Addr)                                {}
+func (one) Seek(map[string]netip.AddrPort)                   {}
+func (one) SetReady()                                        {}
+
+// busy is a cluster of thousands of Services, of which some change.
+type busy struct {
+	paperObjects
+	changed kube.SpeakerChanges
+}
+
+func (b *busy) Take() kube.SpeakerChanges {
+	taken := b.changed
+	b.changed = kube.SpeakerChanges{}
+	return taken
+}
+
+func (b *busy) L2Advertisements() []*v1beta1.L2Advertisement { return nil }
+
+// What a change of one Service costs where 10,000 are announced over BGP.
+func BenchmarkPassAt10000(b *testing.B) {
+	const services = 10_000
+	world := &busy{paperObjects: paperObjects{&paper{}}, changed: kube.SpeakerChanges{Nodes: true, Config: true, Services: map[string]struct{}{}}}
+	for i := range services {
+		world.changed.Services[fmt.Sprintf("default/198.18.%d.%d", i>>8, i&255)] = struct{}{}
+	}
+	s := newSpeaker(parts{
+		log: slog.New(slog.DiscardHandler), node: "n1", serveClassless: true, cluster: world, members: &one{crowd{alive: []string{"n1"}}},
+		links: noLinks{}, responder: l2.New(), reports: mute{},
+		routes: &routes{log: slog.New(slog.DiscardHandler), sessions: bgp.NewFake(), cluster: &paperRoutes{objects: kube.BGPObjects{
+			Peers: []*v1beta1.BGPPeer{{
+				ObjectMeta: metav1.ObjectMeta{Name: "rack"}, Spec: v1beta1.BGPPeerSpec{MyASN: 64513, PeerASN: 64512, PeerAddress: "192.0.2.254"},
+			}},
+			Advertisements: []*v1beta1.BGPAdvertisement{{ObjectMeta: metav1.ObjectMeta{Name: "all"}}},
+		}}},
+	})
+	b.Cleanup(s.responder.Close)
+	s.start.phase = settled
+	s.pass(time.Now())
+	if told, _ := s.routes.sessions.(*bgp.Fake).Told("rack"); len(told) != services {
+		b.Fatalf("%d routes", len(told))
+	}
+	for b.Loop() {
+		world.changed.Services = map[string]struct{}{"default/198.18.0.1": {}}
+		s.pass(time.Now())
+	}
+}
