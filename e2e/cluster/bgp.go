@@ -21,6 +21,11 @@ var FRRConfig string
 //go:embed frr-unnumbered.conf
 var FRRUnnumberedConfig string
 
+// BIRDUnnumberedConfig is BIRD's for the same.
+//
+//go:embed bird-unnumbered.conf
+var BIRDUnnumberedConfig string
+
 // BIRDConfig is BIRD's.
 //
 //go:embed bird.conf

@@ -1,11 +1,13 @@
 package cluster
 
 import (
+	"fmt"
 	"net/netip"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // birdTuple is a community as BIRD writes it: (64513,77) or (64513, 1, 2).
@@ -55,12 +57,39 @@ func birdWatches(out string, hosts []netip.Addr) bool {
 	return up == len(hosts)
 }
 
+// birdSince is since when BIRD has a path, by its clock.
+var birdSince = regexp.MustCompile(`unicast \[\S+ (\d\d:\d\d:\d\d\.\d+)`)
+
+// birdAge is for how long each of the paths in "show route" has been as it is,
+// and younger than a day.
+func birdAge(out string, now time.Time) (age time.Duration, err error) {
+	all := birdSince.FindAllStringSubmatch(out, -1)
+	if len(all) == 0 {
+		return 0, fmt.Errorf("no path: %s", out)
+	}
+	const day = 24 * time.Hour
+	age = day
+	for _, one := range all {
+		since, err := time.ParseInLocation("15:04:05.000", one[1], now.Location())
+		if err != nil {
+			return 0, fmt.Errorf("since when BIRD has a path: %w", err)
+		}
+		clock := time.Date(since.Year(), since.Month(), since.Day(), now.Hour(), now.Minute(), now.Second(), now.Nanosecond(), now.Location())
+		age = min(age, (clock.Sub(since)+day)%day)
+	}
+	return age, nil
+}
+
 func (p *Path) readBIRD(name, value string) {
 	number := func() uint32 { n, _ := strconv.ParseUint(value, 10, 32); return uint32(n) }
 	tuples := func() string {
 		var all []string
 		for _, m := range birdTuple.FindAllStringSubmatch(value, -1) {
-			all = append(all, strings.ReplaceAll(strings.ReplaceAll(m[1], " ", ""), ",", ":"))
+			one := strings.ReplaceAll(strings.ReplaceAll(m[1], " ", ""), ",", ":")
+			if one == "65535:0" {
+				one = GracefulShutdown
+			}
+			all = append(all, one)
 		}
 		return strings.Join(all, " ")
 	}

@@ -3,6 +3,7 @@ package cluster
 import (
 	"net/netip"
 	"testing"
+	"time"
 )
 
 func TestWhatBIRDSaysOfAPrefix(t *testing.T) {
@@ -21,11 +22,16 @@ Table master4:
                      unicast [n2 02:26:38.000] (100) [AS64513i]
 	via 192.0.2.12 on eth0
 	BGP.as_path: 64513
+	BGP.community: (65535,0)
 203.0.113.2/32       unicast [n1 02:26:38.000] * (100) [AS64513i]
 	BGP.as_path: 1
 `
+	at := time.Date(2026, 1, 2, 3, 0, 0, 0, time.Local)
+	if age, err := birdAge(out, at); err != nil || age != 33*time.Minute+22*time.Second {
+		t.Errorf("age %s, %v", age, err)
+	}
 	got := birdPaths(out, netip.MustParsePrefix("203.0.113.1/32"))
-	if len(got) != 2 || got[1].ASPath.String != "64513" {
+	if len(got) != 2 || got[1].ASPath.String != "64513" || got[1].Community.String != GracefulShutdown {
 		t.Fatalf("%+v", got)
 	}
 	if p := got[0]; p.ASPath.String != "64513 64513" || p.Metric != 50 || p.LocalPref != 250 ||

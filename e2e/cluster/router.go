@@ -133,7 +133,10 @@ func (r *Router) Birdc(ctx context.Context, command string) (string, error) {
 	return out, err
 }
 
-// Path is one of FRR's paths to a prefix.
+// GracefulShutdown is how Path names that community (RFC 8326), as FRR does.
+const GracefulShutdown = "graceful-shutdown"
+
+// Path is one of a router's paths to a prefix.
 type Path struct {
 	Valid     bool `json:"valid"`
 	Multipath bool `json:"multipath"`
@@ -236,8 +239,16 @@ func (r *Router) Heard(ctx context.Context) (map[string]Heard, error) {
 	return found.Peers, nil
 }
 
-// Age is for how long FRR's route to a prefix has been as it is, to the second.
+// Age is for how long the router's route to a prefix, or the youngest of
+// BIRD's, has been as it is, to the second.
 func (r *Router) Age(ctx context.Context, p netip.Prefix) (time.Duration, error) {
+	if r.proto() == "bird" {
+		out, err := r.Birdc(ctx, "show route for "+p.String())
+		if err != nil {
+			return 0, err
+		}
+		return birdAge(out, time.Now())
+	}
 	family := "ip"
 	if p.Addr().Is6() {
 		family = "ipv6"

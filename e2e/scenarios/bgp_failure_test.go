@@ -105,51 +105,6 @@ func (p *routed) cutOnce(ctx context.Context, v4 netip.Addr) (lost, back time.Du
 	return report.Unlucky().Round(time.Millisecond), back
 }
 
-func TestB10_A_restart_under_load_loses_nothing(t *testing.T) {
-	ctx, p := newRouted(t, 3, func(s *v1beta1.BGPPeerSpec) { s.EnableGracefulRestart = true }, nil)
-	p.watch(ctx, 10) // only what is not there at all is to be missed
-	v4 := p.throughTwo(ctx)
-	p.bfd(ctx)
-	p.kept(ctx, v4, func() {
-		_, err := p.Kubectl(ctx, "-n", cluster.Namespace, "rollout", "restart", "daemonset/baliza-speaker")
-		p.must(err)
-	})
-}
-
-func TestB10_A_crash_under_load_loses_nothing(t *testing.T) {
-	ctx, p := newRouted(t, 3, func(s *v1beta1.BGPPeerSpec) { s.EnableGracefulRestart = true }, nil)
-	p.watch(ctx, 10)
-	v4 := p.throughTwo(ctx)
-	p.bfd(ctx)
-	p.kept(ctx, v4, func() {
-		for _, process := range p.Processes("n2") {
-			if strings.Contains(process.Name, "/baliza-speaker-") {
-				p.must(p.Signal(process.Name, unix.SIGKILL))
-			}
-		}
-		time.Sleep(1500 * time.Millisecond) // until BFD has noticed
-	})
-}
-
-// kept restarts something under load. Beside that nothing is lost FRR's route
-// stays as it is: a node that is taken out for a moment would not always be
-// noticed by the client.
-func (p *routed) kept(ctx context.Context, v4 netip.Addr, restart func()) {
-	p.t.Helper()
-	began := time.Now()
-	probe := p.Probe(ctx, p.client, netip.AddrPortFrom(v4, 80), 10*time.Millisecond)
-	restart()
-	p.must(p.Rollout(ctx))
-	p.bfd(ctx)
-	p.unharmed(probe.Stop(), "served by both nodes", 0)
-	p.hops(ctx, cluster.HostPrefix(v4), nodes4[:2]...)
-	age, err := p.r1.Age(ctx, cluster.HostPrefix(v4))
-	p.must(err)
-	if took := time.Since(began).Truncate(time.Second); age < took-time.Second {
-		p.t.Errorf("it took %s, and FRR changed its route %s ago", took, age)
-	}
-}
-
 // The preference goes first, the route later: till then a Service that only
 // this node can serve is answered.
 func TestB11_A_drained_node_goes_last_and_then_away(t *testing.T) { eachRouter(t, drains) }
@@ -165,15 +120,15 @@ func drains(t *testing.T, router, configuration string) {
 	p.hops(ctx, cluster.HostPrefix(only), nodes4[1])
 	p.answeredBy(ctx, only, "n2")
 
-	n2 := func(verb, what string) {
+	taint := func(change string) {
 		t.Helper()
-		_, err := p.Kubectl(context.WithoutCancel(ctx), verb, "node", "n2", what)
+		_, err := p.Kubectl(ctx, "taint", "node", "n2", change)
 		p.must(err)
 	}
-	for _, taint := range []string{"ToBeDeletedByClusterAutoscaler", corev1.TaintNodeOutOfService} {
-		n2("taint", taint+"=now:NoSchedule")
+	for _, key := range []string{"ToBeDeletedByClusterAutoscaler", corev1.TaintNodeOutOfService} {
+		taint(key + "=now:NoSchedule")
 		p.draining(ctx, v4, true)
-		n2("taint", taint+"-")
+		taint(key + "-")
 		p.draining(ctx, v4, false)
 	}
 
@@ -182,8 +137,8 @@ func drains(t *testing.T, router, configuration string) {
 	if router == frr { // BIRD has no client behind it, and replaces the routes under its own
 		both, one = p.Probe(ctx, p.client, netip.AddrPortFrom(v4, 80), 10*time.Millisecond), p.Probe(ctx, p.client, netip.AddrPortFrom(only, 80), 10*time.Millisecond)
 	}
-	n2("label", v1beta1.LabelExcludeNode+"=true")
-	defer n2("label", v1beta1.LabelExcludeNode+"-")
+	p.drain(ctx, "n2", true)
+	defer p.drain(context.WithoutCancel(ctx), "n2", false)
 	p.draining(ctx, v4, true)
 	p.hops(ctx, cluster.HostPrefix(v4), nodes4[0])
 	p.hops(ctx, cluster.HostPrefix(only), nodes4[1])
@@ -202,6 +157,29 @@ func drains(t *testing.T, router, configuration string) {
 		paths, err := p.r1.Paths(ctx, cluster.HostPrefix(v4))
 		return len(paths) == 1, err
 	}))
+}
+
+// A router of our own AS heeds the preference itself.
+func TestB11_A_drained_node_goes_last_within_one_AS(t *testing.T) {
+	eachRouter(t, func(t *testing.T, router, configuration string) {
+		ctx, p := newRoutedBy(t, router, inside(configuration), 3, func(s *v1beta1.BGPPeerSpec) { s.PeerASN = cluster.ClusterASN }, nil)
+		v4 := p.throughTwo(ctx)
+		p.drain(ctx, "n2", true)
+		defer p.drain(context.WithoutCancel(ctx), "n2", false)
+		p.draining(ctx, v4, true)
+		p.hops(ctx, cluster.HostPrefix(v4), nodes4[0])
+	})
+}
+
+// drain takes a node out of load balancing, or back.
+func (p *plot) drain(ctx context.Context, node string, out bool) {
+	p.t.Helper()
+	change := v1beta1.LabelExcludeNode + "-"
+	if out {
+		change = v1beta1.LabelExcludeNode + "=true"
+	}
+	_, err := p.Kubectl(ctx, "label", "node", node, change)
+	p.must(err)
 }
 
 // unharmed fails the test for every connection that failed before it was
@@ -230,7 +208,7 @@ func (p *routed) draining(ctx context.Context, a netip.Addr, want bool) {
 		var err error
 		paths, err = p.r1.Paths(ctx, cluster.HostPrefix(a))
 		lowered := slices.ContainsFunc(paths, func(path cluster.Path) bool {
-			return (strings.Contains(path.Community.String, "graceful-shutdown") || strings.Contains(path.Community.String, "65535:0")) && path.LocalPref == 0
+			return strings.Contains(path.Community.String, cluster.GracefulShutdown) && path.LocalPref == 0
 		})
 		return len(paths) == 2 && lowered == want, err
 	})
@@ -305,49 +283,3 @@ func TestB14_Both_protocols_side_by_side(t *testing.T) {
 		p.answers(ctx, "c1", a)
 	}
 }
-
-func TestB12_Traffic_is_shared_by_pods_not_by_nodes(t *testing.T) {
-	ctx, p := newRouted(t, 1, nil, func(a *v1beta1.BGPAdvertisementSpec) { a.Weighted = true })
-	pin := func(replicas map[string]int) {
-		t.Helper()
-		for node, n := range replicas {
-			p.must(p.Apply(ctx, fmt.Sprintf(pinned, p.name, node, n)))
-		}
-	}
-	p.scale(ctx, 0)
-	pin(map[string]int{"n1": 1, "n2": 3})
-	v4, _ := p.made(ctx, "web", func(svc *corev1.Service) {
-		local(svc)
-		svc.Spec.Selector = map[string]string{"app": "pinned"}
-	})
-	var last []string
-	err := lab.WaitFor(ctx, "weights of one to three", func() (bool, error) {
-		var err error
-		last, err = p.r1.NextHops(ctx, cluster.HostPrefix(v4))
-		var light, heavy int
-		if len(last) == 2 {
-			_, _ = fmt.Sscanf(last[0], nodes4[0]+"*%d", &light)
-			_, _ = fmt.Sscanf(last[1], nodes4[1]+"*%d", &heavy)
-		}
-		return light > 0 && heavy >= 3*light-3 && heavy <= 3*light+3, err
-	})
-	if err != nil {
-		t.Fatalf("%v: %v", err, last)
-	}
-	t.Log(last)
-}
-
-const pinned = `
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: pinned-%[2]s, namespace: %[1]s}
-spec:
-  replicas: %[3]d
-  selector: {matchLabels: {app: pinned, node: %[2]s}}
-  template:
-    metadata: {labels: {app: pinned, node: %[2]s}}
-    spec:
-      nodeName: %[2]s
-      containers:
-      - {name: web, image: lab/web, ports: [{containerPort: 8080}], readinessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1}}
-`

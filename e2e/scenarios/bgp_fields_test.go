@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,10 +21,8 @@ import (
 // Routers of the same AS are told a preference.
 func TestB03_Local_preference_within_one_AS(t *testing.T) {
 	eachRouter(t, func(t *testing.T, router, configuration string) {
-		configuration = strings.NewReplacer("router bgp 64512", "router bgp 64513", "local as 64512;", "local as 64513;",
-			"neighbor as 64513;", "neighbor as 64513; direct;").Replace(configuration)
 		preference := int64(250)
-		ctx, p := newRoutedBy(t, router, configuration, 1,
+		ctx, p := newRoutedBy(t, router, inside(configuration), 1,
 			func(s *v1beta1.BGPPeerSpec) { s.PeerASN = cluster.ClusterASN },
 			func(a *v1beta1.BGPAdvertisementSpec) { a.LocalPref = &preference })
 		v4, v6 := p.made(ctx, "web", nil)
@@ -36,6 +35,12 @@ func TestB03_Local_preference_within_one_AS(t *testing.T) {
 		p.watchPaths(ctx) // over one hop, since they are on one subnet
 		p.session(ctx, "n1", p.name, "watched", func(s *v1beta1.BGPSession) bool { return isUp(s) && s.BFD == "Up" })
 	})
+}
+
+// inside is a router's configuration, but of the cluster's own AS.
+func inside(configuration string) string {
+	return strings.NewReplacer("router bgp 64512", "router bgp 64513", "local as 64512;", "local as 64513;",
+		"neighbor as 64513;", "neighbor as 64513; direct;").Replace(configuration)
 }
 
 const routerSecret = `
@@ -106,24 +111,31 @@ func TestB05_The_default_gateway_is_the_peer(t *testing.T) {
 // The router is set to whoever is on its interface; neither end has the
 // other's address, and IPv4 has an IPv6 next hop.
 func TestB05_An_unnumbered_peer(t *testing.T) {
-	ctx, p := newRoutedBy(t, frr, cluster.FRRUnnumberedConfig, 1, func(s *v1beta1.BGPPeerSpec) {
-		s.PeerAddress, s.Interface, s.PeerASN, s.DynamicASN = "", "eth0", 0, v1beta1.DynamicASNExternal
-		s.NodeSelectors = []metav1.LabelSelector{{MatchLabels: map[string]string{"kubernetes.io/hostname": "n1"}}}
-	}, nil)
-	linkLocal := p.linkLocal(ctx, "n1")
-	v4, v6 := p.made(ctx, "web", nil)
-	p.hops(ctx, cluster.HostPrefix(v4), linkLocal)
-	p.hops(ctx, cluster.HostPrefix(v6), linkLocal)
-	router := p.linkLocal(ctx, "r1") + "%eth0"
-	p.session(ctx, "n1", p.name, "established", func(s *v1beta1.BGPSession) bool { return isUp(s) && s.Address == router && s.PeerASN == 64512 })
-	p.answers(ctx, "c1", v4)
-	p.answers(ctx, "c1", v6)
-	p.watchPaths(ctx)
-	p.session(ctx, "n1", p.name, "watched", func(s *v1beta1.BGPSession) bool { return isUp(s) && s.BFD == "Up" })
-	p.scale(ctx, 0)
-	p.hops(ctx, cluster.HostPrefix(v4))
-	p.hops(ctx, cluster.HostPrefix(v6))
+	for _, variant := range []struct{ router, configuration string }{{frr, cluster.FRRUnnumberedConfig}, {bird, cluster.BIRDUnnumberedConfig}} {
+		t.Run(variant.router, func(t *testing.T) {
+			ctx, p := newRoutedBy(t, variant.router, variant.configuration, 1, func(s *v1beta1.BGPPeerSpec) {
+				s.PeerAddress, s.Interface, s.PeerASN, s.DynamicASN = "", "eth0", 0, v1beta1.DynamicASNExternal
+				s.NodeSelectors = onlyN1
+			}, nil)
+			linkLocal := p.linkLocal(ctx, "n1")
+			v4, v6 := p.made(ctx, "web", nil)
+			p.hops(ctx, cluster.HostPrefix(v4), linkLocal)
+			p.hops(ctx, cluster.HostPrefix(v6), linkLocal)
+			router := p.linkLocal(ctx, p.r1.Host.Name) + "%eth0"
+			p.session(ctx, "n1", p.name, "established", func(s *v1beta1.BGPSession) bool { return isUp(s) && s.Address == router && s.PeerASN == 64512 })
+			p.answers(ctx, p.client, v4)
+			p.answers(ctx, p.client, v6)
+			p.watchPaths(ctx)
+			p.session(ctx, "n1", p.name, "watched", func(s *v1beta1.BGPSession) bool { return isUp(s) && s.BFD == "Up" })
+			p.scale(ctx, 0)
+			p.hops(ctx, cluster.HostPrefix(v4))
+			p.hops(ctx, cluster.HostPrefix(v6))
+		})
+	}
 }
+
+// onlyN1 are node selectors.
+var onlyN1 = []metav1.LabelSelector{{MatchLabels: map[string]string{"kubernetes.io/hostname": "n1"}}}
 
 // watchPaths makes a profile of 100 ms, three times, and gives it to the peer.
 func (p *routed) watchPaths(ctx context.Context) {
@@ -218,7 +230,7 @@ func TestB05_What_the_router_sees_of_a_node(t *testing.T) {
 		}()
 		ctx, p := newRoutedBy(t, router, configuration, 1, func(s *v1beta1.BGPPeerSpec) {
 			s.LocalASN, s.SourceAddress, s.RouterID = 64999, source, identifier
-			s.NodeSelectors = []metav1.LabelSelector{{MatchLabels: map[string]string{"kubernetes.io/hostname": "n1"}}}
+			s.NodeSelectors = onlyN1
 			if router == bird {
 				s.PeerPort = 1790
 			}
@@ -237,4 +249,40 @@ func TestB05_What_the_router_sees_of_a_node(t *testing.T) {
 			t.Errorf("the router does not know the node as %s: %s", identifier, out)
 		}
 	})
+}
+
+// KEEPALIVEs come as often as is asked for, not every third of the hold time;
+// and once the router is gone it is called no more often than is asked for.
+func TestB05_The_timers_of_a_peer(t *testing.T) {
+	const keepalive, connect = time.Second, 4 * time.Second
+	ctx, p := newRouted(t, 1, func(s *v1beta1.BGPPeerSpec) {
+		s.HoldTime, s.KeepaliveTime = &metav1.Duration{Duration: 9 * time.Second}, &metav1.Duration{Duration: keepalive}
+		s.ConnectTime, s.NodeSelectors = &metav1.Duration{Duration: connect}, onlyN1
+	}, nil)
+	p.session(ctx, "n1", p.name, "established", isUp)
+	sent := p.packets(ctx, 6*time.Second, "tcp", "dst", "port", "179", "and", "src", "host", nodes4[0])
+	sent = slices.DeleteFunc(sent, func(one lab.Packet) bool { return !strings.Contains(one.Text, "length 19: BGP") })
+	if len(sent) < 5 || len(sent) > 8 {
+		t.Errorf("%d KEEPALIVEs in 6 s: %v", len(sent), sent)
+	}
+	p.r1.Stop(ctx)
+	p.session(ctx, "n1", p.name, "refused", func(s *v1beta1.BGPSession) bool { return !isUp(s) && strings.Contains(s.LastError, "refused") })
+	called := p.packets(ctx, 4*connect, "tcp[tcpflags]", "==", "tcp-syn", "and", "dst", "port", "179", "and", "src", "host", nodes4[0])
+	if len(called) < 3 || len(called) > 4 {
+		t.Errorf("called %d times in %s: %v", len(called), 4*connect, called)
+	}
+	for i := range called[1:] {
+		if after := called[i+1].Time.Sub(called[i].Time); after < connect-100*time.Millisecond {
+			t.Errorf("called again after %s", after)
+		}
+	}
+}
+
+// packets captures on the router for a while.
+func (p *routed) packets(ctx context.Context, during time.Duration, filter ...string) []lab.Packet {
+	p.t.Helper()
+	capture, err := p.Capture(ctx, p.r1.Host.Name, filter...)
+	p.must(err)
+	time.Sleep(during)
+	return capture.Stop()
 }

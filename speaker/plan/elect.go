@@ -60,13 +60,8 @@ func (p *planner) contest(holdings []holding) contest {
 		// Whoever is back for long enough comes before a present owner that is
 		// less preferred, or equally and has the lower weight. Loads do not
 		// count: an address that goes back must go where it was.
-		mature := able[:0:0]
-		for _, one := range able {
-			if one == present || p.view.AliveFor[one.name] >= delay {
-				mature = append(mature, one)
-			}
-		}
-		c.owner = highest(p.preferred(mature, &c), address)
+		mature := slices.DeleteFunc(able, func(one *candidate) bool { return one != present && p.view.AliveFor[one.name] < delay })
+		c.owner = highest(p.preferred(mature, &c), address, anyone)
 	}
 	return c
 }
@@ -74,10 +69,11 @@ func (p *planner) contest(holdings []holding) contest {
 // able returns those that can own the address for the most of its Services.
 func (p *planner) able(c *contest) (able []*candidate) {
 	most := 0
+	able = make([]*candidate, 0, len(p.candidates))
 	for i := range p.candidates {
 		serves := 0
 		for j := range c.claims {
-			if p.refuse(p.candidates[i], &c.claims[j]) == nil {
+			if p.refuse(&p.candidates[i], &c.claims[j]) == nil {
 				serves++
 			}
 		}
@@ -174,25 +170,28 @@ func (p *planner) settle(all []contest) {
 		if c.owner != nil || len(c.rivals) == 0 {
 			continue
 		}
-		light := c.rivals[:0:0]
-		for _, one := range c.rivals {
-			if loads[one] < fair {
-				light = append(light, one)
-			}
+		// What goes back goes to where chance alone would put it.
+		if patience(c) == config.FailbackNever {
+			c.owner = highest(c.rivals, c.address, func(one *candidate) bool { return loads[one] < fair })
 		}
-		if len(light) == 0 || patience(c) < config.FailbackNever {
-			light = c.rivals // what goes back goes to where chance alone would put it
+		if c.owner == nil {
+			c.owner = highest(c.rivals, c.address, anyone)
 		}
-		c.owner = highest(light, c.address)
 		loads[c.owner]++
 	}
 }
 
-// highest returns the candidate with the highest weight for an address.
-func highest(among []*candidate, address netip.Addr) *candidate {
+func anyone(*candidate) bool { return true }
+
+// highest returns the candidate with the highest weight for an address of those
+// that may have it, or nil.
+func highest(among []*candidate, address netip.Addr, may func(*candidate) bool) *candidate {
 	var best *candidate
 	var most uint64
 	for _, one := range among {
+		if !may(one) {
+			continue
+		}
 		if w := weight(one.seed, address); best == nil || w > most {
 			best, most = one, w
 		}

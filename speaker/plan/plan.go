@@ -63,7 +63,7 @@ func Make(view View) Plan {
 
 // unadvertised is the plan where nothing is announced on layer 2.
 func unadvertised(services *Services) Plan {
-	reason, message, _ := hasAdvertisement(nil, candidate{}, &claim{})
+	reason, message, _ := hasAdvertisement(nil, nil, &claim{})
 	decisions, keys := make([]Decision, 0, services.holdings()), services.keys()
 	for holdings := range services.byAddress() {
 		decisions = append(decisions, Decision{Address: holdings[0].address, Services: keys(holdings), Reason: reason, Message: message})
@@ -75,6 +75,7 @@ func unadvertised(services *Services) Plan {
 type candidate struct {
 	Node
 	name string
+	owns string // that it owns the address, for people
 	seed uint64
 }
 
@@ -93,9 +94,9 @@ func newPlanner(view *View) *planner {
 		view: view, keys: view.Services.keys(),
 		selected: map[*config.L2Advertisement]map[string]bool{}, linked: map[*config.L2Advertisement]map[string]bool{},
 	}
-	p.self = candidate{Node: view.Nodes[view.Self], name: view.Self, seed: seed(view.Self)}
+	p.self = p.candidate(view.Self)
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(view.Alive))) {
-		p.candidates = append(p.candidates, candidate{Node: view.Nodes[name], name: name, seed: seed(name)})
+		p.candidates = append(p.candidates, p.candidate(name))
 	}
 	for _, a := range view.Config.L2Advertisements {
 		selected, linked := make(map[string]bool, len(p.candidates)+1), make(map[string]bool, len(p.candidates)+1)
@@ -105,6 +106,10 @@ func newPlanner(view *View) *planner {
 		p.selected[a], p.linked[a] = selected, linked
 	}
 	return p
+}
+
+func (p *planner) candidate(name string) candidate {
+	return candidate{Node: p.view.Nodes[name], name: name, owns: "node " + name + " owns the address", seed: seed(name)}
 }
 
 // claim is a Service on an address, with the advertisements that select both.
@@ -129,7 +134,7 @@ func (p *planner) decide(c *contest) Decision {
 		}
 	}
 	for i := range claims {
-		if announcer != nil && claims[i].endpoints.Any && p.refuse(*announcer, &claims[i]) != nil {
+		if announcer != nil && claims[i].endpoints.Any && p.refuse(announcer, &claims[i]) != nil {
 			d.Unserved = append(d.Unserved, claims[i].service.Key)
 		}
 	}
@@ -137,7 +142,7 @@ func (p *planner) decide(c *contest) Decision {
 		p.announce(&d, claims)
 		return d
 	}
-	d.Reason, d.Message = p.explain(&d, claims)
+	d.Reason, d.Message = p.explain(&d, c)
 	return d
 }
 
@@ -176,7 +181,7 @@ func selecting[A advertisement](in *config.Snapshot, all []A, address netip.Addr
 func (p *planner) wanted(claims []claim) (wanted map[string]bool, all bool) {
 	wanted = map[string]bool{}
 	for i := range claims {
-		if p.refuse(p.self, &claims[i]) != nil {
+		if p.refuse(&p.self, &claims[i]) != nil {
 			continue
 		}
 		for _, a := range claims[i].advertisements {
@@ -229,10 +234,10 @@ func describe(d *Decision) {
 
 // explain says why this node does not announce an address that it does not
 // own: what is in this node's way comes before who owns it instead.
-func (p *planner) explain(d *Decision, claims []claim) (v1beta1.Reason, string) {
+func (p *planner) explain(d *Decision, c *contest) (v1beta1.Reason, string) {
 	var first *refusal
-	for i := range claims {
-		r := p.refuse(p.self, &claims[i])
+	for i := range c.claims {
+		r := p.refuse(&p.self, &c.claims[i])
 		if r == nil {
 			first = nil
 			break
@@ -244,8 +249,8 @@ func (p *planner) explain(d *Decision, claims []claim) (v1beta1.Reason, string) 
 	}
 	instead := ""
 	switch {
-	case d.Owner != "":
-		instead = "node " + d.Owner + " owns the address"
+	case c.owner != nil:
+		instead = c.owner.owns
 	case len(d.Sharers) > 0:
 		instead = "announced per client, by " + strings.Join(d.Sharers, ", ")
 	}

@@ -18,7 +18,7 @@ type refusal struct {
 
 // policy is one rule that a node must keep. Rules that are the same for every
 // node come first.
-type policy func(p *planner, c candidate, on *claim) (reason v1beta1.Reason, message string, violated bool)
+type policy func(p *planner, c *candidate, on *claim) (reason v1beta1.Reason, message string, violated bool)
 
 // policies returns the chain. (It is no variable, so that nobody changes it.)
 func policies() [6]policy {
@@ -26,7 +26,7 @@ func policies() [6]policy {
 }
 
 // refuse returns the first violation, or nil if the node can own the address.
-func (p *planner) refuse(c candidate, on *claim) *refusal {
+func (p *planner) refuse(c *candidate, on *claim) *refusal {
 	for stage, rule := range policies() {
 		if reason, message, violated := rule(p, c, on); violated {
 			return &refusal{stage, reason, message}
@@ -35,25 +35,25 @@ func (p *planner) refuse(c candidate, on *claim) *refusal {
 	return nil
 }
 
-func hasAdvertisement(_ *planner, _ candidate, on *claim) (v1beta1.Reason, string, bool) {
+func hasAdvertisement(_ *planner, _ *candidate, on *claim) (v1beta1.Reason, string, bool) {
 	return v1beta1.ReasonNoAdvertisement, "no L2Advertisement selects the address's pool and the Service", len(on.advertisements) == 0
 }
 
-func hasEndpoint(_ *planner, _ candidate, on *claim) (v1beta1.Reason, string, bool) {
+func hasEndpoint(_ *planner, _ *candidate, on *claim) (v1beta1.Reason, string, bool) {
 	return v1beta1.ReasonNoEndpoint, "the Service has no usable endpoint of the address's family", !on.endpoints.Any
 }
 
-func isIncluded(_ *planner, c candidate, _ *claim) (v1beta1.Reason, string, bool) {
+func isIncluded(_ *planner, c *candidate, _ *claim) (v1beta1.Reason, string, bool) {
 	return v1beta1.ReasonNodeExcluded, c.Excluded, c.Excluded != ""
 }
 
-func isSelected(p *planner, c candidate, on *claim) (v1beta1.Reason, string, bool) {
+func isSelected(p *planner, c *candidate, on *claim) (v1beta1.Reason, string, bool) {
 	selected := slices.ContainsFunc(on.advertisements, func(a *config.L2Advertisement) bool { return p.selected[a][c.name] })
 	return v1beta1.ReasonNodeNotSelected, "no L2Advertisement of the address selects this node", !selected
 }
 
 // hasInterface: of the interfaces that an advertisement wants, one is enough.
-func hasInterface(p *planner, c candidate, on *claim) (v1beta1.Reason, string, bool) {
+func hasInterface(p *planner, c *candidate, on *claim) (v1beta1.Reason, string, bool) {
 	var missing []string
 	for _, a := range on.advertisements {
 		if !p.selected[a][c.name] {
@@ -97,7 +97,7 @@ func (p *planner) hasLink(node string, a *config.L2Advertisement) bool {
 // hasLocalEndpoint: an endpoint whose node is unknown does not make a node
 // eligible in the presence of others whose node is known; if there are only
 // such, any node may be the right one.
-func hasLocalEndpoint(_ *planner, c candidate, on *claim) (v1beta1.Reason, string, bool) {
+func hasLocalEndpoint(_ *planner, c *candidate, on *claim) (v1beta1.Reason, string, bool) {
 	allowed := !on.service.Local || on.endpoints.Nodes[c.name] || len(on.endpoints.Nodes) == 0 && on.endpoints.Unknown
 	return v1beta1.ReasonNoLocalEndpoint, "externalTrafficPolicy is Local and this node has no usable endpoint", !allowed
 }
