@@ -142,9 +142,11 @@ func (b *bench) many(ctx context.Context) error {
 		return nil
 	}
 	const victim, pool = "n1", "bench-many"
+	counted := b.countAlarms()
 	if err := b.crowd(ctx, pool, victim, count); err != nil {
 		return err
 	}
+	counted(fmt.Sprintf("%d Services made, their addresses all on one node", count))
 	time.Sleep(3 * time.Second) // announcements at once, and again after the locktime
 	capture, err := b.c.Capture(ctx, client, "arp")
 	if err != nil {
@@ -239,15 +241,7 @@ func (b *bench) busy(ctx context.Context) error {
 	if period == 0 {
 		return nil
 	}
-	deaths := func() (n int) {
-		for _, p := range b.c.Processes("") {
-			if strings.Contains(p.Name, "/baliza-speaker-") {
-				n += strings.Count(b.c.Log(p.Name), "speaker is gone")
-			}
-		}
-		return n
-	}
-	had, stolen := deaths(), steal()
+	counted := b.countAlarms()
 	b.say("keeping %d cores busy for %s", runtime.NumCPU(), period)
 	spin, stop := context.WithTimeout(ctx, period)
 	defer stop()
@@ -257,13 +251,29 @@ func (b *bench) busy(ctx context.Context) error {
 		}
 	}
 	<-spin.Done()
-	n := deaths() - had
-	b.values["l2_false_failovers"] = strconv.Itoa(n)
-	b.rows = append(b.rows, figures.Row{
-		Name: "cores busy for " + period.String(),
-		Note: fmt.Sprintf("%d false alarms; the host took %.1f s of processor time away", n, (steal() - stolen).Seconds()),
-	})
+	b.values["l2_false_failovers"] = strconv.Itoa(counted("cores busy for " + period.String()))
 	return ctx.Err()
+}
+
+// countAlarms counts what the speakers take for deaths until counted is called,
+// which makes a row of it.
+func (b *bench) countAlarms() (counted func(row string) int) {
+	deaths := func() (n int) {
+		for _, p := range b.c.Processes("") {
+			if strings.Contains(p.Name, "/baliza-speaker-") {
+				n += strings.Count(b.c.Log(p.Name), "speaker is gone")
+			}
+		}
+		return n
+	}
+	had, stolen := deaths(), steal()
+	return func(row string) int {
+		n := deaths() - had
+		b.rows = append(b.rows, figures.Row{
+			Name: row, Note: fmt.Sprintf("%d false alarms; the host took %.1f s of processor time away", n, (steal() - stolen).Seconds()),
+		})
+		return n
+	}
 }
 
 // steal is for how long, in all, the machine's processors were ready to run and
