@@ -51,7 +51,7 @@ func TestDocumentedRouterConfigurationsAreTheLabs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range []string{"e2e/cluster/frr.conf", "e2e/cluster/frr-unnumbered.conf", "e2e/cluster/bird.conf"} {
+	for _, file := range []string{"e2e/cluster/frr.conf", "e2e/cluster/frr-unnumbered.conf", "e2e/cluster/bird.conf", "e2e/cluster/bird-unnumbered.conf"} {
 		configuration, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -39,7 +39,7 @@ func birdPaths(out string, p netip.Prefix) []Path {
 }
 
 // birdWatches tells whether "show bfd sessions" has all these hosts up, each with
-// a timeout of less than a second. Its columns are the address, the interface,
+// a timeout of a second at most. Its columns are the address, the interface,
 // the state, since when, the interval and the timeout.
 func birdWatches(out string, hosts []netip.Addr) bool {
 	up := 0
@@ -50,7 +50,7 @@ func birdWatches(out string, hosts []netip.Addr) bool {
 		}
 		host, err := netip.ParseAddr(fields[0])
 		timeout, wrong := strconv.ParseFloat(fields[5], 64)
-		if err == nil && wrong == nil && slices.Contains(hosts, host) && timeout > 0 && timeout < 1 {
+		if err == nil && wrong == nil && slices.Contains(hosts, host) && timeout > 0 && timeout <= 1 {
 			up++
 		}
 	}

@@ -147,9 +147,10 @@ func url(a netip.Addr) string {
 }
 
 // Fetch asks an address for its page with curl on a host, and returns the pod
-// and the node that answered.
-func (c *Cluster) Fetch(ctx context.Context, host string, a netip.Addr) (pod, node string, err error) {
-	out, err := c.Exec(ctx, host, "curl", "--silent", "--show-error", "--max-time", "2", url(a))
+// and the node that answered. The options are curl's.
+func (c *Cluster) Fetch(ctx context.Context, host string, a netip.Addr, options ...string) (pod, node string, err error) {
+	argv := append([]string{"curl", "--silent", "--show-error", "--max-time", "2"}, options...)
+	out, err := c.Exec(ctx, host, append(argv, url(a))...)
 	if err != nil {
 		return "", "", err
 	}

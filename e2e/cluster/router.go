@@ -188,7 +188,7 @@ func (r *Router) Paths(ctx context.Context, p netip.Prefix) ([]Path, error) {
 const BFDSettled = 2 * time.Second
 
 // Watched tells whether the router watches the paths to all these hosts with BFD,
-// FRR for that long already, BIRD at a pace of less than a second: it says at which.
+// FRR for that long already, BIRD with a timeout of a second at most: it says of which.
 func (r *Router) Watched(ctx context.Context, since time.Duration, hosts ...netip.Addr) (bool, error) {
 	if r.proto() == "bird" {
 		out, err := r.Birdc(ctx, "show bfd sessions")

@@ -3,8 +3,10 @@ package scenarios
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -133,10 +135,7 @@ func drains(t *testing.T, router, configuration string) {
 	}
 
 	began := time.Now()
-	var both, one *lab.Prober
-	if router == frr { // BIRD has no client behind it, and replaces the routes under its own
-		both, one = p.Probe(ctx, p.client, netip.AddrPortFrom(v4, 80), 10*time.Millisecond), p.Probe(ctx, p.client, netip.AddrPortFrom(only, 80), 10*time.Millisecond)
-	}
+	both, one := p.Probe(ctx, p.client, netip.AddrPortFrom(v4, 80), 10*time.Millisecond), p.Probe(ctx, p.client, netip.AddrPortFrom(only, 80), 10*time.Millisecond)
 	p.drain(ctx, "n2", true)
 	defer p.drain(context.WithoutCancel(ctx), "n2", false)
 	p.draining(ctx, v4, true)
@@ -146,10 +145,8 @@ func drains(t *testing.T, router, configuration string) {
 	// A connection that is open when the router turns to the other node is reset
 	// there: its kube-proxy knows nothing of it. The route of the Service that
 	// only n2 serves does not move.
-	if router == frr {
-		p.unharmed(both.Stop(), "served by both nodes", 1)
-		p.unharmed(one.Stop(), "served by n2 alone", 0)
-	}
+	p.unharmed(both.Stop(), "served by both nodes", 1)
+	p.unharmed(one.Stop(), "served by n2 alone", 0)
 	p.hops(ctx, cluster.HostPrefix(only), nodes4[1])
 	p.hops(ctx, cluster.HostPrefix(only))
 	t.Logf("withdrawn after %s", time.Since(began).Round(time.Millisecond))
@@ -242,18 +239,23 @@ func (p *routed) throughTwo(ctx context.Context) netip.Addr {
 	return v4
 }
 
-// answeredBy waits until these nodes serve an address over BGP, and all of
-// them always. kube-proxy may take a second longer than the route. Only a
-// client that does not count may ask till then: a node remembers connections
-// that it has passed on untranslated, and for two minutes does the same to a
-// later one from the same port.
+// answeredBy waits until these nodes serve an address, and all of them always:
+// kube-proxy may take a second longer than the route. What asks till then has
+// other ports than probes: a node remembers connections that it has passed on
+// untranslated, and for two minutes does the same to a later one like it.
 func (p *routed) answeredBy(ctx context.Context, a netip.Addr, nodes ...string) {
 	p.t.Helper()
+	const times, firstPort, ports = 20, 10_000, 20_000
 	p.must(lab.WaitFor(ctx, fmt.Sprintf("kube-proxy on %v to serve %s", nodes, a), func() (bool, error) {
-		probe := p.Probe(ctx, "c2", netip.AddrPortFrom(a, 80), 10*time.Millisecond)
-		time.Sleep(500 * time.Millisecond)
-		report := probe.Stop()
-		return len(report.Failures) == 0 && len(report.Nodes) == len(nodes), nil
+		answered := map[string]bool{}
+		for range times {
+			_, node, err := p.Fetch(ctx, p.client, a, "--local-port", strconv.Itoa(firstPort+rand.IntN(ports)))
+			if err != nil {
+				return false, nil
+			}
+			answered[node] = true
+		}
+		return len(answered) == len(nodes), nil
 	}))
 }
 

@@ -47,7 +47,13 @@ spec:
     spec:
       nodeName: %[2]s
       containers:
-      - {name: web, image: lab/web, ports: [{containerPort: 8080}], readinessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1}}
+      - name: web
+        image: lab/web
+        env:
+        - {name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
+        - {name: NODE_NAME, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}
+        ports: [{containerPort: 8080}]
+        readinessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1}
 `
 
 // oneToThree waits until the router sends n2 three times as much as n1.
@@ -78,8 +84,8 @@ func TestB12_Pods_that_come_and_go_do_not_flood_the_router(t *testing.T) {
 	slice, err := endpoints.Create(ctx, endpointsOn(map[string]int{"n1": 1, "n2": 1}), metav1.CreateOptions{})
 	p.must(err)
 	v4, _ := p.made(ctx, "changing", func(svc *corev1.Service) { local(svc); svc.Spec.Selector = nil })
-	p.hops(ctx, cluster.HostPrefix(v4), nodes4[:2]...)
-	time.Sleep(2 * time.Second) // whatever came before
+	p.hops(ctx, cluster.HostPrefix(v4), nodes4[0]+"*50", nodes4[1]+"*50")
+	time.Sleep(6 * time.Second) // FRR asks for all routes again when its route-maps are 5 s old
 
 	capture, err := p.Capture(ctx, "r1", "tcp", "dst", "port", "179", "and", "src", "host", nodes4[1])
 	p.must(err)

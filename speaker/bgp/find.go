@@ -13,8 +13,10 @@ import (
 )
 
 const (
-	// listenFor is how long a router may take to answer a solicitation.
-	listenFor = 2 * time.Second
+	// listenFor is how long a router may take to answer a solicitation: it lets
+	// 3 s go by between two advertisements, and half a second more at random
+	// (RFC 4861 sections 6.2.6 and 10).
+	listenFor = 4 * time.Second
 	// Messages and the option of RFC 4861 sections 4.1, 4.2 and 4.6.1; the
 	// unit of an option's length is 8 bytes.
 	typeSolicitation, typeAdvertisement = 133, 134
