@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/util/yaml"
 )
@@ -37,5 +38,35 @@ func TestASpeakerMayWriteOnlySpeakers(t *testing.T) {
 	}
 	if rules == 0 {
 		t.Error("deploy/install.yaml has no rules for the speaker")
+	}
+}
+
+// A request for processor time is a share of a crowded node. A speaker with a
+// small one hears of everything late, is heard late, and is taken for dead; one
+// with a limit stands still when it has used it up.
+func TestASpeakerHasItsShareOfACrowdedNode(t *testing.T) {
+	text, err := os.ReadFile("deploy/install.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const least = 100 // thousandths of a processor
+	speakers := 0
+	for document := range strings.SplitSeq(string(text), "\n---\n") {
+		var set appsv1.DaemonSet
+		if err := yaml.Unmarshal([]byte(document), &set); err != nil || set.Kind != "DaemonSet" {
+			continue
+		}
+		for _, c := range set.Spec.Template.Spec.Containers {
+			speakers++
+			if got := c.Resources.Requests.Cpu().MilliValue(); got < least {
+				t.Errorf("%s asks for %d thousandths of a processor, want %d", c.Name, got, least)
+			}
+			if !c.Resources.Limits.Cpu().IsZero() {
+				t.Errorf("%s is limited to %s processors", c.Name, c.Resources.Limits.Cpu())
+			}
+		}
+	}
+	if speakers == 0 {
+		t.Error("deploy/install.yaml has no speaker")
 	}
 }

@@ -136,8 +136,8 @@ func drains(t *testing.T, router, configuration string) {
 
 	began := time.Now()
 	both, one := p.Probe(ctx, p.client, netip.AddrPortFrom(v4, 80), 10*time.Millisecond), p.Probe(ctx, p.client, netip.AddrPortFrom(only, 80), 10*time.Millisecond)
-	p.drain(ctx, "n2", true)
-	defer p.drain(context.WithoutCancel(ctx), "n2", false)
+	p.drainN2(ctx, true)
+	defer p.drainN2(context.WithoutCancel(ctx), false)
 	p.draining(ctx, v4, true)
 	p.hops(ctx, cluster.HostPrefix(v4), nodes4[0])
 	p.hops(ctx, cluster.HostPrefix(only), nodes4[1])
@@ -161,21 +161,21 @@ func TestB11_A_drained_node_goes_last_within_one_AS(t *testing.T) {
 	eachRouter(t, func(t *testing.T, router, configuration string) {
 		ctx, p := newRoutedBy(t, router, inside(configuration), 3, func(s *v1beta1.BGPPeerSpec) { s.PeerASN = cluster.ClusterASN }, nil)
 		v4 := p.throughTwo(ctx)
-		p.drain(ctx, "n2", true)
-		defer p.drain(context.WithoutCancel(ctx), "n2", false)
+		p.drainN2(ctx, true)
+		defer p.drainN2(context.WithoutCancel(ctx), false)
 		p.draining(ctx, v4, true)
 		p.hops(ctx, cluster.HostPrefix(v4), nodes4[0])
 	})
 }
 
-// drain takes a node out of load balancing, or back.
-func (p *plot) drain(ctx context.Context, node string, out bool) {
+// drainN2 takes n2 out of load balancing, or back.
+func (p *plot) drainN2(ctx context.Context, out bool) {
 	p.t.Helper()
 	change := v1beta1.LabelExcludeNode + "-"
 	if out {
 		change = v1beta1.LabelExcludeNode + "=true"
 	}
-	_, err := p.Kubectl(ctx, "label", "node", node, change)
+	_, err := p.Kubectl(ctx, "label", "node", "n2", change)
 	p.must(err)
 }
 
@@ -247,15 +247,16 @@ func (p *routed) answeredBy(ctx context.Context, a netip.Addr, nodes ...string) 
 	p.t.Helper()
 	const times, firstPort, ports = 20, 10_000, 20_000
 	p.must(lab.WaitFor(ctx, fmt.Sprintf("kube-proxy on %v to serve %s", nodes, a), func() (bool, error) {
-		answered := map[string]bool{}
+		answered, answers := map[string]bool{}, 0
 		for range times {
 			_, node, err := p.Fetch(ctx, p.client, a, "--local-port", strconv.Itoa(firstPort+rand.IntN(ports)))
 			if err != nil {
-				return false, nil
+				break
 			}
 			answered[node] = true
+			answers++
 		}
-		return len(answered) == len(nodes), nil
+		return answers == times && len(answered) == len(nodes), nil
 	}))
 }
 

@@ -210,7 +210,8 @@ func (c *crowd) oneByOne(ctx context.Context) error {
 }
 
 // change makes a Service's endpoint ready or not. It returns how long after the
-// change was seen each node sent an UPDATE, the fastest first.
+// change was seen, by a watch or the answer to the request, each node sent an
+// UPDATE, the fastest first.
 func (c *crowd) change(ctx context.Context, i int, ready bool) ([]time.Duration, error) {
 	capture, err := c.Capture(ctx, "r1", "tcp", "dst", "port", "179")
 	if err != nil {
@@ -223,6 +224,7 @@ func (c *crowd) change(ctx context.Context, i int, ready bool) ([]time.Duration,
 	if err != nil {
 		return nil, err
 	}
+	answered := time.Now()
 	var first map[string]time.Time
 	bounded, stop := context.WithTimeout(ctx, 10*time.Second)
 	defer stop()
@@ -239,6 +241,10 @@ func (c *crowd) change(ctx context.Context, i int, ready bool) ([]time.Duration,
 	c.mu.Unlock()
 	if !ok {
 		return nil, fmt.Errorf("the change of EndpointSlice %s was not seen", cluster.CrowdName(i))
+	}
+	// It was there before either told us, and we may be late ourselves.
+	if answered.Before(seen) {
+		seen = answered
 	}
 	var all []time.Duration
 	for _, at := range first {
