@@ -276,13 +276,15 @@ func (p *routed) bfd(ctx context.Context) {
 // One pool, both protocols: routers share the traffic, and hosts on the link
 // find one owner.
 func TestB14_Both_protocols_side_by_side(t *testing.T) {
-	ctx, p := newRouted(t, 2, nil, nil)
-	p.must(p.Advertise(ctx, p.name, p.name))
-	v4, v6 := p.made(ctx, "web", nil)
-	p.hops(ctx, cluster.HostPrefix(v4), nodes4...)
-	p.hops(ctx, cluster.HostPrefix(v6), nodes6...)
-	for _, a := range []netip.Addr{v4, v6} {
-		p.owner(ctx, a)
-		p.answers(ctx, "c1", a)
-	}
+	eachRouter(t, func(t *testing.T, router, configuration string) {
+		ctx, p := newRoutedBy(t, router, configuration, 2, nil, nil)
+		p.must(p.Advertise(ctx, p.name, p.name))
+		v4, v6 := p.made(ctx, "web", nil)
+		p.hops(ctx, cluster.HostPrefix(v4), nodes4...)
+		p.hops(ctx, cluster.HostPrefix(v6), nodes6...)
+		for _, a := range []netip.Addr{v4, v6} {
+			p.owner(ctx, a)
+			p.answers(ctx, p.client, a)
+		}
+	})
 }

@@ -31,8 +31,10 @@ func (p *routed) patch(ctx context.Context, kind string, spec map[string]any) {
 	p.must(err)
 }
 
-func TestB02_Peers_nodes_and_Services_are_selected(t *testing.T) {
-	ctx, p := newRouted(t, 1, nil, func(a *v1beta1.BGPAdvertisementSpec) {
+func TestB02_Peers_nodes_and_Services_are_selected(t *testing.T) { eachRouter(t, selects) }
+
+func selects(t *testing.T, router, configuration string) {
+	ctx, p := newRoutedBy(t, router, configuration, 1, nil, func(a *v1beta1.BGPAdvertisementSpec) {
 		a.NodeSelectors = []metav1.LabelSelector{{MatchLabels: map[string]string{"kubernetes.io/hostname": "n2"}}}
 	})
 	v4, v6 := p.made(ctx, "web", nil)
