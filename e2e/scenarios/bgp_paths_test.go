@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -150,6 +151,9 @@ func (p *routed) session(ctx context.Context, node, peer, what string, good func
 	var last *v1beta1.BGPSession
 	err := lab.WaitFor(ctx, fmt.Sprintf("the session of %s with %s to be %s", node, peer, what), func() (bool, error) {
 		speaker, err := p.Baliza.BalizaV1beta1().Speakers().Get(ctx, node, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return false, nil // it has just started, and reports when it has begun to work
+		}
 		if err != nil || speaker.Status.BGP == nil {
 			return false, err
 		}
