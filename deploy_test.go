@@ -11,15 +11,21 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 )
 
-// A speaker runs on every node, so that its token is the easiest to steal: it
-// may read, and write nothing but Speakers.
-func TestASpeakerMayWriteOnlySpeakers(t *testing.T) {
+// installed are the documents of deploy/install.yaml.
+func installed(t *testing.T) []string {
+	t.Helper()
 	text, err := os.ReadFile("deploy/install.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return strings.Split(string(text), "\n---\n")
+}
+
+// A speaker runs on every node, so that its token is the easiest to steal: it
+// may read, and write nothing but Speakers.
+func TestASpeakerMayWriteOnlySpeakers(t *testing.T) {
 	rules := 0
-	for document := range strings.SplitSeq(string(text), "\n---\n") {
+	for _, document := range installed(t) {
 		var role rbacv1.ClusterRole
 		if err := yaml.Unmarshal([]byte(document), &role); err != nil || role.Name != "baliza-speaker" {
 			continue
@@ -45,13 +51,9 @@ func TestASpeakerMayWriteOnlySpeakers(t *testing.T) {
 // small one hears of everything late, is heard late, and is taken for dead; one
 // with a limit stands still when it has used it up.
 func TestASpeakerHasItsShareOfACrowdedNode(t *testing.T) {
-	text, err := os.ReadFile("deploy/install.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
 	const least = 100 // thousandths of a processor
 	speakers := 0
-	for document := range strings.SplitSeq(string(text), "\n---\n") {
+	for _, document := range installed(t) {
 		var set appsv1.DaemonSet
 		if err := yaml.Unmarshal([]byte(document), &set); err != nil || set.Kind != "DaemonSet" {
 			continue

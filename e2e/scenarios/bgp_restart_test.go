@@ -27,11 +27,7 @@ func TestB10_A_crash_under_load_loses_nothing(t *testing.T) {
 	eachRouter(t, func(t *testing.T, router, configuration string) {
 		ctx, p, v4 := newRestarted(t, router, configuration)
 		p.kept(ctx, v4, func() {
-			for _, process := range p.Processes("n2") {
-				if strings.Contains(process.Name, "/baliza-speaker-") {
-					p.must(p.Signal(process.Name, unix.SIGKILL))
-				}
-			}
+			p.must(p.Signal(p.speakerOf("n2").Name, unix.SIGKILL))
 			time.Sleep(1500 * time.Millisecond) // until BFD has noticed
 		}, "n2")
 	})

@@ -115,7 +115,7 @@ func TestB12_Pods_that_come_and_go_do_not_flood_the_router(t *testing.T) {
 // updatesIn are the packets that carry more than a KEEPALIVE.
 func updatesIn(packets []lab.Packet) []lab.Packet {
 	return slices.DeleteFunc(packets, func(one lab.Packet) bool {
-		return !strings.Contains(one.Text, ": BGP") || strings.Contains(one.Text, "length 19: BGP")
+		return !strings.Contains(one.Text, ": BGP") || isKeepalive(one)
 	})
 }
 

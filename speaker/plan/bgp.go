@@ -60,7 +60,7 @@ type BGPDecision struct {
 }
 
 // BGPPlan is one PeerPlan for each peer of this node, by name, and one
-// BGPDecision for each address, in address order as are those of Plan; none where there is no
+// BGPDecision for each address, in the order of Plan's; none where there is no
 // BGPAdvertisement.
 type BGPPlan struct {
 	Peers     []PeerPlan
