@@ -141,6 +141,10 @@ programs:
 	@CGO_ENABLED=0 $(GO_BUILD) . ./controller ./speaker -- -o $(BIN)/ -ldflags "$$(hack/ldflags.sh)"
 	@CGO_ENABLED=0 $(GO_BUILD) e2e ./cmd/lab -- -o $(BIN)/
 
+.PHONY: images-tool
+images-tool:
+	@CGO_ENABLED=0 $(GO_BUILD) tools ./images -- -o $(BIN)/images-tool
+
 # Kubernetes and etcd, some thousand packages: minutes when nothing is cached,
 # so make decides whether it is up to date.
 bin/kube: $(wildcard e2e/kube/*.go) e2e/go.mod e2e/go.sum
