@@ -113,7 +113,7 @@ bench-bgp: deps build ## BGP figures on the lab, against FRR (TRIALS=20, ROUTES=
 ##@ Build it
 
 .PHONY: build
-build: deps bin/kube programs ## the controller, the speaker and the lab, into bin/
+build: deps bin/kube programs lab-images ## the controller, the speaker and the lab, into bin/, and their images
 
 .PHONY: generate
 generate: deps bin/helm ## regenerate deep copies, client, CRDs and install.yaml
@@ -139,7 +139,26 @@ deps:
 .PHONY: programs
 programs:
 	@CGO_ENABLED=0 $(GO_BUILD) . ./controller ./speaker -- -o $(BIN)/ -ldflags "$$(hack/ldflags.sh)"
-	@CGO_ENABLED=0 $(GO_BUILD) e2e ./cmd/lab -- -o $(BIN)/
+	@CGO_ENABLED=0 $(GO_BUILD) e2e ./cmd/lab ./cmd/web -- -o $(BIN)/ -ldflags "-s -w"
+
+# Another of some thousand packages, in a module of its own because it wants
+# other versions of what Kubernetes is made of.
+bin/coredns: $(wildcard e2e/coredns/*)
+	@CGO_ENABLED=0 $(GO_BUILD) e2e/coredns . -- -o $@ -ldflags "-s -w"
+	@touch $@
+
+# The images of the lab itself. The product's are those of "make images".
+LAB_IMAGE = $(BIN)/images-tool build -o $(BIN)/images/$(1).tar --name docker.io/lab/$(1):v1
+.PHONY: lab-images
+lab-images: programs images-tool bin/coredns
+	@mkdir -p $(BIN)/images
+	@$(call LAB_IMAGE,web) --user 0:0 --entrypoint /web --file /web=$(BIN)/web
+	@$(call LAB_IMAGE,pause) --user 65535:65535 --entrypoint /web,pause --file /web=$(BIN)/web
+	@$(call LAB_IMAGE,coredns) --user 0:0 --entrypoint /coredns --file /coredns=$(BIN)/coredns
+	@$(BIN)/images-tool build -o $(BIN)/images/controller.tar --name docker.io/baliza/controller:v0.1.0 \
+		--entrypoint /controller --file /controller=$(BIN)/controller
+	@$(BIN)/images-tool build -o $(BIN)/images/speaker.tar --name docker.io/baliza/speaker:v0.1.0 \
+		--user 0:0 --entrypoint /speaker --file /speaker=$(BIN)/speaker
 
 .PHONY: images-tool
 images-tool:

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 
 go_minimum=1.26
 
-# What the lab and its witnesses run: command, Debian package.
+# What the lab and its witnesses run: command or file, Debian package.
 needed=(
 	"ip       iproute2"
 	"nft      nftables"
@@ -20,6 +20,10 @@ needed=(
 	"ps       procps"
 	"vtysh    frr"
 	"birdc    bird2"
+	"nsenter  util-linux"
+	"ctr      containerd"
+	"runc     runc"
+	"/usr/lib/cni/ptp containernetworking-plugins"
 )
 
 fail() {

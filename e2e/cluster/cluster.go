@@ -23,11 +23,7 @@ type Cluster struct {
 
 // Start builds a lab and installs Baliza on it. Close it at the end.
 func Start(ctx context.Context, config lab.Config) (*Cluster, error) {
-	if config.Images == nil {
-		config.Images = map[string]lab.Image{}
-	}
-	config.Images["baliza/controller"] = lab.Image{Path: "controller"}
-	config.Images["baliza/speaker"] = lab.Image{Path: "speaker"}
+	config.Images = append(config.Images, "controller.tar", "speaker.tar")
 	l, err := lab.Start(ctx, config)
 	if err != nil {
 		return nil, err

@@ -7,10 +7,12 @@ import (
 	"strconv"
 )
 
-// Host names. Nodes are n1, n2, …; clients c1, …; routers r1, ….
+// Host names. Nodes are n1, n2, …; clients c1, …; routers r1, …; and o1 is a
+// client outside, on a network of its own behind r1.
 const (
 	switchName       = "lan"
 	controlPlaneName = "cp"
+	outsideName      = "o1"
 	bridgeName       = "br0"
 	nic              = "eth0"
 )
@@ -27,6 +29,9 @@ const (
 	// link, beside 192.0.2.200-250 and 2001:db8:1::200-… in the LAN itself.
 	VIPs4 = "198.19.128.0/17"
 	VIPs6 = "2001:db8:4::/64"
+	// Outside4 and Outside6 are the network behind r1.
+	Outside4 = "198.51.100.128/25"
+	Outside6 = "2001:db8:6::/64"
 )
 
 const apiPort = 6443
@@ -43,11 +48,6 @@ func podRanges(node int) (v4, v6 netip.Prefix) {
 		netip.PrefixFrom(netip.MustParseAddr(fmt.Sprintf("2001:db8:2:%x::", node)), 64)
 }
 
-// podAddresses are the addresses of the pod in this slot, 2 to 254, of a node.
-func podAddresses(node, slot int) (v4, v6 netip.Addr) {
-	return netip.AddrFrom4([4]byte{198, 18, byte(node), byte(slot)}), netip.MustParseAddr(fmt.Sprintf("2001:db8:2:%x::%x", node, slot))
-}
-
 // mac is a locally administered address that follows from the kind of port and
 // the IPv4 address behind it, so that a capture reads the same in every run.
 func mac(kind byte, v4 netip.Addr) net.HardwareAddr {
@@ -58,16 +58,24 @@ func mac(kind byte, v4 netip.Addr) net.HardwareAddr {
 const (
 	macHost   = 0x00
 	macSwitch = 0x01
-	macPod    = 0x02
-	macPodEnd = 0x03
 )
 
-// Host is a machine on the lab's LAN: a network namespace with one interface.
+// outside are the addresses of r1 and of o1 on the network between them.
+func outside() (r1, o1 Host) {
+	host := func(name string, number int) Host {
+		v4 := netip.AddrFrom4([4]byte{198, 51, 100, byte(number)})
+		return Host{Name: name, IPv4: v4, IPv6: netip.MustParseAddr("2001:db8:6::" + strconv.Itoa(number)), MAC: mac(macHost, v4)}
+	}
+	return host("r1", 129), host(outsideName, 200)
+}
+
+// Host is a machine of the lab: a network namespace with one interface, on the
+// LAN or, for o1, outside.
 type Host struct {
 	Name string
 	IPv4 netip.Addr
 	IPv6 netip.Addr
-	// MAC of its only LAN interface, eth0.
+	// MAC of its interface eth0.
 	MAC net.HardwareAddr
 }
 

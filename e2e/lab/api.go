@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -20,7 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Hosts are all machines on the LAN, sorted by name.
+// Hosts are all machines of the lab, sorted by name.
 func (l *Lab) Hosts() []Host {
 	return slices.SortedFunc(maps.Values(l.net.hosts), func(a, b Host) int { return strings.Compare(a.Name, b.Name) })
 }
@@ -59,6 +58,11 @@ func (l *Lab) exec(ctx context.Context, host, input string, argv ...string) (str
 	if _, err := l.Host(host); err != nil {
 		return "", err
 	}
+	return l.execIn(ctx, host, input, argv...)
+}
+
+// execIn is exec on a host or on the switch.
+func (l *Lab) execIn(ctx context.Context, host, input string, argv ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	var out, complaint bytes.Buffer
 	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = l.environment(), strings.NewReader(input), &out, &complaint
@@ -107,12 +111,7 @@ func (l *Lab) NodeReady(ctx context.Context, node string) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("node %s: %w", node, err)
 	}
-	for _, c := range n.Status.Conditions {
-		if c.Type == corev1.NodeReady {
-			return c.Status == corev1.ConditionTrue, nil
-		}
-	}
-	return false, nil
+	return isReady(n), nil
 }
 
 // waitNodes returns when all nodes are Ready and free of the taint that they
@@ -143,7 +142,7 @@ func (l *Lab) nodesReady(ctx context.Context) error {
 	ready := 0
 	for _, n := range nodes.Items {
 		tainted := slices.ContainsFunc(n.Spec.Taints, func(t corev1.Taint) bool { return t.Key == corev1.TaintNodeNotReady })
-		if !needsStatus(&n, time.Now()) && !tainted {
+		if isReady(&n) && !tainted {
 			ready++
 		}
 	}
@@ -153,8 +152,35 @@ func (l *Lab) nodesReady(ctx context.Context) error {
 	return nil
 }
 
-// Processes are the running programs, sorted by name; an empty host means all.
-func (l *Lab) Processes(host string) []*Process { return l.procs.list(host) }
+func isReady(n *corev1.Node) bool {
+	return slices.ContainsFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool {
+		return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
+	})
+}
+
+// Processes are the running programs, containers included, sorted by name; an
+// empty host means all.
+func (l *Lab) Processes(host string) []*Process {
+	all := l.procs.list(host)
+	for _, n := range l.nodes() {
+		if host == "" || host == n.Name {
+			all = append(all, l.containers(n.Name)...)
+		}
+	}
+	slices.SortFunc(all, func(a, b *Process) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}
+
+// process finds a running one by its name.
+func (l *Lab) process(name string) (*Process, error) {
+	host, _, _ := strings.Cut(name, "/")
+	for _, p := range l.containers(host) {
+		if p.Name == name {
+			return p, nil
+		}
+	}
+	return l.procs.find(name)
+}
 
 // Dir is a private folder for the files of a program that a test runs, in memory
 // and gone with the lab.
@@ -175,20 +201,9 @@ func (l *Lab) Run(host, name string, argv ...string) (*Process, error) {
 	return l.procs.start(start{name: name, host: host, argv: argv, env: l.environment()})
 }
 
-// ExecIn runs a program inside the namespaces of a process, a container say, and
-// returns its standard output.
-func (l *Lab) ExecIn(ctx context.Context, process string, argv ...string) (string, error) {
-	p, err := l.procs.find(process)
-	if err != nil {
-		return "", err
-	}
-	enter := []string{"nsenter", "-t", strconv.Itoa(p.PID), "-m", "-n", "-u", "-i", "--"}
-	return l.exec(ctx, controlPlaneName, "", append(enter, argv...)...)
-}
-
 // Signal sends a signal to a process, found by [Process.Name], and its children.
 func (l *Lab) Signal(process string, s syscall.Signal) error {
-	p, err := l.procs.find(process)
+	p, err := l.process(process)
 	if err != nil {
 		return err
 	}
@@ -199,19 +214,14 @@ func (l *Lab) Signal(process string, s syscall.Signal) error {
 // container is started again by its node; the rest stays down until
 // [Lab.StartAgain].
 func (l *Lab) Stop(ctx context.Context, process string, s syscall.Signal) error {
-	p, err := l.procs.find(process)
+	p, err := l.process(process)
 	if err != nil {
 		return err
 	}
 	if err := p.signal(s); err != nil {
 		return err
 	}
-	select {
-	case <-p.Done():
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("waiting for %s to end: %w", process, ctx.Err())
-	}
+	return p.ended(ctx)
 }
 
 // StartAgain starts a stopped control plane program or kube-proxy as before.
@@ -224,7 +234,7 @@ func (l *Lab) StartAgain(process string) error {
 func (l *Lab) Log(process string) string {
 	data, err := os.ReadFile(l.procs.logFile(process))
 	if err != nil {
-		return ""
+		return l.containerLog(process)
 	}
 	return string(data)
 }

@@ -70,7 +70,7 @@ func (c *Capture) Packets() []Packet {
 func (c *Capture) Stop() []Packet {
 	if c.process.Running() {
 		c.process.signal(unix.SIGINT)
-		<-c.process.Done()
+		<-c.process.done
 	}
 	return c.Packets()
 }

@@ -18,8 +18,11 @@ import (
 // kubeletClientName is the API server's name towards the nodes.
 const kubeletClientName = "kube-apiserver-kubelet-client"
 
-// serviceIP4 is the address of the Service default/kubernetes.
-const serviceIP4 = "198.19.0.1"
+// The addresses of the Services default/kubernetes and kube-system/kube-dns.
+const (
+	serviceIP4 = "198.19.0.1"
+	dnsIP4     = "198.19.0.10"
+)
 
 // apiURL is the API server as the hosts of the lab reach it.
 func apiURL() string {

@@ -16,13 +16,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The process runs itself with this variable set to say which part it plays.
-const stageVariable = "BALIZA_LAB_STAGE"
+// The process runs itself with these variables set to say which part it plays,
+// and the name of the lab's control group.
+const (
+	stageVariable = "BALIZA_LAB_STAGE"
+	groupVariable = "BALIZA_LAB_GROUP"
+)
 
 const (
 	stageInit   = "init"   // PID 1 of the namespaces: mounts, then reaps
 	stageInside = "inside" // the caller's own code, in the namespaces
-	stageShim   = "shim"   // becomes a container
+	stageNode   = "node"   // PID 1 of a node
+	stageSweep  = "sweep"  // outlives the lab and removes its control groups
 )
 
 // File descriptors that the inside inherits from the outside.
@@ -51,8 +56,10 @@ func Enter(o Outside) (code int, inside bool) {
 		unix.CloseOnExec(listenerFD)
 		unix.CloseOnExec(kubeconfigFD)
 		return 0, true
-	case stageShim:
-		err = runShim(os.Getenv(specVariable))
+	case stageNode:
+		err = runNode()
+	case stageSweep:
+		err = runSweep()
 	case stageInit:
 		code, err = runInit()
 	default:
@@ -80,6 +87,15 @@ func runOutside(o Outside) (int, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 
+	if os.Geteuid() != 0 {
+		return 1, errors.New("the lab needs root: it makes namespaces, mounts and control groups, and leaves none behind")
+	}
+	group := fmt.Sprintf("baliza-lab-%d", os.Getpid())
+	sweep, err := startSweep(group)
+	if err != nil {
+		return 1, err
+	}
+	defer sweep()
 	listener, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		return 1, fmt.Errorf("listening for kubectl on 127.0.0.1: %w", err)
@@ -93,7 +109,7 @@ func runOutside(o Outside) (int, error) {
 	if err != nil {
 		return 1, fmt.Errorf("making the kubeconfig pipe: %w", err)
 	}
-	cmd, err := startInit(listenerFile, write)
+	cmd, err := startInit(group, listenerFile, write)
 	write.Close()
 	listenerFile.Close()
 	if err != nil {
@@ -123,41 +139,61 @@ func runOutside(o Outside) (int, error) {
 	return 0, nil
 }
 
-// startInit forks the program into new namespaces: as root directly, otherwise,
-// or where root lacks the capability, with a user namespace on top.
-func startInit(extra ...*os.File) (*exec.Cmd, error) {
-	start := func(user bool) (*exec.Cmd, error) {
-		cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-		cmd.Args[0] = os.Args[0]
-		cmd.Env = append(os.Environ(), stageVariable+"="+stageInit)
-		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-		cmd.ExtraFiles = extra
-		cmd.SysProcAttr = &syscall.SysProcAttr{
-			Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS,
-			Pdeathsig:  unix.SIGKILL,
-			Setpgid:    true, // Ctrl-C reaches the outer process only, which forwards it once
-		}
-		if user {
-			cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
-			cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
-			cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
-		}
-		err := cmd.Start()
-		return cmd, err
+// startInit forks the program into new namespaces, which takes root.
+func startInit(group string, extra ...*os.File) (*exec.Cmd, error) {
+	cmd := again(stageInit, group)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.ExtraFiles = extra
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS,
+		Pdeathsig:  unix.SIGKILL,
+		Setpgid:    true, // Ctrl-C reaches the outer process only, which forwards it once
 	}
-	if os.Geteuid() == 0 {
-		cmd, err := start(false)
-		if err == nil || !errors.Is(err, unix.EPERM) {
-			return cmd, err
-		}
-	}
-	cmd, err := start(true)
-	if err != nil {
-		return nil, fmt.Errorf("cannot create namespaces (%w): run as root, or allow user namespaces to ordinary users "+
-			"(user.max_user_namespaces above 0 and, where they exist, kernel.unprivileged_userns_clone=1 and "+
-			"kernel.apparmor_restrict_unprivileged_userns=0)", err)
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("cannot create namespaces (%w): inside a container, run it privileged", err)
 	}
 	return cmd, nil
+}
+
+// again is the command that runs this program as another stage.
+func again(stage, group string) *exec.Cmd {
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Args[0] = os.Args[0]
+	cmd.Env = append(withoutStage(os.Environ()), stageVariable+"="+stage, groupVariable+"="+group)
+	return cmd
+}
+
+// startSweep starts the process that removes the lab's control groups, which
+// the kernel does not remove with the last process in them. It waits for the
+// end of its standard input, which comes however the outer process ends. The
+// function that is returned brings it about and waits until all is swept.
+func startSweep(group string) (func(), error) {
+	cmd := again(stageSweep, group)
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	in, err := cmd.StdinPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("starting the process that cleans up: %w", err)
+	}
+	return func() {
+		in.Close()
+		_ = cmd.Wait() // it has said what failed
+	}, nil
+}
+
+func runSweep() error {
+	// Only the end of the input counts, and a signal to all of a terminal's
+	// processes is none of its business.
+	signal.Ignore(unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT)
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	all, err := hierarchies()
+	if err != nil {
+		return err
+	}
+	return removeGroups(all, os.Getenv(groupVariable))
 }
 
 // processMark is the line of a kubeconfig that says which process on the host
@@ -183,12 +219,6 @@ func keepKubeconfig(from io.ReadCloser, file string, pid int) {
 func runInit() (int, error) {
 	if err := mountPrivate(); err != nil {
 		return 1, err
-	}
-	if !canChangeUser() {
-		runtime.LockOSThread() // the filter is the thread's, and its children's
-		if err := ignoreSetgroups(); err != nil {
-			return 1, fmt.Errorf("in a user namespace with one user: %w", err)
-		}
 	}
 	child, err := syscall.ForkExec("/proc/self/exe", os.Args, &syscall.ProcAttr{
 		Env:   append(withoutStage(os.Environ()), stageVariable+"="+stageInside),
@@ -248,8 +278,19 @@ func mountPrivate() error {
 			return fmt.Errorf("cannot mount %s (%w): inside a container, run it privileged", m.target, err)
 		}
 	}
-	// Without a fresh sysfs programs would see the host's interfaces there.
-	if err := unix.Mount("sysfs", "/sys", "sysfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil && !errors.Is(err, unix.EPERM) {
+	// Without a fresh sysfs programs would see the host's interfaces there. What
+	// is mounted in the host's is kept: the control groups.
+	const keep = "/run/cgroup"
+	if err := os.Mkdir(keep, 0o755); err != nil {
+		return err
+	}
+	err := errors.Join(
+		unix.Mount(cgroupRoot, keep, "", unix.MS_BIND|unix.MS_REC, ""),
+		unix.Mount("sysfs", "/sys", "sysfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""),
+		unix.Mount(keep, cgroupRoot, "", unix.MS_BIND|unix.MS_REC, ""),
+		unix.Unmount(keep, unix.MNT_DETACH),
+	)
+	if err != nil {
 		return fmt.Errorf("mounting /sys: %w", err)
 	}
 	if err := unix.Sethostname([]byte("lab")); err != nil {
@@ -262,7 +303,7 @@ func mountPrivate() error {
 }
 
 // admitRootToFRR makes frrvty, the group that FRR's programs insist on, another
-// name of root's group: the only one that exists in a user namespace.
+// name of root's group.
 func admitRootToFRR() error {
 	groups, err := os.ReadFile("/etc/group")
 	if err != nil {

@@ -1,8 +1,9 @@
 package lab
 
 import (
-	"errors"
+	"context"
 	"fmt"
+	"strconv"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -41,35 +42,108 @@ func (l *Lab) atPort(host string, f func(netlink.Link) error) error {
 	return nil
 }
 
-// Freeze stops every process of a node, its agent included. The node's kernel
-// lives on: it answers ARP for its own addresses and forwards what kube-proxy's
-// rules say.
-func (l *Lab) Freeze(node string) error {
-	runner, ok := l.runners[node]
-	if !ok {
-		return fmt.Errorf("there is no node %s in the lab", node)
-	}
-	runner.Freeze()
-	return l.signalAll(node, unix.SIGSTOP)
-}
+// Freeze stops every process of a node, its pods included, at once. The node's
+// kernel lives on: it answers ARP for its own addresses and forwards what
+// kube-proxy's rules say.
+func (l *Lab) Freeze(node string) error { return freezeGroup(l.groups, l.nodeGroup(node), true) }
 
 // Thaw undoes [Lab.Freeze].
-func (l *Lab) Thaw(node string) error {
-	runner, ok := l.runners[node]
-	if !ok {
-		return fmt.Errorf("there is no node %s in the lab", node)
+func (l *Lab) Thaw(node string) error { return freezeGroup(l.groups, l.nodeGroup(node), false) }
+
+// PowerOff ends a node as a pulled plug does: one SIGKILL of the first process
+// of its PID namespace takes kubelet, containerd and pods with it, and its cable
+// is dead.
+func (l *Lab) PowerOff(ctx context.Context, node string) error {
+	if err := l.Cut(node); err != nil {
+		return err
 	}
-	err := l.signalAll(node, unix.SIGCONT)
-	runner.Thaw()
+	if err := l.Stop(ctx, node+"/init", unix.SIGKILL); err != nil {
+		return err
+	}
+	for _, p := range l.procs.list(node) {
+		if err := p.ended(ctx); err != nil {
+			return err
+		}
+	}
+	return removeGroups(l.groups, l.nodeGroup(node))
+}
+
+// PowerOn starts a node again after [Lab.PowerOff], with its disk as it was, and
+// returns before the node is Ready.
+func (l *Lab) PowerOn(ctx context.Context, node string) error {
+	for _, n := range l.nodes() {
+		if n.Name != node {
+			continue
+		}
+		if err := l.Heal(node); err != nil {
+			return err
+		}
+		if err := l.boot(ctx, n); err != nil {
+			return err
+		}
+		return l.join(ctx, n)
+	}
+	return fmt.Errorf("there is no node %s in the lab", node)
+}
+
+// Drain empties a node with kubectl's own drain, all but its DaemonSets.
+func (l *Lab) Drain(ctx context.Context, node string) error {
+	_, err := l.Kubectl(ctx, "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=60s")
 	return err
 }
 
-func (l *Lab) signalAll(host string, s unix.Signal) error {
-	var err error
-	for _, p := range l.procs.list(host) {
-		if errSignal := p.signal(s); p.Running() {
-			err = errors.Join(err, errSignal)
-		}
+// Block lets a node's firewall drop what comes to a port of it, and what goes to
+// that port elsewhere, TCP and UDP, until [Lab.Unblock].
+func (l *Lab) Block(ctx context.Context, node string, port int) error {
+	p := strconv.Itoa(port)
+	_, err := l.exec(ctx, node, `
+table inet lab-block
+delete table inet lab-block
+table inet lab-block {
+	chain in { type filter hook input priority -200; meta l4proto { tcp, udp } th dport `+p+` drop; }
+	chain out { type filter hook output priority -200; meta l4proto { tcp, udp } th dport `+p+` drop; }
+}
+`, "nft", "-f", "-")
+	return err
+}
+
+// Unblock undoes [Lab.Block].
+func (l *Lab) Unblock(ctx context.Context, node string) error {
+	_, err := l.exec(ctx, node, "", "nft", "delete", "table", "inet", "lab-block")
+	return err
+}
+
+// Direction is one of the two directions on a host's cable.
+type Direction string
+
+// What a host can still do on a cable that works in one direction only.
+const (
+	Send    Direction = "send"
+	Receive Direction = "receive"
+)
+
+// OneWay lets the switch drop what it would forward to a host (left: [Send]) or
+// from it (left: [Receive]); its carrier stays. [Lab.BothWays] undoes it.
+func (l *Lab) OneWay(ctx context.Context, host string, left Direction) error {
+	end := map[Direction]string{Send: "oifname", Receive: "iifname"}[left]
+	if _, err := l.Host(host); err != nil || end == "" {
+		return fmt.Errorf("one way for %q of host %s: %w", left, host, err)
 	}
+	return l.atSwitch(ctx, `
+table bridge lab-`+host+`
+delete table bridge lab-`+host+`
+table bridge lab-`+host+` {
+	chain forward { type filter hook forward priority 0; `+end+` "`+portName(host)+`" drop; }
+}
+`)
+}
+
+// BothWays undoes [Lab.OneWay].
+func (l *Lab) BothWays(ctx context.Context, host string) error {
+	return l.atSwitch(ctx, "delete table bridge lab-"+host)
+}
+
+func (l *Lab) atSwitch(ctx context.Context, rules string) error {
+	_, err := l.execIn(ctx, switchName, rules, "nft", "-f", "-")
 	return err
 }

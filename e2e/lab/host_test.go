@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -79,8 +80,10 @@ func startAndEnd(t *testing.T, bin string, end syscall.Signal) {
 	if err != nil {
 		t.Error(err)
 	}
-	if after := lookAround(t); after != before {
-		t.Errorf("the host has changed:\nbefore %s\nafter  %s", before, after)
+	// After SIGKILL nobody waits for the process that removes the control groups.
+	err = WaitFor(ctx, "the host to be as before", func() (bool, error) { return lookAround(t) == before, nil })
+	if err != nil {
+		t.Errorf("the host has changed:\nbefore %s\nafter  %s", before, lookAround(t))
 	}
 	if _, err := os.Stat(kubeconfig); end != syscall.SIGKILL && err == nil {
 		t.Error("the kubeconfig is still there")
@@ -105,9 +108,22 @@ func lookAround(t *testing.T) string {
 	for line := range strings.Lines(string(mounts)) {
 		found = append(found, "mount "+strings.Fields(line)[1])
 	}
-	for _, pattern := range []string{"/run/netns/*", runDir, "/image*", "/tmp/kube*"} {
+	for _, pattern := range []string{"/run/netns/*", runDir, "/run/containerd*", "/var/lib/kubelet", "/var/lib/cni", "/opt/containerd", "/image*", "/tmp/kube*"} {
 		files, _ := filepath.Glob(pattern)
 		found = append(found, files...)
+	}
+	groups := filepath.WalkDir(cgroupRoot, func(dir string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() {
+			found = append(found, "group "+dir)
+		}
+		return nil
+	})
+	if groups != nil {
+		t.Fatal(groups)
+	}
+	for name := range nodeSysctls() {
+		value, _ := os.ReadFile("/proc/sys/" + name) // not every kernel has it
+		found = append(found, "sysctl "+name+" "+string(value))
 	}
 	slices.Sort(found)
 	return strings.Join(found, "\n")

@@ -7,12 +7,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,48 +30,16 @@ type Config struct {
 	// Bin is the folder with the programs (kube, lab, controller, speaker);
 	// default as [BinDir] finds it.
 	Bin string
-	// Images are the container images by name, without registry tag or digest.
-	// lab/web, the lab's own server, is always there.
-	Images map[string]Image
+	// Images are archives of container images that every node gets, beside the
+	// lab's own; relative to Bin's folder images unless absolute.
+	Images []string
 	// MulticastSnooping lets the switch forward multicast only where it was
 	// joined.
 	MulticastSnooping bool
 	// APIServerArgs and ControllerManagerArgs are appended to the lab's own.
 	APIServerArgs, ControllerManagerArgs []string
-	// Runner starts what plays the kubelet of each node; default is the lab's
-	// own agent.
-	Runner func(*Lab, Node) (PodRunner, error)
 	// Log receives what the lab does; default: standard error, from Info up.
 	Log *slog.Logger
-}
-
-// Image is a program that stands for a container image.
-type Image struct {
-	// Path of the program on this machine; relative to Config.Bin unless absolute.
-	Path string
-	// Args come before the container's own arguments.
-	Args []string
-	// User is the user and group number the program runs as unless the pod says
-	// otherwise; 0 is root.
-	User int
-}
-
-// Node is one node of the cluster.
-type Node struct {
-	Host
-	// Index counts from 1.
-	Index        int
-	Pods4, Pods6 netip.Prefix
-}
-
-// PodRunner plays the kubelet of one node.
-type PodRunner interface {
-	// Run registers the node, keeps it alive and runs the pods bound to it until
-	// ctx ends.
-	Run(ctx context.Context) error
-	// Freeze and Thaw stop and resume the runner itself, not its pods.
-	Freeze()
-	Thaw()
 }
 
 // Lab is a running cluster.
@@ -89,10 +55,8 @@ type Lab struct {
 	procs    *processes
 	ca       *authority
 	admin    credential
-	runners  map[string]PodRunner
+	groups   []hierarchy
 	captures atomic.Int64
-	stop     context.CancelFunc
-	done     sync.WaitGroup
 }
 
 // Start builds the network, starts the control plane and the nodes, and returns
@@ -102,7 +66,7 @@ func Start(ctx context.Context, c Config) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Lab{config: c, log: c.Log, runners: map[string]PodRunner{}}
+	l := &Lab{config: c, log: c.Log}
 	began := time.Now()
 	if err := l.start(ctx); err != nil {
 		err = errors.Join(err, l.DumpLogs(os.Getenv("LAB_ARTIFACTS")))
@@ -137,11 +101,14 @@ func (c Config) withDefaults() (Config, error) {
 			return c, fmt.Errorf("the program %s is missing (%w): build it, or set LAB_BIN to the folder it is in", program, err)
 		}
 	}
-	images := map[string]Image{"lab/web": {Path: "lab", Args: []string{"serve"}}}
-	maps.Copy(images, c.Images)
-	c.Images = images
-	if c.Runner == nil {
-		c.Runner = newAgent
+	c.Images = append([]string{"pause.tar", "web.tar", "coredns.tar"}, c.Images...)
+	for i, archive := range c.Images {
+		if !filepath.IsAbs(archive) {
+			c.Images[i] = filepath.Join(c.Bin, "images", archive)
+		}
+		if _, err := os.Stat(c.Images[i]); err != nil {
+			return c, fmt.Errorf("the image %s is missing (%w): build it with make", archive, err)
+		}
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))
@@ -177,23 +144,43 @@ func (l *Lab) start(ctx context.Context) error {
 		return err
 	}
 	l.log.Info("the network is up", "took", time.Since(began).Round(time.Millisecond))
-	if err := l.startControlPlane(ctx); err != nil {
+	if err := l.startAll(ctx); err != nil {
 		return err
 	}
-	l.log.Info("the API server is ready", "took", time.Since(began).Round(time.Millisecond))
-	running, stop := context.WithCancel(context.Background())
-	l.stop = stop
-	for i := range l.config.Nodes {
-		if err := l.startNode(running, i+1); err != nil {
+	l.log.Info("API server and containerds are ready", "took", time.Since(began).Round(time.Millisecond))
+	for _, n := range l.nodes() {
+		if err := l.join(ctx, n); err != nil {
 			return err
 		}
 	}
-	return l.waitNodes(ctx)
+	return errors.Join(l.startDNS(ctx), l.waitNodes(ctx))
+}
+
+// startAll starts the control plane and, beside it, the nodes without their
+// kubelets, which have images to read meanwhile.
+func (l *Lab) startAll(ctx context.Context) error {
+	failed := make(chan error, l.config.Nodes)
+	for _, n := range l.nodes() {
+		go func() { failed <- l.boot(ctx, n) }()
+	}
+	err := l.startControlPlane(ctx)
+	for range l.config.Nodes {
+		err = errors.Join(err, <-failed)
+	}
+	return err
+}
+
+func (l *Lab) nodes() []Node {
+	var all []Node
+	for i := range l.config.Nodes {
+		all = append(all, l.newNode(i+1))
+	}
+	return all
 }
 
 // prepare fills the private directory.
 func (l *Lab) prepare() error {
-	for _, dir := range []string{"home", "tmp", "images", "pki"} {
+	for _, dir := range []string{"home", "tmp", "pki"} {
 		if err := os.MkdirAll(l.path(dir), 0o755); err != nil {
 			return fmt.Errorf("private directory: %w", err)
 		}
@@ -206,6 +193,9 @@ func (l *Lab) prepare() error {
 	}
 	var err error
 	if l.procs, err = newProcesses(l.path("logs")); err != nil {
+		return err
+	}
+	if l.groups, err = hierarchies(); err != nil {
 		return err
 	}
 	l.ca, err = newAuthority(time.Now())
@@ -226,47 +216,20 @@ func (l *Lab) environment() []string {
 	}
 }
 
-// startNode starts kube-proxy and the pod runner of a node.
-func (l *Lab) startNode(ctx context.Context, index int) error {
-	node := Node{Host: l.net.hosts[fmt.Sprintf("n%d", index)], Index: index}
-	node.Pods4, node.Pods6 = podRanges(index)
-	runner, err := l.config.Runner(l, node)
-	if err != nil {
-		return fmt.Errorf("node %s: %w", node.Name, err)
-	}
-	l.runners[node.Name] = runner
-	l.done.Go(func() {
-		if err := runner.Run(ctx); err != nil && ctx.Err() == nil {
-			l.log.Error("the node agent ended", "node", node.Name, "error", err)
-		}
-	})
-	kubeconfig, _, err := l.writeKubeconfig(node.Name+"-proxy", "system:kube-proxy")
-	if err != nil {
-		return fmt.Errorf("node %s: %w", node.Name, err)
-	}
-	file := node.Name + "-proxy.yaml"
-	if err := writeFiles(l.path("pki"), map[string][]byte{file: []byte(proxyConfig(node.Name, kubeconfig))}); err != nil {
-		return fmt.Errorf("node %s: %w", node.Name, err)
-	}
-	_, err = l.procs.start(start{
-		name: node.Name + "/kube-proxy", host: node.Name,
-		argv: []string{l.kube(), "kube-proxy", "--config=" + l.path("pki", file)}, env: l.environment(),
-	})
-	return err
-}
-
 // Close ends everything. The namespaces themselves end with the process.
 func (l *Lab) Close() {
-	if l.stop != nil {
-		l.stop()
-	}
 	if l.procs != nil {
+		for _, n := range l.nodes() {
+			_ = freezeGroup(l.groups, l.nodeGroup(n.Name), false) // as it is, but for tests that end in between
+		}
 		for _, p := range l.procs.list("") {
 			p.signal(unix.SIGCONT)
 		}
 		l.procs.killAll()
 	}
-	l.done.Wait()
+	if err := removeGroups(l.groups, os.Getenv(groupVariable)); err != nil {
+		l.log.Warn("closing the lab", "error", err)
+	}
 	if l.net != nil {
 		for name := range l.net.hosts {
 			_ = deleteNetns(name) // one that is left ends with the process

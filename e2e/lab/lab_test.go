@@ -1,22 +1,13 @@
 package lab
 
 import (
-	"context"
 	"errors"
 	"net/netip"
-	"os"
-	"path/filepath"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
-
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
@@ -34,10 +25,6 @@ func TestAddressesAreReservedForDocumentation(t *testing.T) {
 	for n := 1; n <= 89; n++ {
 		h := newHost("x", 10+n)
 		p4, p6 := podRanges(n)
-		a4, a6 := podAddresses(n, 254)
-		if !p4.Contains(a4) || !p6.Contains(a6) {
-			t.Errorf("pod addresses %s %s outside %s %s", a4, a6, p4, p6)
-		}
 		ours = append(ours, h.IPv4, h.IPv6, p4.Addr(), p6.Addr())
 	}
 	for _, a := range ours {
@@ -49,7 +36,7 @@ func TestAddressesAreReservedForDocumentation(t *testing.T) {
 
 func TestHardwareAddressesAreLocalAndDiffer(t *testing.T) {
 	seen := map[string]bool{}
-	for _, kind := range []byte{macHost, macSwitch, macPod, macPodEnd} {
+	for _, kind := range []byte{macHost, macSwitch} {
 		for n := 1; n < 255; n++ {
 			v4, _ := lanAddresses(n)
 			m := mac(kind, v4)
@@ -134,187 +121,5 @@ func TestParsePackets(t *testing.T) {
 		"1 packet captured\n0 packets dropped by kernel\n")
 	if len(got) != 1 || !got[0].Time.Equal(time.Unix(1700000000, 1)) || !strings.HasSuffix(got[0].Text, "length 28") {
 		t.Errorf("got %v", got)
-	}
-}
-
-func TestImages(t *testing.T) {
-	images := map[string]Image{"lab/web": {Path: "web"}, "controller": {Path: "controller"}}
-	for image, want := range map[string]string{
-		"lab/web": "web", "lab/web:v1": "web", "registry.example:5000/lab/web:v1": "web",
-		"ghcr.io/baliza-lb/controller@sha256:00": "controller",
-	} {
-		if got, err := findImage(images, image); err != nil || got.Path != want {
-			t.Errorf("%s: %v %v", image, got, err)
-		}
-	}
-	if _, err := findImage(images, "nginx"); err == nil {
-		t.Error("found an image that is not there")
-	}
-}
-
-func testPod() *corev1.Pod {
-	return &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "ns", Labels: map[string]string{"app": "a"}},
-		Spec:       corev1.PodSpec{NodeName: "n1", ServiceAccountName: "sa"},
-	}
-}
-
-func testReferences() references {
-	missing := func(name string) error { return apierrors.NewNotFound(schema.GroupResource{Resource: "x"}, name) }
-	return references{
-		configMap: func(_ context.Context, name string) (*corev1.ConfigMap, error) {
-			if name != "map" {
-				return nil, missing(name)
-			}
-			return &corev1.ConfigMap{Data: map[string]string{"k": "v"}}, nil
-		},
-		secret: func(_ context.Context, name string) (*corev1.Secret, error) { return nil, missing(name) },
-	}
-}
-
-func TestEnvironment(t *testing.T) {
-	field := func(path string) *corev1.EnvVarSource {
-		return &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: path}}
-	}
-	c := &corev1.Container{
-		EnvFrom: []corev1.EnvFromSource{
-			{Prefix: "M_", ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "map"}}},
-			{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "gone"}, Optional: new(true)}},
-		},
-		Env: []corev1.EnvVar{
-			{Name: "NODE", ValueFrom: field("spec.nodeName")},
-			{Name: "NAME", ValueFrom: field("metadata.name")},
-			{Name: "APP", ValueFrom: field("metadata.labels['app']")},
-			{Name: "IP", ValueFrom: field("status.podIP")},
-			{Name: "IPS", ValueFrom: field("status.podIPs")},
-			{Name: "HOST", ValueFrom: field("status.hostIP")},
-			{Name: "BOTH", Value: "$(NODE)/$(M_k) $$(NODE) $(NONE)"},
-			{Name: "OPTIONAL", ValueFrom: &corev1.EnvVarSource{ConfigMapKeyRef: &corev1.ConfigMapKeySelector{
-				Key: "none", Optional: new(true),
-				LocalObjectReference: corev1.LocalObjectReference{Name: "map"},
-			}}},
-		},
-		Args: []string{"--node=$(NODE)"},
-	}
-	v, err := environmentOf(t.Context(), testPod(), c, []string{"198.18.1.2", "2001:db8:2:1::2"}, []string{"192.0.2.11"}, testReferences())
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := v.list()[5:] // after what every container gets
-	want := []string{
-		"M_k=v", "NODE=n1", "NAME=p", "APP=a", "IP=198.18.1.2", "IPS=198.18.1.2,2001:db8:2:1::2", "HOST=192.0.2.11",
-		"BOTH=n1/v $(NODE) $(NONE)",
-	}
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("got  %q\nwant %q", got, want)
-	}
-	if got := commandLine(c, Image{Path: "/bin/web", Args: []string{"serve"}}, v); !slices.Equal(got, []string{"/web", "serve", "--node=n1"}) {
-		t.Errorf("command line %q", got)
-	}
-	c.Command = []string{"/other"}
-	if got := commandLine(c, Image{Path: "/bin/web", Args: []string{"serve"}}, v); !slices.Equal(got, []string{"/other", "--node=n1"}) {
-		t.Errorf("command line %q", got)
-	}
-	c.Env = []corev1.EnvVar{{Name: "X", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{
-		Key:                  "k",
-		LocalObjectReference: corev1.LocalObjectReference{Name: "gone"},
-	}}}}
-	if _, err := environmentOf(t.Context(), testPod(), c, nil, nil, testReferences()); err == nil || !strings.Contains(err.Error(), "variable X") {
-		t.Errorf("a missing secret: %v", err)
-	}
-}
-
-func TestPrivileges(t *testing.T) {
-	speaker := &corev1.SecurityContext{
-		RunAsUser: new(int64(0)), AllowPrivilegeEscalation: new(false), ReadOnlyRootFilesystem: new(true),
-		Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}, Add: []corev1.Capability{"NET_RAW"}},
-	}
-	for name, c := range map[string]struct {
-		pod       *corev1.PodSecurityContext
-		container *corev1.SecurityContext
-		image     int
-		want      privileges
-	}{
-		"nothing asked":         {nil, nil, 0, privileges{capabilities: usualCapabilities()}},
-		"the image has a user":  {nil, nil, 65532, privileges{uid: 65532, gid: 65532, capabilities: usualCapabilities()}},
-		"all dropped but one":   {nil, speaker, 65532, privileges{capabilities: []string{"NET_RAW"}, noNewPrivileges: true, readOnlyRoot: true}},
-		"the container decides": {&corev1.PodSecurityContext{RunAsUser: new(int64(1))}, speaker, 0, privileges{capabilities: []string{"NET_RAW"}, noNewPrivileges: true, readOnlyRoot: true}},
-		"the pod has groups": {
-			&corev1.PodSecurityContext{RunAsUser: new(int64(1)), FSGroup: new(int64(2))}, nil, 0,
-			privileges{uid: 1, groups: []int{2}, capabilities: usualCapabilities()},
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if got := privilegesOf(c.pod, c.container, c.image); !reflect.DeepEqual(got, c.want) {
-				t.Errorf("got %+v\nwant %+v", got, c.want)
-			}
-		})
-	}
-}
-
-func TestSyncFiles(t *testing.T) {
-	dir := t.TempDir()
-	sync := func(files map[string]volumeFile) string {
-		t.Helper()
-		if err := syncFiles(dir, files, 0); err != nil {
-			t.Fatal(err)
-		}
-		var found []string
-		err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-			if err == nil && !d.IsDir() {
-				info, _ := d.Info()
-				data, _ := os.ReadFile(path)
-				found = append(found, d.Name()+"="+string(data)+" "+info.Mode().String())
-			}
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return strings.Join(found, ", ")
-	}
-	if got := sync(map[string]volumeFile{"a": {[]byte("1"), 0o644}, "d/b": {[]byte("2"), 0o400}}); got != "a=1 -rw-r--r--, b=2 -r--------" {
-		t.Error(got)
-	}
-	if got := sync(map[string]volumeFile{"a": {[]byte("3"), 0o644}}); got != "a=3 -rw-r--r--" {
-		t.Error(got)
-	}
-}
-
-func TestNodeStatusRepair(t *testing.T) {
-	now := time.Unix(1000, 0)
-	n := &corev1.Node{}
-	if !needsStatus(n, now) {
-		t.Error("a node without conditions needs a status")
-	}
-	n.Status = nodeStatus(Node{Host: newHost("n1", 11)}, n.Status, now)
-	if needsStatus(n, now.Add(time.Minute)) {
-		t.Error("a Ready node needs none")
-	}
-	for i := range n.Status.Conditions {
-		n.Status.Conditions[i].Status = corev1.ConditionUnknown
-	}
-	if !needsStatus(n, now.Add(time.Minute)) {
-		t.Error("a node that was given up needs a status")
-	}
-}
-
-func TestGate(t *testing.T) {
-	g := newGate()
-	if !g.wait(t.Context()) {
-		t.Error("an open gate stops nobody")
-	}
-	g.shut()
-	ctx, cancel := context.WithCancel(t.Context())
-	passed := make(chan bool)
-	go func() { passed <- g.wait(ctx) }()
-	cancel()
-	if <-passed {
-		t.Error("a shut gate lets nobody pass")
-	}
-	go func() { passed <- g.wait(t.Context()) }()
-	g.open()
-	if !<-passed {
-		t.Error("an opened gate lets all pass")
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// network is the LAN: a switch and the hosts on it.
+// network is the LAN, a switch and the hosts on it, and the client outside.
 type network struct {
 	hosts map[string]Host
 }
@@ -47,7 +47,48 @@ func buildNetwork(c Config) (*network, error) {
 			return nil, err
 		}
 	}
+	if err := n.addOutside(); err != nil {
+		return nil, fmt.Errorf("host %s: %w", outsideName, err)
+	}
 	return n, nil
+}
+
+// addOutside makes the client behind r1, with one cable between the two.
+func (n *network) addOutside() error {
+	r1, o1 := outside()
+	n.hosts[o1.Name] = o1
+	if err := createNetns(o1.Name); err != nil {
+		return err
+	}
+	end, err := os.Open(netnsPath(o1.Name))
+	if err != nil {
+		return err
+	}
+	defer end.Close()
+	const port = "eth1"
+	err = inNetns(r1.Name, func() error {
+		attrs := netlink.NewLinkAttrs()
+		attrs.Name, attrs.HardwareAddr = port, r1.MAC
+		cable := &netlink.Veth{LinkAttrs: attrs, PeerName: nic, PeerHardwareAddr: o1.MAC, PeerNamespace: netlink.NsFd(int(end.Fd()))}
+		if err := netlink.LinkAdd(cable); err != nil {
+			return err
+		}
+		return errors.Join(
+			addAddress(port, within(Outside4, r1.IPv4)), addAddress(port, within(Outside6, r1.IPv6)), linkUp(port))
+	})
+	if err != nil {
+		return err
+	}
+	return inNetns(o1.Name, func() error {
+		return errors.Join(linkUp("lo"),
+			addAddress(nic, within(Outside4, o1.IPv4)), addAddress(nic, within(Outside6, o1.IPv6)), linkUp(nic),
+			addRoute(nic, netip.MustParsePrefix("0.0.0.0/0"), r1.IPv4), addRoute(nic, netip.MustParsePrefix("::/0"), r1.IPv6))
+	})
+}
+
+// within is the address with the length of the prefix that it is in.
+func within(prefix string, a netip.Addr) netip.Prefix {
+	return netip.PrefixFrom(a, netip.MustParsePrefix(prefix).Bits())
 }
 
 func buildSwitch(snooping bool) error {

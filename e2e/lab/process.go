@@ -1,7 +1,7 @@
 package lab
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -17,22 +17,26 @@ import (
 
 // Process is a program that the lab started.
 type Process struct {
-	// Name is unique among the running ones: kube-apiserver, n1/kube-proxy,
+	// Name is unique among the running ones: kube-apiserver, n1/kubelet,
 	// n1/<namespace>/<pod>/<container>.
 	Name string
 	// Host is the host it counts to; pods count to their node.
 	Host string
 	PID  int
 	// Log is the file with its standard output and error.
+	// Empty for a container, whose log is the kubelet's: see [Lab.Log].
 	Log     string
 	Started time.Time
 
-	done chan struct{}
-	exit int
+	done  chan struct{} // of what the lab started
+	ticks int64         // of a container: see startTicks
 }
 
 // Running reports whether the process has not ended yet.
 func (p *Process) Running() bool {
+	if p.done == nil {
+		return p.ticks != 0 && startTicks(p.PID) == p.ticks
+	}
 	select {
 	case <-p.done:
 		return false
@@ -41,8 +45,15 @@ func (p *Process) Running() bool {
 	}
 }
 
-// Done is closed when the process has ended.
-func (p *Process) Done() <-chan struct{} { return p.done }
+// ended returns when the process has, or when ctx ends.
+func (p *Process) ended(ctx context.Context) error {
+	for p.Running() {
+		if !sleep(ctx, time.Millisecond) {
+			return fmt.Errorf("waiting for %s to end: %w", p.Name, ctx.Err())
+		}
+	}
+	return nil
+}
 
 // signal goes to the process and its children.
 func (p *Process) signal(s syscall.Signal) error {
@@ -58,7 +69,8 @@ func (p *Process) signal(s syscall.Signal) error {
 // start describes a process to start.
 type start struct {
 	name, host string
-	netns      string // when not the host's
+	netns      string   // when not the host's
+	enter      []string // put before argv
 	argv       []string
 	env        []string
 	cloneflags uintptr
@@ -100,7 +112,8 @@ func (ps *processes) start(s start) (*Process, error) {
 		return nil, fmt.Errorf("process %s: %w", s.name, err)
 	}
 	defer log.Close()
-	cmd := exec.Command(s.argv[0], s.argv[1:]...)
+	argv := slices.Concat(s.enter, s.argv)
+	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = s.env, log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Cloneflags: s.cloneflags}
 	netns := s.netns
@@ -117,13 +130,7 @@ func (ps *processes) start(s start) (*Process, error) {
 }
 
 func (ps *processes) wait(p *Process, cmd *exec.Cmd) {
-	err := cmd.Wait()
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		p.exit = exit.ExitCode()
-		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-			p.exit = 128 + int(status.Signal())
-		}
-	}
+	_ = cmd.Wait()                  // how it ended is in its log
 	unix.Kill(-p.PID, unix.SIGKILL) // children that outlived it
 	ps.mu.Lock()
 	delete(ps.running, p.Name)
@@ -162,6 +169,18 @@ func (ps *processes) list(host string) []*Process {
 	}
 	slices.SortFunc(all, func(a, b *Process) int { return strings.Compare(a.Name, b.Name) })
 	return all
+}
+
+// sleep returns false when ctx ended before the time was over.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // killAll refuses new processes and returns when the present ones are gone.

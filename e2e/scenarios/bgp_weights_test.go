@@ -48,7 +48,7 @@ spec:
       nodeName: %[2]s
       containers:
       - name: web
-        image: lab/web
+        image: lab/web:v1
         env:
         - {name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
         - {name: NODE_NAME, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}

@@ -9,11 +9,10 @@ import (
 const usage = `usage: lab demo                show the way of one Service (KEEP=1 keeps the lab up)
        lab up [flags]          start a cluster and keep it until Ctrl-C
        lab exec HOST COMMAND…  run a command on a host of the lab that is up
-       lab serve               be the server that runs in the lab's pods
 `
 
 func main() {
-	commands := map[string]func([]string) int{"demo": demo, "up": up, "exec": attach, "serve": serve}
+	commands := map[string]func([]string) int{"demo": demo, "up": up, "exec": attach}
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
 		fmt.Fprint(os.Stderr, usage)
 		os.Exit(2)

@@ -6,8 +6,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,7 +36,7 @@ spec:
       - {maxSkew: 1, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: DoNotSchedule, labelSelector: {matchLabels: {app: web}}}
       containers:
       - name: web
-        image: lab/web:latest
+        image: lab/web:v1
         ports: [{name: http, containerPort: 8080}]
         env:
         - {name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
@@ -44,6 +47,7 @@ spec:
           runAsUser: 65532
           allowPrivilegeEscalation: false
           readOnlyRootFilesystem: true
+          seccompProfile: {type: RuntimeDefault}
           capabilities: {drop: [ALL]}
       volumes: [{name: key, secret: {secretName: key}}]
 ---
@@ -59,10 +63,10 @@ spec:
 
 // TestLab shows that the lab is a Kubernetes cluster that can be hurt.
 func TestLab(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
 	defer cancel()
-	// Nodes are given up after 10 s, not 50, to keep the test short.
-	l, err := lab.Start(ctx, lab.Config{Nodes: 3, ControllerManagerArgs: []string{"--node-monitor-grace-period=10s"}})
+	// Nodes are given up after 16 s, not 50, to keep the test short.
+	l, err := lab.Start(ctx, lab.Config{Nodes: 3, ControllerManagerArgs: []string{"--node-monitor-grace-period=16s"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,12 +84,18 @@ func TestLab(t *testing.T) {
 	t.Run("a container has the privileges that it asked for", func(t *testing.T) { leastPrivilege(t, l) })
 	t.Run("a container that dies is started again", func(t *testing.T) { restart(ctx, t, l) })
 	t.Run("a DaemonSet in the hosts' network talks to the API server with its token", func(t *testing.T) { daemons(ctx, t, l) })
+	t.Run("the API server reaches the kubelets: exec and port-forward", func(t *testing.T) { kubelets(ctx, t, l) })
+	t.Run("names of Services are resolved", func(t *testing.T) { names(ctx, t, l) })
+	t.Run("a client outside reaches a node port through the router", func(t *testing.T) { fromOutside(ctx, t, l) })
 	t.Run("traffic goes on while the API server is down", func(t *testing.T) { withoutAPI(ctx, t, l) })
 	t.Run("a capture shows ARP", func(t *testing.T) { capture(ctx, t, l) })
 	t.Run("FRR and BIRD run as routers", func(t *testing.T) { routers(ctx, t, l) })
 	t.Run("a frozen node's pod stops answering and comes back", func(t *testing.T) { freeze(ctx, t, l) })
 	t.Run("a silently cut node is lost with its carrier up", func(t *testing.T) { silence(ctx, t, l) })
 	t.Run("a cut node becomes NotReady and Ready again when healed", func(t *testing.T) { cut(ctx, t, l) })
+	t.Run("a port is blocked, and a cable works one way", func(t *testing.T) { firewalls(ctx, t, l) })
+	t.Run("a drained node has no pods but its DaemonSets'", func(t *testing.T) { drain(ctx, t, l) })
+	t.Run("a node without power is gone, and comes back", func(t *testing.T) { power(ctx, t, l) })
 	t.Run("deleting the Deployment ends its processes", func(t *testing.T) { remove(ctx, t, l) })
 }
 
@@ -97,10 +107,10 @@ func must(t *testing.T, err error) {
 }
 
 func waitsForSecret(ctx context.Context, t *testing.T, l *lab.Lab) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	must(t, lab.WaitFor(ctx, "a pod to miss its secret", func() (bool, error) {
-		out, err := l.Kubectl(ctx, "get", "pods", "-o", "jsonpath={.items[*].status.containerStatuses[0].state.waiting.message}")
+		out, err := l.Kubectl(ctx, "get", "events", "--field-selector", "reason=FailedMount", "-o", "jsonpath={.items[*].message}")
 		return strings.Contains(out, `"key" not found`), err
 	}))
 	_, err := l.Kubectl(ctx, "create", "secret", "generic", "key", "--from-literal=key=value")
@@ -108,7 +118,7 @@ func waitsForSecret(ctx context.Context, t *testing.T, l *lab.Lab) {
 }
 
 func rollout(ctx context.Context, t *testing.T, l *lab.Lab) {
-	_, err := l.Kubectl(ctx, "rollout", "status", "deployment/web", "--timeout=30s")
+	_, err := l.Kubectl(ctx, "rollout", "status", "deployment/web", "--timeout=60s")
 	must(t, err)
 	out, err := l.Kubectl(ctx, "get", "pods", "-l", "app=web", "-o", "jsonpath={.items[*].spec.nodeName}")
 	must(t, err)
@@ -167,17 +177,14 @@ func leastPrivilege(t *testing.T, l *lab.Lab) {
 	p := container(t, l, "n1")
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID))
 	must(t, err)
-	for _, want := range []string{"CapBnd:\t0000000000000000", "NoNewPrivs:\t1"} {
+	for _, want := range []string{"CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Uid:\t65532", "Seccomp:\t2"} {
 		if !strings.Contains(string(status), want) {
 			t.Errorf("no %q in\n%s", want, status)
 		}
 	}
-	if uid, _ := os.ReadFile("/proc/self/uid_map"); strings.Fields(string(uid))[2] != "1" && !strings.Contains(string(status), "Uid:\t65532") {
-		t.Errorf("it does not run as user 65532:\n%s", status)
-	}
 	mounts, err := os.ReadFile(fmt.Sprintf("/proc/%d/mounts", p.PID))
 	must(t, err)
-	for _, want := range []string{" / tmpfs ro", " /etc/key tmpfs ro", " /run/secrets/kubernetes.io/serviceaccount tmpfs ro"} {
+	for _, want := range []string{" / overlay ro", " /etc/key tmpfs ro", " /var/run/secrets/kubernetes.io/serviceaccount tmpfs ro"} {
 		if !strings.Contains(string(mounts), want) {
 			t.Errorf("no %q in\n%s", want, mounts)
 		}
@@ -229,10 +236,10 @@ spec:
       terminationGracePeriodSeconds: 1
       containers:
       - name: daemon
-        image: lab/web
+        image: lab/web:v1
         args: ["--http=:9090", "--linger=1m"]
         livenessProbe: {httpGet: {path: /healthz, port: 9090}}
-        readinessProbe: {exec: {command: [cat, /proc/self/status]}, periodSeconds: 1}
+        readinessProbe: {exec: {command: [/web, -help]}, periodSeconds: 1}
         securityContext:
           allowPrivilegeEscalation: false
           readOnlyRootFilesystem: true
@@ -241,7 +248,7 @@ spec:
 
 func daemons(ctx context.Context, t *testing.T, l *lab.Lab) {
 	must(t, l.Apply(ctx, daemonManifest))
-	_, err := l.Kubectl(ctx, "rollout", "status", "daemonset/daemon", "--timeout=30s")
+	_, err := l.Kubectl(ctx, "rollout", "status", "daemonset/daemon", "--timeout=60s")
 	must(t, err)
 	must(t, lab.WaitFor(ctx, "n3's name at n3's address", func() (bool, error) {
 		out, _ := l.Exec(ctx, "c1", "curl", "-sS", "--max-time", "2", "http://192.0.2.13:9090/")
@@ -256,9 +263,9 @@ func daemons(ctx context.Context, t *testing.T, l *lab.Lab) {
 		if !strings.Contains(string(status), "CapEff:\t0000000000002000") {
 			t.Errorf("it has other capabilities than NET_RAW:\n%s", status)
 		}
-		out, err := l.ExecIn(ctx, p.Name, "sh", "-c", `cd /var/run/secrets/kubernetes.io/serviceaccount && ls -la >&2 &&
+		out, err := l.Exec(ctx, "n3", "sh", "-c", fmt.Sprintf(`cd /proc/%d/root/var/run/secrets/kubernetes.io/serviceaccount &&
 			curl -sS --max-time 5 --cacert ca.crt -H "Authorization: Bearer $(cat token)" \
-			https://198.19.0.1/api/v1/namespaces/$(cat namespace)/services/web`)
+			https://198.19.0.1/api/v1/namespaces/$(cat namespace)/services/web`, p.PID))
 		must(t, err)
 		if !strings.Contains(out, `"clusterIPs"`) {
 			t.Errorf("the API server answered %s", out)
@@ -271,6 +278,94 @@ func daemons(ctx context.Context, t *testing.T, l *lab.Lab) {
 	}
 	_, err = l.Kubectl(ctx, "delete", "daemonset", "daemon", "--cascade=foreground", "--timeout=20s")
 	must(t, err)
+}
+
+func kubelets(ctx context.Context, t *testing.T, l *lab.Lab) {
+	pod := strings.Split(container(t, l, "n1").Name, "/")[2]
+	out, err := l.Kubectl(ctx, "exec", pod, "--", "/web", "-help")
+	must(t, err)
+	t.Log(out)
+	forward, err := l.Run("cp", "port-forward", filepath.Join(lab.BinDir(), "kube"), "kubectl", "port-forward", "pod/"+pod, "18080:8080")
+	must(t, err)
+	must(t, lab.WaitFor(ctx, "the forwarded port", func() (bool, error) {
+		out, _ := l.Exec(ctx, "cp", "curl", "-sS", "--max-time", "2", "http://127.0.0.1:18080/")
+		return strings.HasPrefix(out, pod), ctx.Err()
+	}))
+	must(t, l.Stop(ctx, forward.Name, unix.SIGKILL))
+}
+
+// names asks the cluster's DNS from a node.
+func names(ctx context.Context, t *testing.T, l *lab.Lab) {
+	service, err := l.Kubectl(ctx, "get", "service", "web", "-o", "jsonpath={.spec.clusterIPs[*]}")
+	must(t, err)
+	resolver := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return l.Dialer("n1")(ctx, network, "198.19.0.10:53")
+	}}
+	must(t, lab.WaitFor(ctx, "cluster DNS", func() (bool, error) {
+		found, err := resolver.LookupHost(ctx, "web.default.svc.cluster.local.")
+		return err == nil && slices.Contains(found, strings.Fields(service)[0]) && len(found) == 2, ctx.Err()
+	}))
+}
+
+func fromOutside(ctx context.Context, t *testing.T, l *lab.Lab) {
+	for _, url := range []string{"http://192.0.2.11:30080/", "http://[2001:db8:1::11]:30080/"} {
+		out, err := l.Exec(ctx, "o1", "curl", "-gsS", "--max-time", "2", url)
+		must(t, err)
+		t.Log(out)
+	}
+}
+
+// firewalls sees what a node port answers behind a firewall, and what a node
+// hears and says on a cable that works one way.
+func firewalls(ctx context.Context, t *testing.T, l *lab.Lab) {
+	answers := func() bool {
+		_, err := l.Exec(ctx, "c1", "curl", "-sS", "--max-time", "1", "http://192.0.2.12:30080/")
+		return err == nil
+	}
+	// The firewall sees the pod's port, to which kube-proxy has led the packet.
+	must(t, l.Block(ctx, "n2", 10256))
+	if _, err := l.Exec(ctx, "c1", "curl", "-sS", "--max-time", "1", "http://192.0.2.12:10256/healthz"); err == nil {
+		t.Error("a blocked port answers")
+	}
+	must(t, l.Unblock(ctx, "n2"))
+	_, err := l.Exec(ctx, "c1", "curl", "-sS", "--max-time", "1", "http://192.0.2.12:10256/healthz")
+	must(t, err)
+	for _, left := range []lab.Direction{lab.Send, lab.Receive} {
+		capture, err := l.Capture(ctx, map[lab.Direction]string{lab.Send: "c1", lab.Receive: "n2"}[left], "host 192.0.2.12")
+		must(t, err)
+		must(t, l.OneWay(ctx, "n2", left))
+		if answers() {
+			t.Errorf("n2 answers though it can only %s", left)
+		}
+		// What is left works: n2's own kubelet talks to cp, c1's packets come in.
+		heard := capture.Stop()
+		if left == lab.Receive && len(heard) == 0 {
+			t.Error("n2 hears nothing")
+		}
+		must(t, l.BothWays(ctx, "n2"))
+		must(t, lab.WaitFor(ctx, "n2 to answer again", func() (bool, error) { return answers(), ctx.Err() }))
+	}
+}
+
+func drain(ctx context.Context, t *testing.T, l *lab.Lab) {
+	must(t, l.Drain(ctx, "n3"))
+	for _, p := range l.Processes("n3") {
+		if strings.HasPrefix(p.Name, "n3/default/web-") {
+			t.Errorf("%s still runs", p.Name)
+		}
+	}
+	_, err := l.Kubectl(ctx, "uncordon", "n3")
+	must(t, err)
+}
+
+func power(ctx context.Context, t *testing.T, l *lab.Lab) {
+	must(t, l.PowerOff(ctx, "n3"))
+	if left := l.Processes("n3"); len(left) > 0 {
+		t.Errorf("%s still runs", left[0].Name)
+	}
+	must(t, waitNode(ctx, l, "n3", false))
+	must(t, l.PowerOn(ctx, "n3"))
+	must(t, waitNode(ctx, l, "n3", true))
 }
 
 func withoutAPI(ctx context.Context, t *testing.T, l *lab.Lab) {

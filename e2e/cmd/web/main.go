@@ -1,3 +1,5 @@
+// Command web is what the pods of the lab run: a server that says who it is
+// ("web"), and the process that holds a pod's namespaces ("web pause").
 package main
 
 import (
@@ -15,16 +17,43 @@ import (
 	"time"
 )
 
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == "pause" {
+		pause()
+		return
+	}
+	if err := serve(); err != nil {
+		fmt.Fprintln(os.Stderr, "web:", err)
+		os.Exit(1)
+	}
+}
+
+// pause holds the namespaces of a pod: it waits to be told to end, and reaps
+// whatever is orphaned.
+func pause() {
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGCHLD)
+	for s := range signals {
+		if s != syscall.SIGCHLD {
+			return
+		}
+		for {
+			if pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); err != nil || pid <= 0 {
+				break
+			}
+		}
+	}
+}
+
 // serve answers on HTTP with who it is and whom it talks to, and echoes TCP and
 // UDP. After SIGTERM it fails its readiness check and serves on for a while, as
 // a well-behaved server does.
-func serve(args []string) int {
-	flags := flag.NewFlagSet("lab serve", flag.ExitOnError)
-	web := flags.String("http", ":8080", "address of the web server")
-	tcp := flags.String("tcp", ":7000", "address of the TCP echo")
-	udp := flags.String("udp", ":7001", "address of the UDP echo")
-	linger := flags.Duration("linger", 5*time.Second, "how long to serve on after SIGTERM")
-	flags.Parse(args)
+func serve() error {
+	web := flag.String("http", ":8080", "address of the web server")
+	tcp := flag.String("tcp", ":7000", "address of the TCP echo")
+	udp := flag.String("udp", ":7001", "address of the UDP echo")
+	linger := flag.Duration("linger", 5*time.Second, "how long to serve on after SIGTERM")
+	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -34,11 +63,11 @@ func serve(args []string) int {
 	go func() { failed <- echoUDP(*udp) }()
 	select {
 	case err := <-failed:
-		return fail(err)
+		return err
 	case <-ctx.Done():
-		fmt.Fprintln(os.Stderr, "lab serve: leaving in", *linger)
+		fmt.Fprintln(os.Stderr, "web: leaving in", *linger)
 		time.Sleep(*linger)
-		return 0
+		return nil
 	}
 }
 
