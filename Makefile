@@ -28,6 +28,9 @@ WITH_TESTS := go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{e
 FUZZTIME ?= 20s
 BENCH ?= .
 
+# What an image is made for: these, or "native", this machine alone.
+PLATFORMS ?= linux/amd64 linux/arm64 linux/arm/v7
+
 # How often bench-arp measures.
 ROUNDS ?= 5
 
@@ -44,13 +47,15 @@ test: deps build lint verify-generated test-unit test-e2e ## everything below, a
 	@echo "test: ok: lint, generated files, unit tests and lab scenarios passed"
 
 .PHONY: test-unit
-test-unit: deps ## vet, unit tests with the race detector, fuzz seeds
+test-unit: deps images-tool bin/helm bin/cyclonedx-gomod ## vet, unit tests with the race detector, fuzz seeds
 	@echo "test-unit: vet"
 	@go vet ./...
 	@echo "test-unit: tests of the main module"
 	@go test -race $$($(WITH_TESTS) ./...)
 	@echo "test-unit: tests of the lab and the benchmarks that need no privilege"
 	@cd e2e && go test -race -short ./lab ./bench/bgp
+	@echo "test-unit: tests of images, release and registry"
+	@cd tools && BIN=$(BIN) go test -race -count=1 ./images/...
 
 .PHONY: test-e2e
 test-e2e: deps build ## the scenarios, on a real Kubernetes in network namespaces
@@ -60,11 +65,13 @@ test-e2e: deps build ## the scenarios, on a real Kubernetes in network namespace
 		{ echo "test-e2e: what the failed tests said, without the logs:"; grep -E '^ *--- FAIL|^ +[a-z0-9_]+_test\.go:[0-9]+: |^panic:|DATA RACE|^FAIL' ../artifacts/test-e2e.txt; exit 1; }; }
 
 .PHONY: lint
-lint: deps bin/golangci-lint bin/helm bin/kube ## golangci-lint on both modules, the Helm chart, the shell scripts
+lint: deps bin/golangci-lint bin/helm bin/kube ## golangci-lint on all modules, the Helm chart, the shell scripts
 	@echo "lint: main module"
 	@$(BIN)/golangci-lint run ./...
 	@echo "lint: e2e module"
 	@cd e2e && $(BIN)/golangci-lint run -c ../.golangci.yml ./...
+	@echo "lint: tools module"
+	@cd tools && $(BIN)/golangci-lint run -c ../.golangci.yml ./...
 	@echo "lint: Helm chart"
 	@hack/verify-chart.sh
 	@echo "lint: shell scripts"
@@ -113,7 +120,15 @@ bench-bgp: deps build ## BGP figures on the lab, against FRR (TRIALS=20, ROUTES=
 ##@ Build it
 
 .PHONY: build
-build: deps bin/kube programs lab-images ## the controller, the speaker and the lab, into bin/, and their images
+build: deps bin/kube programs native-images lab-images ## the controller, the speaker and the lab, into bin/, and their images
+
+.PHONY: images
+images: deps images-tool ## images of controller and speaker, into bin/images/ (PLATFORMS="linux/amd64 linux/arm64", or native)
+	@PLATFORMS="$(PLATFORMS)" hack/images.sh $(BIN)/images "$$(hack/version.sh)"
+
+.PHONY: native-images
+native-images: images-tool
+	@PLATFORMS=native hack/images.sh $(BIN)/images "$$(hack/version.sh)"
 
 .PHONY: generate
 generate: deps bin/helm ## regenerate deep copies, client, CRDs and install.yaml
@@ -121,7 +136,19 @@ generate: deps bin/helm ## regenerate deep copies, client, CRDs and install.yaml
 
 .PHONY: clean
 clean: ## remove what was built (Go's own caches stay)
-	rm -rf bin artifacts
+	rm -rf bin artifacts dist
+
+##@ Publish it
+
+.PHONY: release
+release: deps images-tool bin/helm bin/cyclonedx-gomod ## everything of a release, into dist/ (VERSION=v0.2.0)
+	@PLATFORMS="$(PLATFORMS)" hack/release.sh "$(VERSION)"
+
+.PHONY: publish
+publish: deps images-tool bin/helm ## push images and chart (REGISTRY=registry.example.org/baliza; VERSION=v0.2.0 pushes dist/)
+	@PLATFORMS="$(PLATFORMS)" hack/publish.sh "$(REGISTRY)" "$(VERSION)"
+
+##@ Help
 
 .PHONY: help
 help: ## list the targets
@@ -135,10 +162,11 @@ help: ## list the targets
 deps:
 	@hack/deps.sh
 
-# Go itself knows whether these are up to date.
+# Go itself knows whether these are up to date. With -trimpath, as in the images,
+# nothing is compiled twice.
 .PHONY: programs
 programs:
-	@CGO_ENABLED=0 $(GO_BUILD) . ./controller ./speaker -- -o $(BIN)/ -ldflags "$$(hack/ldflags.sh)"
+	@CGO_ENABLED=0 $(GO_BUILD) . ./controller ./speaker -- -o $(BIN)/ -trimpath -ldflags "$$(hack/ldflags.sh)"
 	@CGO_ENABLED=0 $(GO_BUILD) e2e ./cmd/lab ./cmd/web -- -o $(BIN)/ -ldflags "-s -w"
 
 # Another of some thousand packages, in a module of its own because it wants
@@ -155,10 +183,6 @@ lab-images: programs images-tool bin/coredns
 	@$(call LAB_IMAGE,web) --user 0:0 --entrypoint /web --file /web=$(BIN)/web
 	@$(call LAB_IMAGE,pause) --user 65535:65535 --entrypoint /web,pause --file /web=$(BIN)/web
 	@$(call LAB_IMAGE,coredns) --user 0:0 --entrypoint /coredns --file /coredns=$(BIN)/coredns
-	@$(BIN)/images-tool build -o $(BIN)/images/controller.tar --name docker.io/baliza/controller:v0.1.0 \
-		--entrypoint /controller --file /controller=$(BIN)/controller
-	@$(BIN)/images-tool build -o $(BIN)/images/speaker.tar --name docker.io/baliza/speaker:v0.1.0 \
-		--user 0:0 --entrypoint /speaker --file /speaker=$(BIN)/speaker
 
 .PHONY: images-tool
 images-tool:
@@ -171,7 +195,7 @@ bin/kube: $(wildcard e2e/kube/*.go) e2e/go.mod e2e/go.sum
 	@touch $@
 
 .PHONY: tools
-tools: bin/golangci-lint bin/helm
+tools: bin/golangci-lint bin/helm bin/cyclonedx-gomod
 
 bin/golangci-lint: $(TOOLS_MOD)
 	@$(GO_BUILD) tools github.com/golangci/golangci-lint/v2/cmd/golangci-lint -- -o $(BIN)/
@@ -179,4 +203,8 @@ bin/golangci-lint: $(TOOLS_MOD)
 
 bin/helm: $(TOOLS_MOD)
 	@$(GO_BUILD) tools helm.sh/helm/v4/cmd/helm -- -o $(BIN)/
+	@touch $@
+
+bin/cyclonedx-gomod: $(TOOLS_MOD)
+	@$(GO_BUILD) tools github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod -- -o $(BIN)/
 	@touch $@

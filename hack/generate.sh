@@ -33,11 +33,4 @@ rm -rf $out $chart/crds
 	--versioned-clientset-package $module/$out/clientset/versioned --listers-package $module/$out/listers \
 	--output-dir $out/informers --output-pkg $module/$out/informers $types
 
-{
-	echo "# Baliza with the default values of its Helm chart, in one file:"
-	echo "#   kubectl apply --server-side -f install.yaml"
-	echo "# Generated from deploy/helm by \"make generate\". Do not edit."
-	echo "---"
-	cat deploy/namespace.yaml
-	"$bin/helm" template baliza $chart --namespace baliza-system --include-crds
-} >deploy/install.yaml
+BIN=$bin hack/install-yaml.sh $chart >deploy/install.yaml

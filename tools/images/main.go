@@ -1,34 +1,103 @@
-// Command images-tool makes Baliza's container images, and the lab's, without a
-// container engine, and pushes them.
+// Command images-tool makes container images without a container engine, Baliza's
+// own and those of the lab, and pushes them to a registry.
 //
-//	images-tool build --name NAME --file DEST=SOURCE … -o ARCHIVE
+//	images-tool build --name NAME [--file DEST=SOURCE]… -o ARCHIVE
+//	images-tool registry REGISTRY
+//	images-tool push --registry REGISTRY ARCHIVE…
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/baliza-lb/baliza/tools/images/oci"
 )
 
 func main() {
-	if err := run(os.Args[1:]); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:])
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "images-tool:", err)
 		os.Exit(1)
 	}
 }
 
-func run(args []string) error {
-	if len(args) > 0 && args[0] == "build" {
-		return build(args[1:])
+func run(ctx context.Context, args []string) error {
+	if len(args) > 0 {
+		switch args[0] {
+		case "build":
+			return build(args[1:])
+		case "push":
+			return push(ctx, args[1:])
+		case "registry":
+			return registry(args[1:])
+		}
 	}
-	return errors.New("usage: images-tool build …")
+	return errors.New("usage: images-tool build …, images-tool registry REGISTRY or images-tool push …")
+}
+
+// registry checks what a user typed and prints it as the chart's image.registry.
+func registry(args []string) error {
+	if len(args) != 1 {
+		return errors.New("usage: images-tool registry REGISTRY")
+	}
+	to, err := oci.ParseRegistry(args[0], false)
+	if err == nil {
+		fmt.Println(to)
+	}
+	return err
+}
+
+// push prints each image as the registry has it now: name, tag and digest.
+func push(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("images-tool push", flag.ExitOnError)
+	typed := flags.String("registry", "", "`registry` and path, such as registry.example.org/baliza")
+	insecure := flags.Bool("plain-http", false, "speak http to the registry")
+	replace := flags.Bool("replace", false, "move a tag that is another image already")
+	flags.Parse(args)
+	to, err := oci.ParseRegistry(*typed, *insecure)
+	if err != nil {
+		return err
+	}
+	if flags.NArg() == 0 {
+		return errors.New("usage: images-tool push --registry REGISTRY ARCHIVE…")
+	}
+	for _, file := range flags.Args() {
+		pushed, err := pushOne(ctx, to, file, *replace)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%s@%s\n", pushed.Tag, pushed.Digest)
+		if pushed.Replaced != (v1.Hash{}) {
+			fmt.Fprintf(os.Stderr, "images-tool: %s was %s before\n", pushed.Tag, pushed.Replaced)
+		}
+	}
+	return nil
+}
+
+func pushOne(ctx context.Context, to oci.Registry, file string, replace bool) (pushed oci.Pushed, err error) {
+	dir, err := os.MkdirTemp("", "images-tool-*")
+	if err != nil {
+		return oci.Pushed{}, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	named, err := oci.Read(file, dir)
+	if err != nil {
+		return oci.Pushed{}, err
+	}
+	return to.Push(ctx, named, replace)
 }
 
 func build(args []string) error {
