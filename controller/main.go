@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -36,6 +38,9 @@ const longestTurn = time.Minute
 const leaseName = "baliza-controller"
 
 func main() {
+	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-") {
+		os.Exit(runTask(os.Args[1:], os.Stdout, os.Stderr))
+	}
 	var f flags
 	set := pflag.NewFlagSet("baliza-controller", pflag.ContinueOnError)
 	f.common.AddFlags(set, ":7472")
@@ -77,14 +82,19 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 	defer recorder.Close()
 
 	var loop atomic.Pointer[reconcile.Reconciler]
+	var passwords atomic.Pointer[kube.Passwords]
 	view, err := kube.NewControllerView(clients, config.ServiceAnnotations(), func(kind kube.Kind, key string) {
 		if r := loop.Load(); r != nil {
 			r.Changed(kind, key)
+		}
+		if p := passwords.Load(); p != nil && kind == kube.KindConfig {
+			p.Changed()
 		}
 	})
 	if err != nil {
 		return err
 	}
+	passwords.Store(kube.NewPasswords(clients, f.namespace, view.BGP, env.Log))
 	election := kube.NewElection(clients, f.namespace, leaseName, identity())
 	leading := election.Leading
 	if !f.leaderElect {
@@ -110,6 +120,15 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 		if err := ensureSecret(ctx, clients, f, env.Log); err != nil {
 			return err
 		}
+		beside, stop := context.WithCancel(ctx)
+		var wait sync.WaitGroup
+		defer wait.Wait()
+		defer stop()
+		wait.Go(func() {
+			if err := passwords.Load().Run(beside); err != nil {
+				env.Log.Error("the passwords of BGP peers are not brought to the speakers", "error", err)
+			}
+		})
 		return loop.Load().Run(ctx)
 	}
 	if !view.WaitSynced(ctx) {

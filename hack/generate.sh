@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Generates what is derived: from the API types the deep copies, the client and
-# the CRDs, from the Helm chart install.yaml. Run through "make generate", which
+# the CRDs, from the Helm chart install.yaml and docs/values.md. Run through "make generate", which
 # builds helm; "make verify-generated" fails on drift.
 #
 # BIN is where the generators are built and found: bin/ unless it is set.
@@ -9,7 +9,8 @@ cd "$(dirname "$0")/.."
 bin=${BIN:-$PWD/bin}
 go -C tools build -buildvcs=false -o "$bin/" \
 	sigs.k8s.io/controller-tools/cmd/controller-gen \
-	k8s.io/code-generator/cmd/{client,lister,informer,applyconfiguration}-gen
+	k8s.io/code-generator/cmd/{client,lister,informer,applyconfiguration}-gen \
+	./values
 
 module=github.com/baliza-lb/baliza
 types=$module/api/v1beta1
@@ -32,5 +33,12 @@ rm -rf $out $chart/crds
 "$bin/informer-gen" --go-header-file $header \
 	--versioned-clientset-package $module/$out/clientset/versioned --listers-package $module/$out/listers \
 	--output-dir $out/informers --output-pkg $module/$out/informers $types
+
+# Templates cannot read values.yaml itself.
+{
+	echo "# A copy of values.yaml, made by \"make generate\". Do not edit."
+	cat $chart/values.yaml
+} >$chart/files/defaults.yaml
+"$bin/values" $chart >docs/values.md
 
 BIN=$bin hack/install-yaml.sh $chart >deploy/install.yaml

@@ -9,4 +9,6 @@ echo "#   kubectl apply --server-side -f install.yaml"
 echo "# Generated from deploy/helm by \"make generate\". Do not edit."
 echo "---"
 cat deploy/namespace.yaml
-"${BIN:-$PWD/bin}/helm" template baliza "$1" --namespace baliza-system --include-crds
+# Without the hooks: kubectl applies the CRDs like everything else, and knows
+# neither "before" nor "after".
+"${BIN:-$PWD/bin}/helm" template baliza "$1" --namespace baliza-system --include-crds --no-hooks

@@ -8,9 +8,9 @@ copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 failed=0
 
-tar -c api deploy hack tools go.mod go.sum | tar -x -C "$copy"
+tar -c api deploy docs hack tools go.mod go.sum | tar -x -C "$copy"
 BIN=$PWD/bin "$copy/hack/generate.sh"
-for folder in api deploy; do
+for folder in api deploy docs; do
 	# Its left side is what is there, its right side what should be.
 	diff -ru "$folder" "$copy/$folder" || failed=1
 done

@@ -70,17 +70,18 @@ func (v *SpeakerView) BGP() BGPObjects { return v.bgp.objects() }
 // BGP returns the cached objects about BGP.
 func (v *ControllerView) BGP() BGPObjects { return v.bgp.objects() }
 
-// WatchPasswords makes the view keep the passwords of the namespace's Secrets
-// of type kubernetes.io/basic-auth. It is called before Start.
+// WatchPasswords makes the view keep the passwords of BGPPeers, which the
+// controller puts into one Secret. It is called before Start.
 func (v *SpeakerView) WatchPasswords(clients Clients, namespace string) error {
 	factory := informers.NewSharedInformerFactoryWithOptions(clients.Kubernetes, 0, informers.WithNamespace(namespace),
-		informers.WithTransform(stripSecret), informers.WithTweakListOptions(func(o *metav1.ListOptions) {
-			o.FieldSelector = fields.OneTermEqualSelector("type", string(corev1.SecretTypeBasicAuth)).String()
+		informers.WithTweakListOptions(func(o *metav1.ListOptions) {
+			// To RBAC a list of one name is a request for that name.
+			o.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, PasswordsSecret).String()
 		}))
 	informer := factory.Core().V1().Secrets().Informer()
 	registration, err := informer.AddEventHandler(v.handler(func(any) { v.pending.Config = true }))
 	if err != nil {
-		return fmt.Errorf("watching Secrets in %s: %w", namespace, err)
+		return fmt.Errorf("watching Secret %s/%s: %w", namespace, PasswordsSecret, err)
 	}
 	v.passwords = informer.GetIndexer()
 	v.factories = append(v.factories, factory)
@@ -101,15 +102,16 @@ func stripSecret(object any) (any, error) {
 	return slim, nil
 }
 
-// Password returns that of the Secret of that name, and whether there is one.
+// Password returns that of the Secret of that name, and whether there is one
+// that the controller has brought.
 func (v *SpeakerView) Password(name string) (string, bool) {
 	if v.passwords == nil {
 		return "", false
 	}
 	for _, object := range v.passwords.List() {
-		if secret, ok := object.(*corev1.Secret); ok && secret.Name == name {
-			password, ok := secret.Data[corev1.BasicAuthPasswordKey]
-			return string(password), ok && len(password) > 0
+		if secret, ok := object.(*corev1.Secret); ok && secret.Name == PasswordsSecret {
+			password := secret.Data[name]
+			return string(password), len(password) > 0
 		}
 	}
 	return "", false

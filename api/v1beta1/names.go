@@ -129,6 +129,9 @@ const (
 const (
 	// ReasonAnnounced says that the address is announced.
 	ReasonAnnounced Reason = "Announced"
+	// ReasonUninstalled says that Baliza was uninstalled, and nobody announces
+	// what the Service still shows.
+	ReasonUninstalled Reason = "Uninstalled"
 	// ReasonNotOwner says that another node owns the address.
 	ReasonNotOwner Reason = "NotOwner"
 	// ReasonNoAdvertisement says that no advertisement selects the address.

@@ -1,0 +1,33 @@
+// Package deploy is what programs of Baliza need of the manifests: the
+// CustomResourceDefinitions that belong to this version. It may be imported by
+// the main packages; it does nothing by itself.
+package deploy
+
+import (
+	"embed"
+	"fmt"
+	"path"
+)
+
+const crdFolder = "helm/baliza/crds"
+
+//go:embed helm/baliza/crds/*.yaml
+var files embed.FS
+
+// CRDs are the CustomResourceDefinitions of this version, as YAML documents in
+// the order of their names.
+func CRDs() ([][]byte, error) {
+	entries, err := files.ReadDir(crdFolder)
+	if err != nil {
+		return nil, fmt.Errorf("embedded CRDs: %w", err)
+	}
+	documents := make([][]byte, 0, len(entries))
+	for _, entry := range entries {
+		document, err := files.ReadFile(path.Join(crdFolder, entry.Name()))
+		if err != nil {
+			return nil, fmt.Errorf("embedded CRDs: %w", err)
+		}
+		documents = append(documents, document)
+	}
+	return documents, nil
+}
