@@ -27,6 +27,7 @@ type flags struct {
 	leaderElect      bool
 	serveClassless   bool
 	membershipSecret string
+	rotation         string
 	parallelWrites   int
 }
 
@@ -49,6 +50,8 @@ func main() {
 	set.BoolVar(&f.serveClassless, "serve-classless", true, "serve Services without a loadBalancerClass; must be the same as the speakers'")
 	set.StringVar(&f.membershipSecret, "membership-secret", "baliza-membership",
 		"Secret with the key of the speakers' membership, made if there is none; empty means not to make one")
+	set.StringVar(&f.rotation, "membership-rotation", "",
+		"rotate the membership key when this word is not that of the last rotation; empty means not to")
 	set.IntVar(&f.parallelWrites, "parallel-writes", 32, "requests to write Services that may be in flight at once, from 1 to 1024")
 	os.Exit(daemon.Main(daemon.Program{
 		Name: "controller", Options: &f.common, Flags: set,
@@ -129,6 +132,13 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 				env.Log.Error("the passwords of BGP peers are not brought to the speakers", "error", err)
 			}
 		})
+		if f.membershipSecret != "" {
+			r := rotator{
+				clients: clients, namespace: f.namespace, name: f.membershipSecret, wanted: f.rotation, speakers: view.Speakers,
+				log: env.Log, now: time.Now,
+			}
+			wait.Go(func() { r.run(beside) })
+		}
 		return loop.Load().Run(ctx)
 	}
 	if !view.WaitSynced(ctx) {
@@ -146,7 +156,7 @@ func ensureSecret(ctx context.Context, clients kube.Clients, f *flags, log *slog
 	if f.membershipSecret == "" {
 		return nil
 	}
-	made, err := kube.EnsureMembershipSecret(ctx, clients, f.namespace, f.membershipSecret)
+	made, err := kube.EnsureMembershipSecret(ctx, clients, f.namespace, f.membershipSecret, f.rotation)
 	if err != nil {
 		return err
 	}

@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/baliza-lb/baliza/api/kube"
+	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/config"
 	"github.com/baliza-lb/baliza/config/daemon"
 	"github.com/baliza-lb/baliza/speaker/bgp"
@@ -127,8 +129,9 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 	sessions := bgp.New(env.Log)
 	s := newSpeaker(parts{
 		log: env.Log, node: f.nodeName, version: daemon.Version(), serveClassless: f.serveClassless,
-		cluster: view, members: group, links: links, responder: l2.New(), reports: reports,
-		routes: &routes{log: env.Log, cluster: view, sessions: sessions, namespace: f.namespace, drainTime: f.drainTime},
+		cluster: view, members: group, links: links, responder: l2.New(),
+		reports: withKeys{reports, group.Keys},
+		routes:  &routes{log: env.Log, cluster: view, sessions: sessions, namespace: f.namespace, drainTime: f.drainTime},
 	})
 	s.metrics.others = append(s.metrics.others, newRouteMetrics(sessions))
 	if err := s.metrics.register(env.Metrics); err != nil {
@@ -147,6 +150,18 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 	wait.Wait()
 	reports.Last(s.lastReport(time.Now()))
 	return err
+}
+
+// withKeys adds the membership keys to what the speaker reports: the controller
+// goes on with a rotation when all have taken a step.
+type withKeys struct {
+	reporter
+	keys func() []string
+}
+
+func (w withKeys) Report(status v1beta1.SpeakerStatus, nodeUID types.UID) {
+	status.MembershipKeys = w.keys()
+	w.reporter.Report(status, nodeUID)
 }
 
 // checkSockets finds out early, and in clear words, if ARP and NDP cannot be

@@ -76,16 +76,13 @@ func (s *speaker) introduce() {
 	}, s.nodeUID)
 }
 
-// reasonDeparted is that of the Ready condition of a speaker that has stopped.
-const reasonDeparted v1beta1.Reason = "Departed"
-
 // lastReport is what is left to say when this speaker has stopped as planned.
 func (s *speaker) lastReport(now time.Time) v1beta1.SpeakerStatus {
 	return v1beta1.SpeakerStatus{
 		MemberAddress: s.members.Address().String(), Version: s.version,
 		Conditions: []metav1.Condition{{
 			Type: v1beta1.ConditionReady, Status: metav1.ConditionFalse, ObservedGeneration: speakerGeneration,
-			Reason: string(reasonDeparted), Message: "the speaker was told to stop, and has", LastTransitionTime: seconds(now),
+			Reason: string(v1beta1.ReasonDeparted), Message: "the speaker was told to stop, and has", LastTransitionTime: seconds(now),
 		}},
 	}
 }

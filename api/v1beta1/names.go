@@ -27,6 +27,14 @@ const (
 	// out to have them.
 	AnnotationUntried = "baliza.io/untried-addresses"
 
+	// AnnotationKeyRotation is on the membership Secret: the last rotation of
+	// its key that was begun, by the word that the operator gave.
+	AnnotationKeyRotation = "baliza.io/key-rotation"
+	// AnnotationIncomingKey is on the membership Secret while its key is
+	// rotated: which of the keys is the new one, as in a Speaker's
+	// status.membershipKeys.
+	AnnotationIncomingKey = "baliza.io/incoming-key"
+
 	// Finalizer keeps a deleted Service until its address has been taken
 	// back. It is the one that Kubernetes reserves for load balancers.
 	Finalizer = "service.kubernetes.io/load-balancer-cleanup"
@@ -68,6 +76,8 @@ const (
 	// ReasonInUseOutsideSpec says that Services hold addresses that the
 	// pool's spec no longer covers.
 	ReasonInUseOutsideSpec Reason = "InUseOutsideSpec"
+	// ReasonDeparted says that a speaker was told to stop, and has.
+	ReasonDeparted Reason = "Departed"
 	// ReasonInterfaceMissing says that a listed interface does not exist on
 	// a node that should announce on it.
 	ReasonInterfaceMissing Reason = "InterfaceMissing"

@@ -34,6 +34,15 @@ type SpeakerStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	MemberAddress string `json:"memberAddress,omitempty"`
+
+	// membershipKeys are the keys that this speaker accepts, the one that it
+	// encrypts with first: of each the first 16 hexadecimal digits of its
+	// SHA-256.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=16
+	MembershipKeys []string `json:"membershipKeys,omitempty"`
 	// version of the speaker's program.
 	// +optional
 	// +kubebuilder:validation:MaxLength=128

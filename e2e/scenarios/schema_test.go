@@ -86,6 +86,8 @@ func schemaCases() map[string]schemaCase {
 		"speakers status.bgp.peers[].bfd maxLength":                         {text(16), text(17)},
 		"speakers status.bgp.peers[].lastError maxLength":                   {text(1024), text(1025)},
 		"speakers status.memberAddress maxLength":                           {text(64), text(65)},
+		"speakers status.membershipKeys maxItems":                           {many(16, number), many(17, number)},
+		"speakers status.membershipKeys[] maxLength":                        {text(16), text(17)},
 		"speakers status.version maxLength":                                 {text(128), text(129)},
 		"speakers status.held maxItems":                                     {many(4096, heldAddress), many(4097, heldAddress)},
 		"speakers status.held[].address maxLength":                          {text(45), text(46)},

@@ -3,7 +3,9 @@ package members
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -78,6 +80,21 @@ func useKeys(ring *memberlist.Keyring, keys [][]byte) error {
 		}
 	}
 	return nil
+}
+
+// fingerprintSize is that of a fingerprint in bytes: enough to tell keys apart,
+// and of no use in finding one.
+const fingerprintSize = 8
+
+// Keys are the fingerprints of the keys that are accepted, that of the one in
+// charge first: hexadecimal digits of the beginning of each one's SHA-256.
+func (m *Members) Keys() []string {
+	var prints []string
+	for _, key := range m.ring.GetKeys() {
+		sum := sha256.Sum256(key)
+		prints = append(prints, hex.EncodeToString(sum[:fingerprintSize]))
+	}
+	return prints
 }
 
 // keyPeriod is how often the key file is looked at. A mounted Secret is not

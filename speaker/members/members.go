@@ -36,6 +36,7 @@ type Members struct {
 	settings Settings
 	logger   *slog.Logger
 	list     *memberlist.Memberlist
+	ring     *memberlist.Keyring
 	// deliver sends one packet to another speaker.
 	deliver func(name string, to netip.AddrPort, packet []byte) error
 	random  func() float64 // from 0 to 1
@@ -71,7 +72,7 @@ func Start(config Config) (*Members, error) {
 	m := &Members{
 		name: config.Name, settings: config.Settings, logger: config.Logger,
 		pulse: newPulse(config.Name, config.Settings, now), incarnation: uint64(now.UnixNano()),
-		random: rand.Float64,
+		random: rand.Float64, ring: ring,
 	}
 	m.hooks = &delegate{receive: m.receive, logger: config.Logger, started: make(chan struct{}), places: map[string]netip.AddrPort{}}
 	settings := config.Settings.config()

@@ -28,7 +28,7 @@ const (
 func helms(t *testing.T) map[string]string {
 	t.Helper()
 	all := map[string]string{}
-	for _, name := range []string{"helm"} {
+	for _, name := range []string{"helm", "helm3"} {
 		file, err := filepath.Abs(filepath.Join(root, "bin", name))
 		if err != nil {
 			t.Fatal(err)

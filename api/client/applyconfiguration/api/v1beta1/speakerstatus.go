@@ -16,6 +16,10 @@ type SpeakerStatusApplyConfiguration struct {
 	// memberAddress is where the other speakers reach this one for
 	// membership: an address and port ("192.0.2.11:7946").
 	MemberAddress *string `json:"memberAddress,omitempty"`
+	// membershipKeys are the keys that this speaker accepts, the one that it
+	// encrypts with first: of each the first 16 hexadecimal digits of its
+	// SHA-256.
+	MembershipKeys []string `json:"membershipKeys,omitempty"`
 	// version of the speaker's program.
 	Version *string `json:"version,omitempty"`
 	// membersAlive is how many speakers this one sees alive, itself included.
@@ -55,6 +59,16 @@ func SpeakerStatus() *SpeakerStatusApplyConfiguration {
 // If called multiple times, the MemberAddress field is set to the value of the last call.
 func (b *SpeakerStatusApplyConfiguration) WithMemberAddress(value string) *SpeakerStatusApplyConfiguration {
 	b.MemberAddress = &value
+	return b
+}
+
+// WithMembershipKeys adds the given value to the MembershipKeys field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the MembershipKeys field.
+func (b *SpeakerStatusApplyConfiguration) WithMembershipKeys(values ...string) *SpeakerStatusApplyConfiguration {
+	for i := range values {
+		b.MembershipKeys = append(b.MembershipKeys, values[i])
+	}
 	return b
 }
 
