@@ -53,15 +53,15 @@ test-unit: deps images-tool bin/helm bin/cyclonedx-gomod ## vet, unit tests with
 	@echo "test-unit: tests of the main module"
 	@go test -race $$($(WITH_TESTS) ./...)
 	@echo "test-unit: tests of the lab and the benchmarks that need no privilege"
-	@cd e2e && go test -race -short ./lab ./bench/bgp
+	@cd e2e && go test -race -short ./lab ./bench/bgp ./compat
 	@echo "test-unit: tests of images, release and registry"
 	@cd tools && BIN=$(BIN) go test -race -count=1 ./images/...
 
 .PHONY: test-e2e
-test-e2e: deps build ## the scenarios, on a real Kubernetes in network namespaces
+test-e2e: deps build bin/helm bin/helm3 ## the scenarios, on a real Kubernetes in network namespaces
 	@echo "test-e2e: the lab and the scenarios"
 	@mkdir -p artifacts
-	@cd e2e && { LAB_BIN=$(BIN) go test -race -count=1 -timeout 30m -p 1 ./lab/... ./cluster ./scenarios/... 2>&1 | tee ../artifacts/test-e2e.txt || \
+	@cd e2e && { LAB_BIN=$(BIN) go test -race -count=1 -timeout 30m -p 1 ./lab/... ./cluster ./scenarios/... ./install 2>&1 | tee ../artifacts/test-e2e.txt || \
 		{ echo "test-e2e: what the failed tests said, without the logs:"; grep -E '^ *--- FAIL|^ +[a-z0-9_]+_test\.go:[0-9]+: |^panic:|DATA RACE|^FAIL' ../artifacts/test-e2e.txt; exit 1; }; }
 
 .PHONY: lint

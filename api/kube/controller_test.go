@@ -165,7 +165,7 @@ func TestMembershipSecretIsMadeOnceAndHolds32Bytes(t *testing.T) {
 	client := fake.NewClientset()
 	clients := Clients{Kubernetes: client}
 	for _, made := range []bool{true, false} {
-		got, err := EnsureMembershipSecret(t.Context(), clients, "baliza-system", "baliza-membership")
+		got, err := EnsureMembershipSecret(t.Context(), clients, "baliza-system", "baliza-membership", "")
 		if err != nil || got != made {
 			t.Errorf("made: %v, %v; want %v", got, err, made)
 		}
