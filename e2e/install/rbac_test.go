@@ -136,6 +136,9 @@ func TestI05_Each_rule_of_a_service_account_is_needed(t *testing.T) {
 	t.Setenv("KUBE_FEATURE_WatchListClient", "false")
 	ctx, s := begin(t, "helm")
 	s.ground(ctx)
+	t.Cleanup(func() {
+		_, _ = s.Kubectl(context.WithoutCancel(ctx), "delete", "--ignore-not-found", "clusterrole/"+trialUser, "clusterrolebinding/"+trialUser)
+	})
 	for account, asks := range map[string]program{"baliza-controller": asController, "baliza-speaker": asSpeaker} {
 		t.Run(account, func(t *testing.T) {
 			all := rulesOf(t, account)
@@ -233,23 +236,19 @@ func (s *site) grant(ctx context.Context, t *testing.T, all granted, but rbacv1.
 		return rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: kind, Name: trialUser}
 	}
 	client := s.Client.RbacV1()
+	// An update makes a role that is not there.
 	_, err := client.ClusterRoles().Update(ctx, role, metav1.UpdateOptions{})
-	if apierrors.IsNotFound(err) {
-		t.Cleanup(func() {
-			_, _ = s.Kubectl(context.WithoutCancel(ctx), "delete", "clusterrole/"+trialUser, "clusterrolebinding/"+trialUser)
-		})
-		_, err = client.ClusterRoles().Create(ctx, role, metav1.CreateOptions{})
-		must(t, err)
-		_, err = client.ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{ObjectMeta: metadata, Subjects: who, RoleRef: ref("ClusterRole")}, metav1.CreateOptions{})
-	}
 	must(t, err)
 	_, err = client.Roles(cluster.Namespace).Update(ctx, local, metav1.UpdateOptions{})
-	if apierrors.IsNotFound(err) {
-		_, err = client.Roles(cluster.Namespace).Create(ctx, local, metav1.CreateOptions{})
-		must(t, err)
-		_, err = client.RoleBindings(cluster.Namespace).Create(ctx, &rbacv1.RoleBinding{ObjectMeta: metadata, Subjects: who, RoleRef: ref("Role")}, metav1.CreateOptions{})
-	}
 	must(t, err)
+	_, err = client.ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{ObjectMeta: metadata, Subjects: who, RoleRef: ref("ClusterRole")}, metav1.CreateOptions{})
+	if !apierrors.IsAlreadyExists(err) {
+		must(t, err)
+	}
+	_, err = client.RoleBindings(cluster.Namespace).Create(ctx, &rbacv1.RoleBinding{ObjectMeta: metadata, Subjects: who, RoleRef: ref("Role")}, metav1.CreateOptions{})
+	if !apierrors.IsAlreadyExists(err) {
+		must(t, err)
+	}
 	// The rules are all there, but for one: the API server has seen the update
 	// when that one is refused and its neighbours are not.
 	s.waitAllowed(ctx, t, all, but, own)
