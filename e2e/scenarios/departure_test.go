@@ -2,11 +2,16 @@ package scenarios
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/e2e/cluster"
@@ -75,9 +80,10 @@ func departures() []departure {
 	}
 }
 
-// A connection that is under way in the moment in which its address moves
-// breaks: its next packet reaches a node whose kube-proxy does not know it.
-// Nothing else may: every connection that is begun is established.
+// The connections that are open in the moment in which their address moves are
+// reset: their next packet reaches a node whose kube-proxy does not know them.
+// Nothing else may fail: every connection that is begun is established, and one
+// that is begun after the move is answered.
 func TestL11_A_planned_departure_refuses_no_connection(t *testing.T) {
 	for _, d := range departures() {
 		t.Run(d.name, func(t *testing.T) {
@@ -108,8 +114,8 @@ func (p *plot) tolerant(ctx context.Context) {
 }
 
 // gently does something under a client that connects every 10 ms. No
-// connection may fail before it is established, and at most one for each move
-// of the address afterwards.
+// connection may fail but those that were open when the address moved, as often
+// as it may move.
 func (p *plot) gently(ctx context.Context, what string, a netip.Addr, moves int, do func()) {
 	p.t.Helper()
 	capture, err := p.Capture(ctx, "c1", "arp or icmp or icmp6 or tcp[tcpflags] & tcp-rst != 0 or (ip6[6] == 6 and ip6[53] & 4 != 0)")
@@ -136,6 +142,89 @@ func (p *plot) gently(ctx context.Context, what string, a netip.Addr, moves int,
 	// thirty departures, more than a second after the address had moved.
 	if missed > 1 {
 		p.t.Errorf("%s, %s: kube-proxy's rules missed %d connections", what, a, missed)
+	}
+}
+
+// unharmed fails the test for every connection but those that were reset and
+// open in one of so many moments: those in which the address moved.
+func (p *plot) unharmed(report lab.Report, what string, moves int) {
+	p.t.Helper()
+	p.t.Logf("%s: %s", what, report)
+	var resets []lab.Attempt
+	for _, f := range report.Failures {
+		p.t.Logf("begun %s, established %t, ended after %s: %v", f.Start.Format("05.000000"), f.Connected, f.Latency.Round(time.Microsecond), f.Err)
+		if wasReset(f) {
+			resets = append(resets, f)
+		}
+	}
+	if others := len(report.Failures) - len(resets); others > 0 {
+		p.t.Errorf("%s: %d connections were refused or not answered; a move resets those that are open, and costs nothing else", what, others)
+	}
+	if n := moments(resets); n > moves {
+		p.t.Errorf("%s: %d connections were reset, which takes %d moments in which one of them each was open; the address may move %d times",
+			what, len(resets), n, moves)
+	}
+}
+
+// wasReset tells whether a connection had been established, and was reset then.
+func wasReset(a lab.Attempt) bool {
+	return a.Connected && (errors.Is(a.Err, unix.ECONNRESET) || errors.Is(a.Err, unix.EPIPE))
+}
+
+// moments is the smallest number of moments such that each of the connections
+// was open in one of them. However many were open when the address moved, that
+// is one moment; one that was begun after another had ended takes a second.
+func moments(connections []lab.Attempt) (count int) {
+	end := func(a lab.Attempt) time.Time { return a.Start.Add(a.Latency) }
+	byEnd := slices.SortedFunc(slices.Values(connections), func(a, b lab.Attempt) int { return end(a).Compare(end(b)) })
+	var last time.Time // the latest moment in which all that are counted were open
+	for _, a := range byEnd {
+		if count == 0 || a.Start.After(last) {
+			count, last = count+1, end(a)
+		}
+	}
+	return count
+}
+
+func TestL11_Connections_that_are_open_at_once_take_one_move(t *testing.T) {
+	begin := time.Unix(1000, 0)
+	for sentence, test := range map[string]struct {
+		connections [][2]int // begun and ended, in milliseconds
+		want        int
+	}{
+		"none":                               {nil, 0},
+		"one":                                {[][2]int{{0, 5}}, 1},
+		"three that are open at once":        {[][2]int{{20, 35}, {0, 31}, {10, 33}}, 1},
+		"one after another":                  {[][2]int{{0, 5}, {10, 15}}, 2},
+		"a chain of which two each overlap":  {[][2]int{{0, 15}, {10, 25}, {20, 35}}, 2},
+		"a long one over two that are apart": {[][2]int{{0, 5}, {0, 100}, {50, 55}}, 2},
+		"each begun after the one before":    {[][2]int{{0, 9}, {10, 19}, {20, 29}, {30, 39}}, 4},
+	} {
+		var all []lab.Attempt
+		for _, c := range test.connections {
+			from, to := time.Duration(c[0])*time.Millisecond, time.Duration(c[1])*time.Millisecond
+			all = append(all, lab.Attempt{Start: begin.Add(from), Latency: to - from, Connected: true, Err: unix.ECONNRESET})
+		}
+		if got := moments(all); got != test.want {
+			t.Errorf("%s: %d moments, want %d", sentence, got, test.want)
+		}
+	}
+}
+
+func TestL11_Only_a_reset_is_what_a_move_costs(t *testing.T) {
+	for sentence, test := range map[string]struct {
+		attempt lab.Attempt
+		want    bool
+	}{
+		"established and reset":              {lab.Attempt{Connected: true, Err: fmt.Errorf("read: %w", unix.ECONNRESET)}, true},
+		"established, and reset as it asked": {lab.Attempt{Connected: true, Err: fmt.Errorf("write: %w", unix.EPIPE)}, true},
+		"established and never answered":     {lab.Attempt{Connected: true, Err: os.ErrDeadlineExceeded}, false},
+		"refused":                            {lab.Attempt{Err: unix.ECONNREFUSED}, false},
+		"answered":                           {lab.Attempt{Connected: true}, false},
+	} {
+		if got := wasReset(test.attempt); got != test.want {
+			t.Errorf("%s: %t", sentence, got)
+		}
 	}
 }
 

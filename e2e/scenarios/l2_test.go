@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/e2e/cluster"
 	"github.com/baliza-lb/baliza/e2e/lab"
 )
@@ -278,16 +279,41 @@ func TestL04_Only_a_node_with_the_listed_interface_owns(t *testing.T) {
 			unplug()
 			p.t.Fatalf("%v; held by %v", err, p.holders(ctx, "lan1", addresses))
 		}
-		out, err := p.Kubectl(ctx, "get", "speaker", "n1", "-o", "json")
-		if err != nil || !strings.Contains(out, "interface lan1 does not exist here") {
-			t.Errorf("n1 does not say that it lacks lan1 (%v):\n%s", err, out)
-		}
+		// Each speaker reports for itself, and not in step with the others.
+		var said string
+		err = lab.WaitFor(ctx, "n1 to say of all addresses that it lacks lan1", func() (bool, error) {
+			withheld, err := p.withheld(ctx, "n1", addresses)
+			said = fmt.Sprintf("%+v", withheld)
+			return len(withheld) == len(addresses) && !slices.ContainsFunc(withheld, func(w v1beta1.WithheldAddresses) bool {
+				return w.Reason != v1beta1.ReasonInterfaceMissing || !strings.Contains(w.Message, "interface lan1 does not exist here")
+			}), err
+		})
 		unplug()
+		if err != nil {
+			p.t.Fatalf("%v; it says %s", err, said)
+		}
 	}
 	err = lab.WaitFor(ctx, "nobody to hold what no node has the interface for", func() (bool, error) {
 		return len(p.holders(ctx, "lan1", addresses)) == 0, nil
 	})
 	p.must(err)
+}
+
+// withheld is what a node's speaker says of those of the addresses that it does
+// not hold, once for each.
+func (p *plot) withheld(ctx context.Context, node string, addresses []string) (said []v1beta1.WithheldAddresses, err error) {
+	speaker, err := p.Baliza.BalizaV1beta1().Speakers().Get(ctx, node, metav1.GetOptions{})
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range speaker.Status.Withheld {
+		for _, address := range w.Addresses {
+			if slices.Contains(addresses, address) {
+				said = append(said, w)
+			}
+		}
+	}
+	return said, nil
 }
 
 // holders are the nodes that say that they hold the addresses on an interface,
