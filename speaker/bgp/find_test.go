@@ -18,6 +18,8 @@ import (
 
 	wire "github.com/osrg/gobgp/v4/pkg/packet/bgp"
 	"golang.org/x/net/ipv6"
+
+	"github.com/baliza-lb/baliza/internal/netnstest"
 )
 
 // far is the router's end of a link, in the same namespace.
@@ -92,7 +94,7 @@ func (f *far) advertises(lifetime uint16, hops int) {
 }
 
 func TestB05_A_router_is_found_by_its_advertisement(t *testing.T) {
-	needNetns(t)
+	netnstest.Need(t)
 	f, node := newLink(t)
 	type result struct {
 		router netip.Addr
@@ -155,7 +157,7 @@ func TestB05_A_router_is_found_by_its_advertisement(t *testing.T) {
 
 // The session runs between link-local addresses, and carries both families.
 func TestB05_A_session_over_an_interface_carries_both_families(t *testing.T) {
-	needNetns(t)
+	netnstest.Need(t)
 	f, node := newLink(t)
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "[fe80::ff%"+f.link.Name+"]:0")
 	if err != nil {

@@ -5,10 +5,12 @@ import (
 	"testing"
 
 	wire "github.com/osrg/gobgp/v4/pkg/packet/bgp"
+
+	"github.com/baliza-lb/baliza/internal/netnstest"
 )
 
 func TestB09_Over_how_many_hops_BFD_runs(t *testing.T) {
-	needNetns(t) // in which 127.0.0.0/8 is the only subnet
+	netnstest.Need(t) // in which 127.0.0.0/8 is the only subnet
 	const here, elsewhere = "127.0.0.9", "198.51.100.1"
 	for sentence, test := range map[string]struct {
 		peer     Peer

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/net/ipv4"
+
+	"github.com/baliza-lb/baliza/internal/netnstest"
 )
 
 // down is how a router begins.
@@ -18,7 +20,7 @@ func down() []byte {
 }
 
 func TestB09_What_comes_from_too_far_does_not_count(t *testing.T) {
-	needNetns(t)
+	netnstest.Need(t)
 	for sentence, test := range map[string]struct {
 		watched, port bool // several hops
 		ttl           int
@@ -49,7 +51,7 @@ func TestB09_What_comes_from_too_far_does_not_count(t *testing.T) {
 // The operator says that the router is several hops away: packets go to and
 // come in at another port (RFC 5883), with the TTL that the profile allows.
 func TestB09_BFD_over_several_hops(t *testing.T) {
-	needNetns(t)
+	netnstest.Need(t)
 	r, s := newRouter(t), newSessions(t)
 	peer := r.peer("r")
 	peer.MultiHop, peer.HoldTime = true, 9*time.Second

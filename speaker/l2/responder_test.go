@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/baliza-lb/baliza/internal/netnstest"
 	"github.com/baliza-lb/baliza/speaker/l2"
 )
 
@@ -56,25 +57,25 @@ func TestARPIsAnsweredForHeldAddressesOnly(t *testing.T) {
 	on := lan(t, 1)
 	apply(t, r, desire(on, vip4))
 
-	out := s.run("arping -c 2 -w 2 -I eth0 192.0.2.10")
+	out := s.Run("arping -C 2 -w 30 -I eth0 192.0.2.10")
 	if !strings.Contains(strings.ToLower(out), on.MAC.String()) {
 		t.Errorf("arping did not hear our MAC %s: %s", on.MAC, out)
 	}
-	if out, err := s.try("arping -c 1 -w 0.3 -I eth0 192.0.2.11"); err == nil {
+	if out, err := s.Try("arping -c 1 -w 0.3 -I eth0 192.0.2.11"); err == nil {
 		t.Errorf("an address that is not held was answered: %s", out)
 	}
-	if out, err := s.try("arping -d -c 1 -w 1 -I eth0 192.0.2.10"); err != nil && strings.Contains(out, "duplicate") {
+	if out, err := s.Try("arping -d -c 1 -w 1 -I eth0 192.0.2.10"); err != nil && strings.Contains(out, "duplicate") {
 		t.Errorf("more than one answer: %s", out)
 	}
-	if out, _ := s.try("arping -0 -c 1 -w 1 -I eth0 192.0.2.10"); !strings.Contains(strings.ToLower(out), on.MAC.String()) {
+	if out, _ := s.Try("arping -0 -C 1 -w 30 -I eth0 192.0.2.10"); !strings.Contains(strings.ToLower(out), on.MAC.String()) {
 		t.Errorf("a probe from 0.0.0.0 (RFC 5227) was not answered: %s", out)
 	}
-	unicast := "arping -c 1 -w 1 -I eth0 -t " + on.MAC.String() + " 192.0.2.10"
-	if out, _ := s.try(unicast); !strings.Contains(strings.ToLower(out), on.MAC.String()) {
+	unicast := "arping -C 1 -w 30 -I eth0 -t " + on.MAC.String() + " 192.0.2.10"
+	if out, _ := s.Try(unicast); !strings.Contains(strings.ToLower(out), on.MAC.String()) {
 		t.Errorf("a unicast request was not answered: %s", out)
 	}
 	apply(t, r, l2.Desired{})
-	if out, err := s.try("arping -c 1 -w 0.3 -I eth0 192.0.2.10"); err == nil {
+	if out, err := s.Try("arping -c 1 -w 0.3 -I eth0 192.0.2.10"); err == nil {
 		t.Errorf("an address that was let go is answered: %s", out)
 	}
 	if got := r.Stats().ARP.Answered; got == 0 {
@@ -90,7 +91,7 @@ func TestTheKernelDropsWhatIsForOthers(t *testing.T) {
 	on := lan(t, 1)
 	apply(t, r, desire(on, vip4))
 	for _, other := range []string{"192.0.2.9", "192.0.2.11", "203.0.113.1"} {
-		if _, err := s.try("arping -c 2 -w 0.3 -I eth0 " + other); err == nil {
+		if _, err := s.Try("arping -c 2 -w 0.3 -I eth0 " + other); err == nil {
 			t.Errorf("%s is answered", other)
 		}
 	}
@@ -100,12 +101,12 @@ func TestTheKernelDropsWhatIsForOthers(t *testing.T) {
 	more := netip.MustParseAddr("192.0.2.200")
 	apply(t, r, desire(on, vip4, more))
 	for _, a := range []netip.Addr{vip4, more} {
-		s.run("arping -c 1 -w 2 -I eth0 " + a.String())
+		s.Run("arping -C 1 -w 30 -I eth0 " + a.String())
 	}
 	apply(t, r, desire(on, more))
-	s.run("arping -c 1 -w 2 -I eth0 " + more.String())
+	s.Run("arping -C 1 -w 30 -I eth0 " + more.String())
 	answered := r.Stats().ARP
-	if _, err := s.try("arping -c 1 -w 0.3 -I eth0 " + vip4.String()); err == nil || r.Stats().ARP.Ignored > answered.Ignored {
+	if _, err := s.Try("arping -c 1 -w 0.3 -I eth0 " + vip4.String()); err == nil || r.Stats().ARP.Ignored > answered.Ignored {
 		t.Errorf("what was let go reaches us still: %+v", r.Stats().ARP)
 	}
 }
@@ -117,17 +118,17 @@ func TestNDPIsAnsweredMulticastAndUnicast(t *testing.T) {
 	on := lan(t, 1)
 	apply(t, r, desire(on, vip6))
 
-	out := s.run("ndisc6 -1 -r 3 -w 300 2001:db8::10 eth0")
+	out := s.Run("ndisc6 -1 -r 30 -w 1000 2001:db8::10 eth0")
 	if !strings.Contains(strings.ToLower(out), on.MAC.String()) {
 		t.Errorf("ndisc6 did not hear our MAC %s: %s", on.MAC, out)
 	}
-	if out, err := s.try("ndisc6 -1 -r 1 -w 200 2001:db8::11 eth0"); err == nil {
+	if out, err := s.Try("ndisc6 -1 -r 1 -w 200 2001:db8::11 eth0"); err == nil {
 		t.Errorf("an address that is not held was answered: %s", out)
 	}
 	// The kernel resolves, then verifies by unicast (NUD): stale to reachable.
-	_, _ = s.try("ping -6 -c 1 -W 1 2001:db8::10")
+	_, _ = s.Try("ping -6 -c 1 -W 1 2001:db8::10")
 	awaitNeighbour(t, s, "2001:db8::10", on.MAC.String()+" (REACHABLE|STALE|DELAY|PROBE)")
-	s.run("ip neigh change 2001:db8::10 dev eth0 lladdr " + on.MAC.String() + " nud probe")
+	s.Run("ip neigh change 2001:db8::10 dev eth0 lladdr " + on.MAC.String() + " nud probe")
 	awaitNeighbour(t, s, "2001:db8::10", on.MAC.String()+" REACHABLE")
 }
 
@@ -136,11 +137,11 @@ func TestDuplicateAddressDetectionFindsTheAddressTaken(t *testing.T) {
 	s := segment(t)
 	r := start(t)
 	apply(t, r, desire(lan(t, 1), vip6))
-	s.run("ip addr add 2001:db8::10/64 dev eth0")
-	deadline := time.Now().Add(5 * time.Second)
-	for !strings.Contains(s.run("ip -6 addr show dev eth0"), "dadfailed") {
+	s.Run("ip addr add 2001:db8::10/64 dev eth0")
+	deadline := time.Now().Add(ceiling)
+	for !strings.Contains(s.Run("ip -6 addr show dev eth0"), "dadfailed") {
 		if time.Now().After(deadline) {
-			t.Fatalf("the kernel did not see the duplicate: %s", s.run("ip -6 addr show dev eth0"))
+			t.Fatalf("the kernel did not see the duplicate: %s", s.Run("ip -6 addr show dev eth0"))
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
@@ -159,17 +160,13 @@ func TestGroupsAndSocketsSurviveALinkFlapAndAMACChange(t *testing.T) {
 	ip(t, "link set lan0 address 02:00:00:00:00:77")
 	ip(t, "link set lan0 up")
 	apply(t, r, desire(lan(t, 2), vip4, vip6))
-	for _, probe := range []string{"arping -c 1 -w 2 -I eth0 192.0.2.10", "ndisc6 -1 -r 5 -w 400 2001:db8::10 eth0"} {
-		if out := s.run(probe); !strings.Contains(strings.ToLower(out), "02:00:00:00:00:77") {
+	for _, probe := range []string{"arping -C 1 -w 30 -I eth0 192.0.2.10", "ndisc6 -1 -r 30 -w 1000 2001:db8::10 eth0"} {
+		if out := s.Run(probe); !strings.Contains(strings.ToLower(out), "02:00:00:00:00:77") {
 			t.Errorf("%s: the new MAC was not heard: %s", probe, out)
 		}
 	}
 	maddr := func() string {
-		out, err := ipOut("-6 maddr show dev lan0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return out
+		return netnstest.Run(t, "ip -6 maddr show dev lan0")
 	}
 	if !strings.Contains(maddr(), "ff02::1:ff00:10") {
 		t.Errorf("the solicited-node group is not joined: %s", maddr())
@@ -185,8 +182,7 @@ func TestGroupsAndSocketsSurviveALinkFlapAndAMACChange(t *testing.T) {
 func TestAnnouncementsRepointANeighbour(t *testing.T) {
 	s := segment(t)
 	r := start(t)
-	s.run("ip neigh replace 192.0.2.10 lladdr 02:aa:aa:aa:aa:aa dev eth0 nud reachable")
-	s.run("ip neigh replace 2001:db8::10 lladdr 02:aa:aa:aa:aa:aa dev eth0 nud reachable")
+	s.Neighbours("eth0", "02:aa:aa:aa:aa:aa", "192.0.2.10", "2001:db8::10")
 	on := lan(t, 1)
 	begin := time.Now()
 	apply(t, r, desire(on, vip4, vip6))
@@ -208,7 +204,7 @@ func TestAThousandIPv6AddressesAreReachable(t *testing.T) {
 	apply(t, r, desire(lan(t, 1), addresses...))
 	t.Logf("applied in %s", time.Since(begin).Round(time.Millisecond))
 	for _, a := range []netip.Addr{addresses[0], addresses[499], addresses[999]} {
-		s.run("ndisc6 -1 -r 3 -w 300 " + a.String() + " eth0")
+		s.Run("ndisc6 -1 -r 30 -w 1000 " + a.String() + " eth0")
 	}
 }
 
@@ -225,7 +221,7 @@ func TestAMissingInterfaceIsAProblemAndTheOthersGoOn(t *testing.T) {
 	if len(problems) != 1 || problems[0].Interface != "gone0" {
 		t.Errorf("problems: %v", problems)
 	}
-	s.run("arping -c 1 -w 2 -I eth0 192.0.2.10")
+	s.Run("arping -C 1 -w 30 -I eth0 192.0.2.10")
 	if got := r.Held()[vip4]; len(got) != 1 || got[0] != "lan0" {
 		t.Errorf("held on %v", got)
 	}
@@ -234,9 +230,9 @@ func TestAMissingInterfaceIsAProblemAndTheOthersGoOn(t *testing.T) {
 func awaitNeighbour(t *testing.T, s *stranger, address, pattern string) {
 	t.Helper()
 	want := regexp.MustCompile(pattern)
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(ceiling)
 	for {
-		out := s.run("ip neigh show " + address)
+		out := s.Run("ip neigh show " + address)
 		if want.MatchString(out) {
 			return
 		}

@@ -8,12 +8,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/baliza-lb/baliza/internal/netnstest"
 	"github.com/baliza-lb/baliza/speaker/link"
 )
 
 func watch(t *testing.T) *link.Watcher {
 	t.Helper()
-	needNetns(t)
+	netnstest.Need(t)
 	w, err := link.New(slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -30,12 +31,12 @@ func watch(t *testing.T) *link.Watcher {
 func await(t *testing.T, w *link.Watcher, what string, condition func(*link.Snapshot) bool) {
 	t.Helper()
 	start := time.Now()
-	deadline := time.After(5 * time.Second)
+	deadline := time.After(time.Minute) // a hang; events come within milliseconds
 	for !condition(w.Snapshot()) {
 		select {
 		case <-w.Changes():
 		case <-deadline:
-			t.Fatalf("not seen in 5 s: %s; interfaces: %+v", what, w.Snapshot().Interfaces)
+			t.Fatalf("never seen: %s; interfaces: %+v", what, w.Snapshot().Interfaces)
 		}
 	}
 	t.Logf("%s: seen after %s", what, time.Since(start).Round(100*time.Microsecond))
