@@ -54,7 +54,7 @@ func TestB09_BFD_over_several_hops(t *testing.T) {
 	netnstest.Need(t)
 	r, s := newRouter(t), newSessions(t)
 	peer := r.peer("r")
-	peer.MultiHop, peer.HoldTime = true, 9*time.Second
+	peer.MultiHop = true
 	peer.BFD = BFD{Receive: 100 * time.Millisecond, Transmit: 100 * time.Millisecond, Multiplier: 3, MinTTL: 253}
 	peer.Source = netip.MustParseAddr("127.0.0.5")
 	s.Apply([]Desired{{Peer: peer}})

