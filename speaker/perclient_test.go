@@ -45,17 +45,19 @@ func nodeIn(text string) string {
 	return ""
 }
 
-// answerers asks everybody, and returns who answers.
+// answerers asks everybody until somebody answers in time, and returns who does.
 func (g guest) answerers(address string) []string {
 	witness := "arping -c 1 -w 0.3 -i eth0 " + address
 	if strings.Contains(address, ":") {
 		witness = "ndisc6 -m -r 1 -w 200 " + address + " eth0"
 	}
-	out, _ := g.Try(witness) // fails without an answer
 	var all []string
-	for line := range strings.Lines(out) {
-		if node := nodeIn(line); node != "" {
-			all = append(all, node)
+	for begin := time.Now(); len(all) == 0 && time.Since(begin) < ceiling; {
+		out, _ := g.Try(witness) // fails without an answer
+		for line := range strings.Lines(out) {
+			if node := nodeIn(line); node != "" {
+				all = append(all, node)
+			}
 		}
 	}
 	return all
@@ -100,6 +102,22 @@ func resolved(t *testing.T, guests []guest, vips ...string) map[string][]string 
 	return with
 }
 
+// awaitAll waits until that many nodes answer some guest each.
+func awaitAll(t *testing.T, guests []guest, vip string, nodes int) {
+	t.Helper()
+	seen := map[string]bool{}
+	for begin := time.Now(); len(seen) < nodes; {
+		clear(seen)
+		for _, g := range guests {
+			g.Run("ip neigh flush to " + vip + " dev eth0")
+			seen[g.resolve(vip)] = true
+		}
+		if time.Since(begin) > ceiling {
+			t.Fatalf("%s: only %v answer", vip, seen)
+		}
+	}
+}
+
 // Each client is answered by exactly one of three nodes and not all by the
 // same. When the cable of one is cut behind its back, its clients are pointed
 // to the others without asking, and nothing changes for the rest. One that
@@ -107,8 +125,7 @@ func resolved(t *testing.T, guests []guest, vips ...string) map[string][]string 
 func TestPerClient_TheClientsOfANodeThatIsCutAreRepointed(t *testing.T) {
 	l := newLANOf(t, 3, paper{Addresses: []string{vip4, vip6}, Balancing: v1beta1.BalancePerClient})
 	guests := l.plugGuests(8)
-	guests[0].resolve(vip4) // somebody is there
-	time.Sleep(time.Second) // all are
+	awaitAll(t, guests, vip6, 3)
 	for round := range 2 {
 		with := resolved(t, guests, vip4, vip6)
 		victim := with[[]string{vip4, vip6}[round]][round]
@@ -120,7 +137,10 @@ func TestPerClient_TheClientsOfANodeThatIsCutAreRepointed(t *testing.T) {
 			}
 		}
 		t.Logf("round %d: the clients of %s were repointed in %s", round, victim, time.Since(begin).Round(time.Millisecond))
-		time.Sleep(300 * time.Millisecond) // until the one that is alone has noticed
+		// The one that is alone believes that all others are gone, and tells their
+		// clients, four times. What it said after its cable is back and before it
+		// hears the others would count.
+		time.Sleep(4 * time.Second)
 		l.ip("link set v" + victim + " master br0")
 		time.Sleep(3 * time.Second) // all that is to be said has been
 		for vip, nodes := range with {
