@@ -132,6 +132,10 @@ var importRules = []importRule{
 		reason:  "api/kube is the one place that talks to the API server; everyone else declares an interface of what it needs",
 	},
 	{
+		in: outside("internal/netnstest"), forbids: own("internal/netnstest"), indirect: true,
+		reason: "internal/netnstest is for tests: nothing that ships makes network namespaces",
+	},
+	{
 		in: under("api/v1beta1"), forbids: own("."), indirect: true,
 		reason: "api/v1beta1 is data that everyone may import, so it imports nothing of Baliza",
 	},
@@ -334,6 +338,7 @@ func TestImportRulesComplain(t *testing.T) {
 		"api/kube may use client-go":                {folder: "api/kube", imports: []string{"k8s.io/client-go/rest", baliza + "api/client/clientset/versioned"}},
 		"api/v1beta1 may not import Baliza":         {folder: "api/v1beta1", imports: []string{baliza + "config"}, want: "imports nothing of Baliza"},
 		"api/v1beta1 may import apimachinery":       {folder: "api/v1beta1", imports: []string{"k8s.io/apimachinery/pkg/apis/meta/v1"}},
+		"what ships makes no namespaces":            {folder: "speaker", imports: []string{baliza + "internal/netnstest"}, want: "for tests"},
 		"a name that only begins alike is not ours": {folder: "config", imports: []string{module + "-tools/kube", "network"}},
 	}
 	for name, test := range tests {

@@ -281,6 +281,7 @@ func TestL04_Only_a_node_with_the_listed_interface_owns(t *testing.T) {
 		}
 		// Each speaker reports for itself, and not in step with the others.
 		var said string
+		began := time.Now()
 		err = lab.WaitFor(ctx, "n1 to say of all addresses that it lacks lan1", func() (bool, error) {
 			withheld, err := p.withheld(ctx, "n1", addresses)
 			said = fmt.Sprintf("%+v", withheld)
@@ -292,6 +293,7 @@ func TestL04_Only_a_node_with_the_listed_interface_owns(t *testing.T) {
 		if err != nil {
 			p.t.Fatalf("%v; it says %s", err, said)
 		}
+		t.Logf("n1 said so %s after %s held them", time.Since(began).Round(time.Millisecond), node)
 	}
 	err = lab.WaitFor(ctx, "nobody to hold what no node has the interface for", func() (bool, error) {
 		return len(p.holders(ctx, "lan1", addresses)) == 0, nil
