@@ -11,13 +11,13 @@ import (
 // Host is a Linux host beside that of the tests: a network namespace, and so a
 // kernel of its own as far as the wire can tell, with the stock programs.
 type Host struct {
-	t   testing.TB
+	t   *testing.T
 	pid string
 }
 
 // NewHost makes one that has nothing but its loopback interface. It is gone
 // after the test, with its interfaces.
-func NewHost(t testing.TB) *Host {
+func NewHost(t *testing.T) *Host {
 	t.Helper()
 	Need(t)
 	// Nothing that it runs outlives the tests: it ends with its standard input.
@@ -40,7 +40,10 @@ func NewHost(t testing.TB) *Host {
 }
 
 // In is the host of a process that was started by [Isolated].
-func In(t testing.TB, pid int) *Host { return &Host{t, strconv.Itoa(pid)} }
+func In(t *testing.T, pid int) *Host {
+	t.Helper()
+	return &Host{t, strconv.Itoa(pid)}
+}
 
 // Plug makes a cable from an interface of the tests' namespace to eth0 of the
 // host, and sets both ends up. peer says more about eth0, as in
@@ -86,12 +89,12 @@ func (h *Host) Neighbours(on, mac string, addresses ...string) {
 }
 
 // Neighbours is [Host.Neighbours] of the tests' own namespace.
-func Neighbours(t testing.TB, on, mac string, addresses ...string) {
+func Neighbours(t *testing.T, on, mac string, addresses ...string) {
 	t.Helper()
 	believe(t, exec.Command("ip", "-batch", "-"), on, mac, addresses)
 }
 
-func believe(t testing.TB, batch *exec.Cmd, on, mac string, addresses []string) {
+func believe(t *testing.T, batch *exec.Cmd, on, mac string, addresses []string) {
 	t.Helper()
 	var lines strings.Builder
 	for _, address := range addresses {

@@ -36,8 +36,7 @@ func Main(m *testing.M) int {
 		return m.Run()
 	}
 	if err := cmd.Wait(); err != nil {
-		var exit *exec.ExitError
-		if errors.As(err, &exit) && exit.ExitCode() > 0 {
+		if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() > 0 {
 			return exit.ExitCode()
 		}
 		fmt.Fprintln(os.Stderr, "the tests in their own network namespace:", err)
@@ -66,7 +65,7 @@ func isolate(cmd *exec.Cmd) {
 
 // Need ends a test that cannot do without a network namespace of its own where
 // there is none. It fails: what was not looked at is not shown to work.
-func Need(t testing.TB) {
+func Need(t *testing.T) {
 	t.Helper()
 	if why := os.Getenv(inside); why != "yes" {
 		t.Fatalf("no network namespace of our own, which takes root or a kernel that lets users make them: %s", why)
@@ -75,7 +74,7 @@ func Need(t testing.TB) {
 
 // Run runs a command, in the namespace of the tests, and returns its output,
 // of both kinds. A command that fails ends the test.
-func Run(t testing.TB, command string) string {
+func Run(t *testing.T, command string) string {
 	t.Helper()
 	out, err := Try(command)
 	if err != nil {
