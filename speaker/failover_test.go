@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/baliza-lb/baliza/internal/netnstest"
+	"github.com/baliza-lb/baliza/speaker/members"
 )
 
 const (
@@ -32,7 +33,7 @@ func TestLinkOfTheOwnerIsCut(t *testing.T) {
 // L12: after a partition there is one owner, the one on the side of the most,
 // and the client is told. L14: who returns takes nothing back.
 func TestL12_APartitionHealsToOneOwner(t *testing.T) {
-	l := newLAN(t, 3, vip4)
+	l := newLANOf(t, 3, paper{Addresses: []string{vip4}, Profile: members.ProfileTolerant})
 	owner := l.settle(vip4)
 	for range 2 {
 		l.ip("link set v" + owner + " nomaster")
@@ -61,7 +62,7 @@ func TestL12_APartitionHealsToOneOwner(t *testing.T) {
 // L12: a node whose cable comes back after some time does not answer for what
 // others hold by now, though its kernel knows none of its neighbours any more.
 func TestL12_WhoseCableComesBackStaysSilent(t *testing.T) {
-	l := newLAN(t, 3, vip4, vip6)
+	l := newLANOf(t, 3, paper{Addresses: []string{vip4, vip6}, Profile: members.ProfileTolerant})
 	for _, address := range []string{vip4, vip6} {
 		owner := l.settle(address)
 		l.ip("link set v" + owner + " down")
