@@ -204,7 +204,7 @@ func TestL13_AStrangersAddressIsNotTaken(t *testing.T) {
 // L13: a stranger that comes later meets an announcement first, and is given
 // way to when it insists.
 func TestL13_AHeldAddressIsDefendedOnce(t *testing.T) {
-	l := newLAN(t, 2, vip4)
+	l := newLANOf(t, 2, paper{Addresses: []string{vip4}, Profile: members.ProfileTolerant})
 	owner := l.settle(vip4)
 	claim := func() { // a gratuitous request; nobody answers it, which arping finds strange
 		_, _ = netnstest.Try("arping -U -c 1 -w 1 -i br0 -S " + vip4 + " " + vip4)
