@@ -83,7 +83,11 @@ func (t *task) crds() (*kube.CRDs, error) {
 	if err != nil {
 		return nil, err
 	}
-	return kube.ConnectCRDs(t.common.Kubeconfig, "baliza-controller/"+daemon.Version(), documents)
+	clients, err := kube.Connect(t.common.Kubeconfig, "baliza-controller/"+daemon.Version())
+	if err != nil {
+		return nil, err
+	}
+	return kube.NewCRDs(clients.Dynamic, documents)
 }
 
 func (t *task) applyCRDs(ctx context.Context) error {

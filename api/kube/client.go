@@ -3,6 +3,7 @@ package kube
 import (
 	"fmt"
 
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -10,10 +11,12 @@ import (
 	"github.com/baliza-lb/baliza/api/client/clientset/versioned"
 )
 
-// Clients are the two clients that every program of ours needs.
+// Clients are the clients that our programs need.
 type Clients struct {
 	Kubernetes kubernetes.Interface
 	Baliza     versioned.Interface
+	// Dynamic is for what has no types here: CustomResourceDefinitions.
+	Dynamic dynamic.Interface
 }
 
 // Limits of the requests to the API server: its own priority and fairness
@@ -41,6 +44,10 @@ func ForConfig(config *rest.Config) (Clients, error) {
 	if err != nil {
 		return Clients{}, fmt.Errorf("client for %s: %w", config.Host, err)
 	}
+	untyped, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return Clients{}, fmt.Errorf("client for %s: %w", config.Host, err)
+	}
 	native := rest.CopyConfig(config)
 	native.ContentType = "application/vnd.kubernetes.protobuf"
 	native.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
@@ -48,7 +55,7 @@ func ForConfig(config *rest.Config) (Clients, error) {
 	if err != nil {
 		return Clients{}, fmt.Errorf("client for %s: %w", config.Host, err)
 	}
-	return Clients{Kubernetes: core, Baliza: custom}, nil
+	return Clients{Kubernetes: core, Baliza: custom, Dynamic: untyped}, nil
 }
 
 func load(path string) (*rest.Config, error) {

@@ -44,20 +44,6 @@ func NewCRDs(client dynamic.Interface, documents [][]byte) (*CRDs, error) {
 	return c, nil
 }
 
-// ConnectCRDs is NewCRDs with the client that [Connect] would use.
-func ConnectCRDs(path, userAgent string, documents [][]byte) (*CRDs, error) {
-	config, err := load(path)
-	if err != nil {
-		return nil, err
-	}
-	config.UserAgent = userAgent
-	client, err := dynamic.NewForConfig(config)
-	if err != nil {
-		return nil, fmt.Errorf("client for %s: %w", config.Host, err)
-	}
-	return NewCRDs(client, documents)
-}
-
 // Apply makes the API server have these definitions, and waits until it serves
 // the kinds. applied is called with the name of each that is done.
 func (c *CRDs) Apply(ctx context.Context, applied func(name string)) error {

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"net/http"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -26,6 +25,7 @@ import (
 	"github.com/baliza-lb/baliza/api/kube"
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/config"
+	"github.com/baliza-lb/baliza/deploy"
 	"github.com/baliza-lb/baliza/e2e/cluster"
 )
 
@@ -36,15 +36,13 @@ const trialUser = "trial"
 // own namespace.
 type granted struct{ cluster, own []rbacv1.PolicyRule }
 
-// rulesOf reads them from what is installed.
-func rulesOf(t *testing.T, name string) granted {
+// rulesOf reads them from the chart as it is rendered, tasks included.
+func (s *site) rulesOf(ctx context.Context, t *testing.T, name string) granted {
 	t.Helper()
-	text, err := os.ReadFile("../../deploy/install.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	text, err := s.Helm(ctx, "template", release, s.chart(), "--namespace", cluster.Namespace, "--set", "crds.keep=false")
+	must(t, err)
 	var g granted
-	for document := range strings.SplitSeq(string(text), "\n---\n") {
+	for document := range strings.SplitSeq(text, "\n---\n") {
 		var role rbacv1.Role // of the same form as a ClusterRole
 		if yaml.Unmarshal([]byte(document), &role) != nil || role.Name != name {
 			continue
@@ -56,8 +54,8 @@ func rulesOf(t *testing.T, name string) granted {
 			g.own = role.Rules
 		}
 	}
-	if len(g.cluster) == 0 || len(g.own) == 0 {
-		t.Fatalf("deploy/install.yaml has no rules for %s", name)
+	if len(g.cluster)+len(g.own) == 0 {
+		t.Fatalf("the chart has no rules for %s", name)
 	}
 	return g
 }
@@ -131,17 +129,25 @@ type program func(ctx context.Context, s *site, clients kube.Clients)
 // them are enough. It is the code of the programs that asks, api/kube; the tests
 // of a whole cluster show the rest.
 func TestI05_Each_rule_of_a_service_account_is_needed(t *testing.T) {
-	// An API server of the oldest version promised may not know lists that come
-	// as watches.
-	t.Setenv("KUBE_FEATURE_WatchListClient", "false")
 	ctx, s := begin(t, "helm")
 	s.ground(ctx)
 	t.Cleanup(func() {
 		_, _ = s.Kubectl(context.WithoutCancel(ctx), "delete", "--ignore-not-found", "clusterrole/"+trialUser, "clusterrolebinding/"+trialUser)
 	})
-	for account, asks := range map[string]program{"baliza-controller": asController, "baliza-speaker": asSpeaker} {
-		t.Run(account, func(t *testing.T) {
-			all := rulesOf(t, account)
+	for _, p := range []struct {
+		account string
+		asks    program
+	}{
+		{"baliza-controller", asController},
+		{"baliza-speaker", asSpeaker},
+		{"baliza-release-services", asRelease},
+		{"baliza-test", asTrial},
+		{"baliza-crds", asCRDs},
+		{"baliza-delete-crds", asDeleteCRDs}, // which takes the ground away
+	} {
+		asks := p.asks
+		t.Run(p.account, func(t *testing.T) {
+			all := s.rulesOf(ctx, t, p.account)
 			s.grant(ctx, t, all, rbacv1.PolicyRule{}, false)
 			complete := s.observe(ctx, t, asks, nil)
 			if refused := forbidden(complete); refused != "" {
@@ -334,12 +340,71 @@ func (s *site) observe(ctx context.Context, t *testing.T, asks program, complete
 	return seen.snapshot()
 }
 
-// forget takes away what a program made, so that it makes it again.
+// forget takes away what a program made, and puts back what it took, so that it
+// does it again. Of the CRDs one is missing for a while.
 func (s *site) forget(ctx context.Context, t *testing.T) {
 	t.Helper()
 	_, err := s.Kubectl(ctx, "-n", cluster.Namespace, "delete", "--ignore-not-found",
-		"lease/baliza-controller", "secret/baliza-membership", "secret/"+kube.PasswordsSecret, "speaker/n1")
+		"lease/baliza-controller", "secret/baliza-membership", "secret/"+kube.PasswordsSecret, "service/"+trialService)
 	must(t, err)
+	_, err = s.Kubectl(ctx, "patch", "service", "rbac", "-n", "web", "--type=merge", "-p",
+		`{"metadata":{"annotations":{"`+v1beta1.AnnotationAllocatedPool+`":"a"},"finalizers":["`+v1beta1.Finalizer+`"]}}`)
+	must(t, err)
+	switch {
+	case strings.Contains(t.Name(), "/baliza-speaker"):
+		_, err = s.Kubectl(ctx, "delete", "--ignore-not-found", "speaker/n1")
+	case strings.Contains(t.Name(), "/baliza-crds"):
+		_, err = s.Kubectl(ctx, "delete", "--ignore-not-found", "crd/communities.baliza.io")
+	}
+	must(t, err)
+}
+
+// trialService is that of helm test.
+const trialService = "baliza-test"
+
+// asRelease asks what baliza-release-services asks.
+func asRelease(ctx context.Context, _ *site, clients kube.Clients) {
+	if kube.WaitNoLeader(ctx, clients, cluster.Namespace, "baliza-controller", time.Now) == nil {
+		_ = kube.ReleaseServices(ctx, clients, func(string, string) {})
+	}
+}
+
+// asTrial asks what baliza-test asks; no controller gives it an address.
+func asTrial(ctx context.Context, _ *site, clients kube.Clients) {
+	trial, err := kube.NewTrial(ctx, clients, cluster.Namespace, trialService, "")
+	if err != nil {
+		return
+	}
+	short, stop := context.WithTimeout(ctx, 500*time.Millisecond)
+	defer stop()
+	_, _ = trial.Announced(short)
+	_ = trial.Delete(ctx)
+}
+
+// asCRDs asks what baliza-crds asks, asDeleteCRDs what baliza-delete-crds does.
+func asCRDs(ctx context.Context, s *site, clients kube.Clients) {
+	if crds := s.definitions(clients); crds != nil {
+		_ = crds.Apply(ctx, func(string) {})
+	}
+}
+
+func asDeleteCRDs(ctx context.Context, s *site, clients kube.Clients) {
+	if crds := s.definitions(clients); crds != nil {
+		_ = crds.Delete(ctx, func(string) {})
+	}
+}
+
+func (s *site) definitions(clients kube.Clients) *kube.CRDs {
+	documents, err := deploy.CRDs()
+	if err != nil {
+		s.t.Error(err)
+		return nil
+	}
+	crds, err := kube.NewCRDs(clients.Dynamic, documents)
+	if err != nil {
+		s.t.Error(err)
+	}
+	return crds
 }
 
 // asController asks what the controller asks. Of two passwords in turn the

@@ -193,6 +193,14 @@ func TestRefused_is_a_speaker_that_writes_what_is_not_its_own(t *testing.T) {
 			_, err := core.CoreV1().Secrets(cluster.Namespace).Get(ctx, "baliza-membership", metav1.GetOptions{})
 			return err
 		}, `cannot get resource "secrets"`},
+		"the Secrets of Baliza's namespace, listed": {"n1", func(core kubernetes.Interface, _ versioned.Interface) error {
+			_, err := core.CoreV1().Secrets(cluster.Namespace).List(ctx, metav1.ListOptions{})
+			return err
+		}, `cannot list resource "secrets"`},
+		"the passwords of BGP peers": {"n1", func(core kubernetes.Interface, _ versioned.Interface) error {
+			_, err := core.CoreV1().Secrets(cluster.Namespace).List(ctx, metav1.ListOptions{FieldSelector: "metadata.name=baliza-bgp-passwords"})
+			return err
+		}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			core, baliza := p.asSpeaker(c.node)
