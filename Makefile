@@ -61,7 +61,7 @@ test-unit: deps images-tool bin/helm bin/cyclonedx-gomod ## vet, unit tests with
 test-e2e: deps build bin/helm bin/helm3 ## the scenarios, on a real Kubernetes in network namespaces
 	@echo "test-e2e: the lab and the scenarios"
 	@mkdir -p artifacts
-	@cd e2e && { LAB_BIN=$(BIN) go test -race -count=1 -timeout 30m -p 1 ./lab/... ./cluster ./scenarios/... ./install 2>&1 | tee ../artifacts/test-e2e.txt || \
+	@cd e2e && { LAB_BIN=$(BIN) go test -race -count=1 -timeout 30m -p 1 ./lab ./selftest ./cluster ./scenarios ./install 2>&1 | tee ../artifacts/test-e2e.txt || \
 		{ echo "test-e2e: what the failed tests said, without the logs:"; grep -E '^ *--- FAIL|^ +[a-z0-9_]+_test\.go:[0-9]+: |^panic:|DATA RACE|^FAIL' ../artifacts/test-e2e.txt; exit 1; }; }
 
 .PHONY: lint

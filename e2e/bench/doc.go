@@ -4,8 +4,8 @@
 //
 // Environment: TRIALS (20) of each kind of cut, BUSY (10m) is how long both
 // cores are kept busy to provoke false alarms, ADDRESSES (2000) move at once;
-// 0 leaves the part out. PEER_CONTROLLER, PEER_SPEAKER and PEER_MANIFESTS name
-// another provider's programs (images peer/controller and peer/speaker) and its
-// manifests, with a pool and an advertisement for all: the same cuts are done
-// to it.
+// 0 leaves the part out. PEER_IMAGES and PEER_MANIFESTS name another provider's
+// images, archives with commas between (bin/images-tool makes one of a program),
+// and its manifests, with a pool and an advertisement for all: the same cuts are
+// done to it.
 package main

@@ -118,9 +118,7 @@ func (b *bench) ours(ctx context.Context, config lab.Config, _ string) error {
 }
 
 func (b *bench) theirs(ctx context.Context, config lab.Config, manifests string) error {
-	config.Images = map[string]lab.Image{
-		"peer/controller": {Path: os.Getenv("PEER_CONTROLLER")}, "peer/speaker": {Path: os.Getenv("PEER_SPEAKER")},
-	}
+	config.Images = strings.Split(os.Getenv("PEER_IMAGES"), ",")
 	l, err := lab.Start(ctx, config)
 	if err != nil {
 		return err

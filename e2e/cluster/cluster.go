@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,39 +22,69 @@ type Cluster struct {
 	Baliza versioned.Interface
 }
 
-// Start builds a lab and installs Baliza on it. Close it at the end.
+// Start builds a lab and installs Baliza on it, with the chart's defaults. Close
+// it at the end.
 func Start(ctx context.Context, config lab.Config) (*Cluster, error) {
-	config.Images = append(config.Images, "controller.tar", "speaker.tar")
-	l, err := lab.Start(ctx, config)
+	c, err := StartEmpty(ctx, config)
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{Lab: l}
-	if c.Baliza, err = versioned.NewForConfig(l.Admin); err == nil {
-		err = c.Install(ctx)
-	}
-	if err != nil {
-		l.Close()
+	if err := c.Install(ctx, ""); err != nil {
+		err = errors.Join(err, c.DumpLogs(os.Getenv("LAB_ARTIFACTS")))
+		c.Close()
 		return nil, err
 	}
 	return c, nil
 }
 
-// Install applies the manifests that users apply, and returns when every
-// controller and speaker is ready.
-func (c *Cluster) Install(ctx context.Context) error {
-	file, err := manifest()
+// StartEmpty builds a lab whose nodes have Baliza's images, and nothing more.
+func StartEmpty(ctx context.Context, config lab.Config) (*Cluster, error) {
+	config.Images = append(config.Images, "controller.tar", "speaker.tar")
+	l, err := lab.Start(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	client, err := versioned.NewForConfig(l.Admin)
+	if err != nil {
+		l.Close()
+		return nil, err
+	}
+	return &Cluster{Lab: l, Baliza: client}, nil
+}
+
+// Install does what the README says, "helm install --wait" with the chart of
+// this repository, and returns when every controller and speaker is ready. The
+// values are YAML, and may be empty.
+func (c *Cluster) Install(ctx context.Context, values string) error {
+	chart, err := Chart()
 	if err != nil {
 		return err
 	}
-	raw, err := os.ReadFile(file)
+	dir, err := c.Dir("helm")
 	if err != nil {
-		return fmt.Errorf("manifests: %w", err)
+		return err
 	}
-	if err := c.Apply(ctx, string(raw)); err != nil {
-		return fmt.Errorf("%s: %w", file, err)
+	file := filepath.Join(dir, "values.yaml")
+	if err := os.WriteFile(file, []byte(values), 0o600); err != nil {
+		return err
 	}
-	return c.Rollout(ctx)
+	_, err = c.Helm(ctx, "helm", "install", "baliza", chart, "--namespace", Namespace, "--create-namespace",
+		"--wait", "--timeout", rolloutCeiling.String(), "--values", file)
+	return err
+}
+
+// Helm runs one of the Helm programs that make built, "helm" (4) or "helm3", as
+// administrator, and returns all that it said.
+func (c *Cluster) Helm(ctx context.Context, program string, args ...string) (string, error) {
+	bin, err := filepath.Abs(filepath.Join(lab.BinDir(), program))
+	if err != nil {
+		return "", err
+	}
+	out, err := c.Exec(ctx, "cp", append([]string{"sh", "-c", `exec "$@" 2>&1`, "sh", bin}, args...)...)
+	if err != nil {
+		err = fmt.Errorf("%w: %s", err, out)
+	}
+	return out, err
 }
 
 // Rollout waits until the controller and the speakers run as their specs say.
@@ -69,21 +100,17 @@ func (c *Cluster) Rollout(ctx context.Context) error {
 // rolloutCeiling catches a hang; a roll-out takes seconds.
 const rolloutCeiling = 2 * time.Minute
 
-// manifest finds deploy/install.yaml above the current folder.
-func manifest() (string, error) {
+// Chart finds the folder of the chart above the current one.
+func Chart() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return "", err
 	}
-	for {
-		file := filepath.Join(dir, "deploy", "install.yaml")
-		if _, err := os.Stat(file); err == nil {
-			return file, nil
+	for ; dir != "/"; dir = filepath.Dir(dir) {
+		chart := filepath.Join(dir, "deploy", "helm", "baliza")
+		if _, err := os.Stat(chart); err == nil {
+			return chart, nil
 		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			return "", fmt.Errorf("deploy/install.yaml is in no folder above the current one")
-		}
-		dir = parent
 	}
+	return "", errors.New("deploy/helm/baliza is in no folder above the current one")
 }

@@ -16,7 +16,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/baliza-lb/baliza/api/client/clientset/versioned"
 	"github.com/baliza-lb/baliza/e2e/cluster"
 	"github.com/baliza-lb/baliza/e2e/lab"
 )
@@ -49,14 +48,7 @@ func helms() []string { return []string{"helm", "helm3"} }
 var start = sync.OnceValues(func() (*cluster.Cluster, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), ceiling)
 	defer cancel()
-	l, err := lab.Start(ctx, lab.Config{Nodes: 2, Images: map[string]lab.Image{
-		"baliza/controller": {Path: "controller"}, "baliza/speaker": {Path: "speaker"},
-	}})
-	if err != nil {
-		return nil, err
-	}
-	client, err := versioned.NewForConfig(l.Admin)
-	return &cluster.Cluster{Lab: l, Baliza: client}, err
+	return cluster.StartEmpty(ctx, lab.Config{Nodes: 2})
 })
 
 // site is the cluster in the hands of a test.
@@ -120,18 +112,10 @@ func (s *site) must(err error) {
 	}
 }
 
-// Helm runs the program on the control plane, as administrator. What the tasks
-// say it shows among its complaints; they are returned with the rest.
+// Helm runs the program of this test. What the chart's tasks say it shows among
+// its complaints; they are returned with the rest.
 func (s *site) Helm(ctx context.Context, args ...string) (string, error) {
-	bin, err := filepath.Abs(filepath.Join(lab.BinDir(), s.helm))
-	if err != nil {
-		return "", err
-	}
-	out, err := s.Exec(ctx, "cp", append([]string{"sh", "-c", `exec "$@" 2>&1`, "sh", bin}, args...)...)
-	if err != nil {
-		err = fmt.Errorf("%w: %s", err, out)
-	}
-	return out, err
+	return s.Cluster.Helm(ctx, s.helm, args...)
 }
 
 // deploy installs or upgrades the release from a chart, and waits.
@@ -164,7 +148,7 @@ func (s *site) uninstall(ctx context.Context) string {
 // chart is that of the tree under test.
 func (s *site) chart() string {
 	s.t.Helper()
-	dir, err := filepath.Abs("../../deploy/helm/baliza")
+	dir, err := cluster.Chart()
 	s.must(err)
 	return dir
 }
