@@ -37,8 +37,16 @@ ROUNDS ?= 5
 ##@ See it
 
 .PHONY: demo
-demo: deps build ## start a Kubernetes in network namespaces and watch Baliza serve it (KEEP=1 leaves it running)
+demo: deps build bin/helm ## start a Kubernetes in namespaces and watch Baliza serve it (KEEP=1 leaves it running)
 	$(BIN)/lab demo
+
+.PHONY: lab
+lab: deps build ## start such a cluster, with Baliza's images on its nodes, and keep it until Ctrl-C
+	$(BIN)/lab up
+
+.PHONY: install
+install: bin/helm ## install the chart with Helm, for example on the cluster of "make lab" (KUBECONFIG=…, HELM_ARGS=…)
+	$(BIN)/helm upgrade --install baliza deploy/helm/baliza --namespace baliza-system --create-namespace --wait $(HELM_ARGS)
 
 ##@ Test it
 
@@ -61,7 +69,7 @@ test-unit: deps images-tool bin/helm bin/cyclonedx-gomod ## vet, unit tests with
 test-e2e: deps build bin/helm bin/helm3 ## the scenarios, on a real Kubernetes in network namespaces
 	@echo "test-e2e: the lab and the scenarios"
 	@mkdir -p artifacts
-	@cd e2e && { LAB_BIN=$(BIN) go test -race -count=1 -timeout 30m -p 1 ./lab ./selftest ./cluster ./scenarios ./install 2>&1 | tee ../artifacts/test-e2e.txt || \
+	@cd e2e && { LAB_BIN=$(BIN) go test -race -count=1 -timeout 30m -p 1 ./selftest/... ./cluster ./scenarios ./install 2>&1 | tee ../artifacts/test-e2e.txt || \
 		{ echo "test-e2e: what the failed tests said, without the logs:"; grep -E '^ *--- FAIL|^ +[a-z0-9_]+_test\.go:[0-9]+: |^panic:|DATA RACE|^FAIL' ../artifacts/test-e2e.txt; exit 1; }; }
 
 .PHONY: lint
@@ -93,7 +101,7 @@ bench: deps ## run the Go benchmarks (BENCH selects by name)
 # Each Go benchmark runs three times and the best counts: the others met
 # something else on the machine.
 .PHONY: bench-ipam
-bench-ipam: deps build ## what an address costs: in memory, and end to end on the lab against bare status writes
+bench-ipam: deps build bin/helm ## what an address costs: in memory, and end to end on the lab against bare status writes
 	@echo "bench-ipam: the books alone"
 	@mkdir -p artifacts
 	@go test -run '^$$' -bench '^BenchmarkAllocateAt' -benchtime 300000x -count 3 ./controller/ipam | tee artifacts/bench-ipam.txt
@@ -106,13 +114,13 @@ bench-arp: deps ## what answering ARP costs in a flood, with 10 and 10,000 addre
 	@go run ./speaker/l2/bench -rounds $(ROUNDS)
 
 .PHONY: bench-failover
-bench-failover: deps build ## failover figures on the lab (TRIALS=20, BUSY=10m, ADDRESSES=2000; PEER_* compares another provider)
+bench-failover: deps build bin/helm ## failover figures on the lab (TRIALS=20, BUSY=10m, ADDRESSES=2000; PEER_* compares another provider)
 	@CGO_ENABLED=0 $(GO_BUILD) e2e ./bench -- -o $(BIN)/
 	@mkdir -p artifacts
 	@cd artifacts && LAB_BIN=$(BIN) $(BIN)/bench
 
 .PHONY: bench-bgp
-bench-bgp: deps build ## BGP figures on the lab, against FRR (TRIALS=20, ROUTES=10000)
+bench-bgp: deps build bin/helm ## BGP figures on the lab, against FRR (TRIALS=20, ROUTES=10000)
 	@CGO_ENABLED=0 $(GO_BUILD) e2e ./bench/bgp -- -o $(BIN)/bench-bgp
 	@mkdir -p artifacts
 	@cd artifacts && LAB_BIN=$(BIN) $(BIN)/bench-bgp

@@ -199,17 +199,3 @@ func schedulerArgs(kubeconfig string) []string {
 		"--kube-api-qps=1000", "--kube-api-burst=2000",
 	}
 }
-
-// proxyConfig is kube-proxy's configuration on one node.
-func proxyConfig(node, kubeconfig string) string {
-	return fmt.Sprintf(`apiVersion: kubeproxy.config.k8s.io/v1alpha1
-kind: KubeProxyConfiguration
-clientConnection: {kubeconfig: %s}
-mode: nftables
-clusterCIDR: %s,2001:db8:2::/48
-hostnameOverride: %s
-healthzBindAddress: 0.0.0.0:10256
-metricsBindAddress: 127.0.0.1:10249
-conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}
-`, kubeconfig, Pods4, node)
-}

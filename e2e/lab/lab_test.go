@@ -4,14 +4,10 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 )
-
-func itoa(n int) string { return strconv.Itoa(n) }
-func atoi(s string) int { n, _ := strconv.Atoi(s); return n }
 
 func TestAddressesAreReservedForDocumentation(t *testing.T) {
 	var reserved []netip.Prefix

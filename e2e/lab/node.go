@@ -1,7 +1,9 @@
 package lab
 
 import (
+	"bytes"
 	"context"
+	"embed"
 	"errors"
 	"fmt"
 	"maps"
@@ -11,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"text/template"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -66,12 +69,8 @@ func (l *Lab) boot(ctx context.Context, n Node) error {
 			return fmt.Errorf("node %s: %w", n.Name, err)
 		}
 	}
-	err := writeFiles(dir, map[string][]byte{
-		"containerd.toml":     []byte(containerdConfig(dir)),
-		"cni/10-lab.conflist": []byte(cniConfig(n, dir)),
-	})
-	if err != nil {
-		return fmt.Errorf("node %s: %w", n.Name, err)
+	if err := l.writeConfigs(n, "containerd.toml", "cni/lab.conflist"); err != nil {
+		return err
 	}
 	again := again(stageNode, os.Getenv(groupVariable))
 	first, err := l.procs.start(start{
@@ -155,7 +154,7 @@ func (l *Lab) join(ctx context.Context, n Node) error {
 	if err != nil {
 		return fmt.Errorf("node %s: %w", n.Name, err)
 	}
-	proxy, _, err := l.writeKubeconfig(n.Name+"-proxy", "system:kube-proxy")
+	_, _, err = l.writeKubeconfig(n.Name+"-proxy", "system:kube-proxy")
 	if err != nil {
 		return fmt.Errorf("node %s: %w", n.Name, err)
 	}
@@ -166,15 +165,17 @@ func (l *Lab) join(ctx context.Context, n Node) error {
 	dir := l.nodePath(n.Name)
 	err = writeFiles(dir, map[string][]byte{
 		"kubelet.crt": serving.Cert, "kubelet.key": serving.Key,
-		"kubelet.yaml": []byte(kubeletConfig(dir, l.path("pki", "ca.crt"))), "proxy.yaml": []byte(proxyConfig(n.Name, proxy)),
 	})
 	if err != nil {
 		return fmt.Errorf("node %s: %w", n.Name, err)
 	}
+	if err := l.writeConfigs(n, "kubelet.yaml", "kube-proxy.yaml"); err != nil {
+		return err
+	}
 	return errors.Join(
 		l.startOnNode(n, "kubelet", l.kube(), "kubelet", "--config="+filepath.Join(dir, "kubelet.yaml"), "--kubeconfig="+kubelet,
 			"--hostname-override="+n.Name, "--node-ip="+n.IPv4.String()+","+n.IPv6.String(), "--v=2"),
-		l.startOnNode(n, "kube-proxy", l.kube(), "kube-proxy", "--config="+filepath.Join(dir, "proxy.yaml")))
+		l.startOnNode(n, "kube-proxy", l.kube(), "kube-proxy", "--config="+filepath.Join(dir, "kube-proxy.yaml")))
 }
 
 // register makes the Node with its pods' ranges, which the controller manager
@@ -190,73 +191,54 @@ func (l *Lab) register(ctx context.Context, n Node) error {
 	return err
 }
 
-// containerdConfig is of version 2, which containerd 1.6, 1.7 and 2 read. With
-// restrict_oom_score_adj nothing needs CAP_SYS_RESOURCE.
-func containerdConfig(dir string) string {
-	return fmt.Sprintf(`version = 2
-root = "%[1]s/root"
-state = "%[1]s/state"
-disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.aufs"]
-[grpc]
-  address = "%[1]s/containerd.sock"
-[plugins."io.containerd.grpc.v1.cri"]
-  restrict_oom_score_adj = true
-  sandbox_image = "%[2]s"
-  [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "%[3]s"
-    conf_dir = "%[1]s/cni"
-  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
-    runtime_type = "io.containerd.runc.v2"
-    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
-      SystemdCgroup = false
-`, dir, pauseImage, cniPlugins)
-}
-
 const (
 	pauseImage = "docker.io/lab/pause:v1"
 	cniPlugins = "/usr/lib/cni"
 )
 
-// cniConfig wires pods point to point, so that every packet between two pods of
-// a node passes kube-proxy's rules. The tuning plugin before it turns duplicate
-// address detection off in the pod, which would cost each pod a second or two;
-// it wants to be second in a chain, hence the first.
-func cniConfig(n Node, dir string) string {
-	return fmt.Sprintf(`{"cniVersion": "0.4.0", "name": "lab", "plugins": [
- {"type": "loopback"},
- {"type": "tuning", "sysctl": {"net.ipv6.conf.default.accept_dad": "0", "net.ipv6.conf.default.accept_ra": "0"}},
- {"type": "ptp", "ipMasq": false, "ipam": {"type": "host-local", "dataDir": "%s/ipam",
-  "ranges": [[{"subnet": "%s"}], [{"subnet": "%s"}]], "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]}}
-]}
-`, dir, n.Pods4, n.Pods6)
+// The CNI configuration wires pods point to point, so that every packet between
+// two pods of a node passes kube-proxy's rules. The tuning plugin turns duplicate
+// address detection off in the pod, which would cost each a second or two; it
+// wants to be second in a chain, hence the plugin before it.
+//
+//go:embed config
+var configs embed.FS
+
+// configFile is one of the files in config/, with a node's and the lab's own
+// paths and addresses in it.
+func (l *Lab) configFile(name string, n Node) ([]byte, error) {
+	t, err := template.ParseFS(configs, "config/"+name)
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	err = t.Execute(&out, map[string]any{
+		"Node": n, "Dir": l.nodePath(n.Name), "CA": l.path("pki", "ca.crt"), "DNS": dnsIP4, "Pause": pauseImage, "Plugins": cniPlugins,
+		"Proxy": l.path("pki", n.Name+"-proxy.kubeconfig"), "Pods": Pods4 + "," + Pods6,
+	})
+	return out.Bytes(), err
 }
 
-// kubeletConfig differs from a real node's where the machine is shared (nothing
-// is evicted, nothing reserved), where it has control groups of version 1 (which
-// the kubelet refuses unless told), and in its pace: a node that is lost, or a
-// container that died twice, is not waited for as long.
-func kubeletConfig(dir, ca string) string {
-	return fmt.Sprintf(`apiVersion: kubelet.config.k8s.io/v1beta1
-kind: KubeletConfiguration
-containerRuntimeEndpoint: unix://%[1]s/containerd.sock
-authentication: {anonymous: {enabled: false}, webhook: {enabled: true}, x509: {clientCAFile: %[2]s}}
-authorization: {mode: Webhook}
-tlsCertFile: %[1]s/kubelet.crt
-tlsPrivateKeyFile: %[1]s/kubelet.key
-volumePluginDir: %[1]s/plugins
-clusterDNS: [%[3]s]
-clusterDomain: cluster.local
-failCgroupV1: false
-failSwapOn: false
-cgroupDriver: cgroupfs
-enforceNodeAllocatable: []
-imageGCHighThresholdPercent: 100
-evictionHard: {nodefs.available: "1%%", memory.available: "50Mi"}
-maxPods: 250
-syncFrequency: 2s
-nodeStatusUpdateFrequency: 3s
-nodeLeaseDurationSeconds: 12
-featureGates: {KubeletCrashLoopBackOffMax: true}
-crashLoopBackOff: {maxContainerRestartPeriod: 1s}
-`, dir, ca, dnsIP4)
+// writeConfigs writes the named files of config/ to the node's disk.
+func (l *Lab) writeConfigs(n Node, names ...string) error {
+	for _, name := range names {
+		data, err := l.configFile(name, n)
+		if err == nil {
+			err = os.WriteFile(l.nodePath(n.Name, name), data, 0o600)
+		}
+		if err != nil {
+			return fmt.Errorf("node %s: %s: %w", n.Name, name, err)
+		}
+	}
+	return nil
+}
+
+// startDNS gives the cluster its DNS, as every cluster has it; pods need not
+// wait for it.
+func (l *Lab) startDNS(ctx context.Context) error {
+	manifest, err := l.configFile("coredns.yaml", Node{})
+	if err != nil {
+		return err
+	}
+	return l.Apply(ctx, string(manifest))
 }

@@ -27,9 +27,9 @@ func nodeFolders() map[string]string {
 	return map[string]string{"/run/containerd": "run/containerd", "/var/lib": "var/lib", "/var/log": "var/log"}
 }
 
-// nodeSysctls are settings of the whole machine that a kubelet or a container
-// runtime writes. On a node each is a file of its own.
-func nodeSysctls() map[string]string {
+// Sysctls are settings of the whole machine that a kubelet or a container runtime
+// writes. On a node each is a file of its own.
+func Sysctls() map[string]string {
 	return map[string]string{
 		"vm/overcommit_memory": "1", "vm/panic_on_oom": "0", "kernel/panic": "10", "kernel/panic_on_oops": "1",
 		"kernel/keys/root_maxkeys": "1000000", "kernel/keys/root_maxbytes": "25000000",
@@ -98,7 +98,7 @@ func mountNode(dir string, all []hierarchy) error {
 			return fmt.Errorf("%s: %w", at, err)
 		}
 	}
-	for name, value := range nodeSysctls() {
+	for name, value := range Sysctls() {
 		at := filepath.Join("/proc/sys", name)
 		if _, err := os.Stat(at); err != nil {
 			continue // not every kernel has it

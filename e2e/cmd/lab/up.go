@@ -49,7 +49,14 @@ func up(args []string) int {
 	if _, err := l.OfferHost(); err != nil {
 		return fail(err)
 	}
-	fmt.Printf("\n  export KUBECONFIG=%s\n  kubectl get nodes\n\nHosts:\n", file)
+	fmt.Printf(`
+  export KUBECONFIG=%[1]s
+  kubectl get nodes                                      (or: bin/kube kubectl …)
+  make install KUBECONFIG=%[1]s
+  bin/lab exec c1 arping -c 2 192.0.2.11                 (from a client on the LAN)
+
+Hosts:
+`, file)
 	for _, h := range l.Hosts() {
 		fmt.Printf("  %-4s %-14s %s\n", h.Name, h.IPv4, h.IPv6)
 	}

@@ -1,4 +1,5 @@
-package lab
+// Package outside looks at a lab from the machine that it runs on.
+package outside
 
 import (
 	"context"
@@ -10,19 +11,19 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/baliza-lb/baliza/e2e/lab"
 )
 
 // TestNothingIsLeft starts a lab from outside, ends it the gentle and the hard
 // way, and compares the host before and after.
 func TestNothingIsLeft(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts a whole lab twice")
-	}
-	bin, err := filepath.Abs(BinDir())
+	bin, err := filepath.Abs(lab.BinDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +55,7 @@ func startAndEnd(t *testing.T, bin string, end syscall.Signal) {
 	}
 	defer cmd.Process.Kill()
 	go func() { _, _ = io.Copy(io.Discard, out) }()
-	err = WaitFor(ctx, "the kubeconfig", func() (bool, error) {
+	err = lab.WaitFor(ctx, "the kubeconfig", func() (bool, error) {
 		info, err := os.Stat(kubeconfig)
 		return err == nil && info.Size() > 0, nil
 	})
@@ -71,7 +72,7 @@ func startAndEnd(t *testing.T, bin string, end syscall.Signal) {
 	}
 	cmd.Process.Signal(end)
 	_ = cmd.Wait() // it ended by the signal
-	err = WaitFor(ctx, "its processes to be gone", func() (bool, error) {
+	err = lab.WaitFor(ctx, "its processes to be gone", func() (bool, error) {
 		return !slices.ContainsFunc(family, func(pid string) bool {
 			_, err := os.Stat("/proc/" + pid)
 			return !errors.Is(err, os.ErrNotExist)
@@ -81,7 +82,7 @@ func startAndEnd(t *testing.T, bin string, end syscall.Signal) {
 		t.Error(err)
 	}
 	// After SIGKILL nobody waits for the process that removes the control groups.
-	err = WaitFor(ctx, "the host to be as before", func() (bool, error) { return lookAround(t) == before, nil })
+	err = lab.WaitFor(ctx, "the host to be as before", func() (bool, error) { return lookAround(t) == before, nil })
 	if err != nil {
 		t.Errorf("the host has changed:\nbefore %s\nafter  %s", before, lookAround(t))
 	}
@@ -108,11 +109,11 @@ func lookAround(t *testing.T) string {
 	for line := range strings.Lines(string(mounts)) {
 		found = append(found, "mount "+strings.Fields(line)[1])
 	}
-	for _, pattern := range []string{"/run/netns/*", runDir, "/run/containerd*", "/var/lib/kubelet", "/var/lib/cni", "/opt/containerd", "/image*", "/tmp/kube*"} {
+	for _, pattern := range []string{"/run/netns/*", "/run/lab", "/run/containerd*", "/var/lib/kubelet", "/var/lib/cni", "/opt/containerd", "/image*", "/tmp/kube*"} {
 		files, _ := filepath.Glob(pattern)
 		found = append(found, files...)
 	}
-	groups := filepath.WalkDir(cgroupRoot, func(dir string, entry fs.DirEntry, err error) error {
+	groups := filepath.WalkDir("/sys/fs/cgroup", func(dir string, entry fs.DirEntry, err error) error {
 		if err == nil && entry.IsDir() {
 			found = append(found, "group "+dir)
 		}
@@ -121,7 +122,7 @@ func lookAround(t *testing.T) string {
 	if groups != nil {
 		t.Fatal(groups)
 	}
-	for name := range nodeSysctls() {
+	for name := range lab.Sysctls() {
 		value, _ := os.ReadFile("/proc/sys/" + name) // not every kernel has it
 		found = append(found, "sysctl "+name+" "+string(value))
 	}
@@ -131,12 +132,14 @@ func lookAround(t *testing.T) string {
 
 // descendants of a process, by their numbers in /proc.
 func descendants(root int) []string {
-	children, _ := filepath.Glob("/proc/" + itoa(root) + "/task/*/children")
+	children, _ := filepath.Glob("/proc/" + strconv.Itoa(root) + "/task/*/children")
 	var all []string
 	for _, file := range children {
 		data, _ := os.ReadFile(file)
 		for pid := range strings.FieldsSeq(string(data)) {
-			all = append(append(all, pid), descendants(atoi(pid))...)
+			if number, err := strconv.Atoi(pid); err == nil {
+				all = append(append(all, pid), descendants(number)...)
+			}
 		}
 	}
 	return all
