@@ -131,7 +131,7 @@ bench-bgp: deps build bin/helm ## BGP figures on the lab, against FRR (TRIALS=20
 build: deps bin/kube programs native-images lab-images ## the controller, the speaker and the lab, into bin/, and their images
 
 .PHONY: images
-images: deps images-tool ## images of controller and speaker, into bin/images/ (PLATFORMS="linux/amd64 linux/arm64", or native)
+images: deps-go images-tool ## images of controller and speaker, into bin/images/ (PLATFORMS="linux/amd64 linux/arm64", or native)
 	@PLATFORMS="$(PLATFORMS)" hack/images.sh $(BIN)/images "$$(hack/version.sh)"
 
 .PHONY: native-images
@@ -149,11 +149,11 @@ clean: ## remove what was built (Go's own caches stay)
 ##@ Publish it
 
 .PHONY: release
-release: deps images-tool bin/helm bin/cyclonedx-gomod ## everything of a release, into dist/ (VERSION=v0.2.0)
+release: deps-go images-tool bin/helm bin/cyclonedx-gomod ## everything of a release, into dist/ (VERSION=v0.2.0)
 	@PLATFORMS="$(PLATFORMS)" hack/release.sh "$(VERSION)"
 
 .PHONY: publish
-publish: deps images-tool bin/helm ## push images and chart (REGISTRY=registry.example.org/baliza; VERSION=v0.2.0 pushes dist/)
+publish: deps-go images-tool bin/helm ## push images and chart (REGISTRY=registry.example.org/baliza; VERSION=v0.2.0 pushes dist/)
 	@PLATFORMS="$(PLATFORMS)" hack/publish.sh "$(REGISTRY)" "$(VERSION)"
 
 ##@ Help
@@ -169,6 +169,10 @@ help: ## list the targets
 .PHONY: deps
 deps:
 	@hack/deps.sh
+
+.PHONY: deps-go
+deps-go:
+	@hack/deps.sh go
 
 # Go itself knows whether these are up to date. With -trimpath, as in the images,
 # nothing is compiled twice.

@@ -58,7 +58,8 @@ done <<<"$pushed"
 
 log=$("$bin/helm" push "${plain[@]}" "$folder/baliza-${version#v}.tgz" "oci://$registry" 2>&1) ||
 	fail "the images were pushed, the chart was not: $log"
-echo "publish: oci://$registry/baliza:${version#v}"
+# Helm says: Digest: sha256:…
+echo "publish: $registry/baliza:${version#v}@$(sed -n 's/^Digest: *//p' <<<"$log")"
 
 line="helm install baliza oci://$registry/baliza --version ${version#v} --namespace baliza-system --create-namespace"
 for set in ${PLAIN_HTTP:+--plain-http} "--set image.registry=$registry" "${pins[@]}"; do

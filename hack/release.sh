@@ -41,7 +41,7 @@ for program in controller speaker; do
 	# One bill for each program and platform: what was compiled in may differ.
 	for platform in "$work/images"/*/; do
 		platform=$(basename "$platform")
-		"$bin/cyclonedx-gomod" bin -json -licenses -noserial -notimestamp -version "$version" \
+		"$bin/cyclonedx-gomod" bin -json -noserial -notimestamp -version "$version" \
 			-output "$out/baliza-$program-$platform.cdx.json" "$work/images/$platform/$program" 2>"$work/log" ||
 			fail "no bill of materials for $program ($platform): $(cat "$work/log")"
 	done

@@ -79,7 +79,7 @@ func push(ctx context.Context, args []string) error {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("%s@%s\n", pushed.Tag, pushed.Digest)
+		fmt.Printf("%s@%s\n", oci.Canonical(pushed.Tag), pushed.Digest)
 		if pushed.Replaced != (v1.Hash{}) {
 			fmt.Fprintf(os.Stderr, "images-tool: %s was %s before\n", pushed.Tag, pushed.Replaced)
 		}

@@ -344,15 +344,19 @@ func startRegistry(t *testing.T) string {
 	return strings.TrimPrefix(server.URL, "http://")
 }
 
-// login notes who may use the registry, where only Helm does.
-func (c *clone) login(t *testing.T, address string) {
+// atHome gives the scripts a home in which nobody is logged in to anything.
+func (c *clone) atHome(t *testing.T) {
 	t.Helper()
-	home := t.TempDir()
 	for _, variable := range []string{"GOPATH", "GOMODCACHE", "GOCACHE"} {
 		c.env = append(c.env, variable+"="+strings.TrimSpace(c.mustRun(t, "go", "env", variable)))
 	}
-	c.env = append(c.env, "HOME="+home, "PLAIN_HTTP=1", "DOCKER_CONFIG=", "XDG_CONFIG_HOME=", "HELM_CONFIG_HOME=", "HELM_REGISTRY_CONFIG=")
-	c.mustFail(t, "nauthorized", "hack/publish.sh", address+"/baliza", version)
+	c.env = append(c.env, "HOME="+t.TempDir(), "PLAIN_HTTP=1",
+		"DOCKER_CONFIG=", "XDG_CONFIG_HOME=", "XDG_RUNTIME_DIR=", "REGISTRY_AUTH_FILE=", "HELM_CONFIG_HOME=", "HELM_REGISTRY_CONFIG=")
+}
+
+// login notes who may use the registry, where only Helm does.
+func (c *clone) login(t *testing.T, address string) {
+	t.Helper()
 	c.mustRun(t, tool(t, "helm"), "registry", "login", "--plain-http", "--username", "someone", "--password", "secret", address)
 }
 
@@ -360,14 +364,16 @@ func TestAReleaseIsPublished(t *testing.T) {
 	c := newClone(t)
 	digests := c.fakeRelease(t, "first ")
 	address := startRegistry(t)
-	c.login(t, address)
 	to := address + "/deep/baliza"
+	c.atHome(t)
+	c.mustFail(t, "log in first", "hack/publish.sh", to, version)
+	c.login(t, address)
 
 	for _, time := range []string{"first", "second"} {
 		output := c.mustRun(t, "hack/publish.sh", to+"/", version)
 		for _, want := range []string{
 			to + "/controller:" + version + "@" + digests["controller"], to + "/speaker:" + version + "@" + digests["speaker"],
-			"helm install baliza oci://" + to + "/baliza --version 9.8.7 ", "--set image.registry=" + to,
+			"publish: " + to + "/baliza:9.8.7@sha256:", "helm install baliza oci://" + to + "/baliza --version 9.8.7 ", "--set image.registry=" + to,
 		} {
 			if !strings.Contains(output, want) {
 				t.Errorf("%s time: it does not say %q:\n%s", time, want, output)
@@ -422,8 +428,9 @@ func checkPublished(t *testing.T, to string, digests map[string]string) {
 func TestABuildOfOnesOwnIsPublished(t *testing.T) {
 	c := newClone(t)
 	address := startRegistry(t)
-	c.login(t, address)
 	to := address + "/baliza"
+	c.atHome(t)
+	c.login(t, address)
 	var digests []string
 	for i := range 2 {
 		output := c.mustRun(t, "hack/publish.sh", to)

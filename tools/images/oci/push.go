@@ -83,7 +83,7 @@ func (r Registry) Push(ctx context.Context, named Named, replace bool) (Pushed, 
 	options := []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain)}
 	before, err := digestOf(tag, options)
 	if err != nil {
-		return Pushed{}, fmt.Errorf("asking for %s: %w", tag, err)
+		return Pushed{}, fmt.Errorf("asking for %s: %w%s", tag, err, hint(err, tag))
 	}
 	if before == pushed.Digest {
 		return pushed, nil
@@ -93,20 +93,33 @@ func (r Registry) Push(ctx context.Context, named Named, replace bool) (Pushed, 
 	}
 	pushed.Replaced = before
 	if err := remote.WriteIndex(tag, named.Index, options...); err != nil {
-		return Pushed{}, fmt.Errorf("pushing %s: %w", tag, err)
+		return Pushed{}, fmt.Errorf("pushing %s: %w%s", tag, err, hint(err, tag))
 	}
 	return pushed, nil
 }
 
-// digestOf what a tag means in the registry, empty if it does not exist.
+// digestOf what a tag means in the registry, empty if it does not exist. It is not
+// asked by HEAD: to that a registry may not say why it refuses.
 func digestOf(tag name.Tag, options []remote.Option) (v1.Hash, error) {
-	found, err := remote.Head(tag, options...)
-	var refused *transport.Error
-	if errors.As(err, &refused) && refused.StatusCode == http.StatusNotFound {
+	found, err := remote.Get(tag, options...)
+	if isStatus(err, http.StatusNotFound) {
 		return v1.Hash{}, nil
 	}
 	if err != nil {
 		return v1.Hash{}, err
 	}
 	return found.Digest, nil
+}
+
+// hint says what a user whom the registry does not let in can do.
+func hint(err error, tag name.Tag) string {
+	if isStatus(err, http.StatusUnauthorized) || isStatus(err, http.StatusForbidden) {
+		return fmt.Sprintf(" (log in first, such as by docker login or helm registry login %s, as someone who may push there)", tag.RegistryStr())
+	}
+	return ""
+}
+
+func isStatus(err error, status int) bool {
+	var refused *transport.Error
+	return errors.As(err, &refused) && refused.StatusCode == status
 }
