@@ -57,7 +57,7 @@ while read -r image; do
 done <<<"$pushed"
 
 log=$("$bin/helm" push "${plain[@]}" "$folder/baliza-${version#v}.tgz" "oci://$registry" 2>&1) ||
-	fail "the images were pushed, the chart was not: $log"
+	fail "the images were pushed, the chart was not (if the registry speaks http alone: PLAIN_HTTP=1): $log"
 # Helm says: Digest: sha256:…
 echo "publish: $registry/baliza:${version#v}@$(sed -n 's/^Digest: *//p' <<<"$log")"
 
