@@ -369,14 +369,14 @@ func TestAReleaseIsPublished(t *testing.T) {
 	c.mustFail(t, "log in first", "hack/publish.sh", to, version)
 	c.login(t, address)
 
-	for _, time := range []string{"first", "second"} {
+	for _, turn := range []string{"first", "second"} {
 		output := c.mustRun(t, "hack/publish.sh", to+"/", version)
 		for _, want := range []string{
 			to + "/controller:" + version + "@" + digests["controller"], to + "/speaker:" + version + "@" + digests["speaker"],
 			"publish: " + to + "/baliza:9.8.7@sha256:", "helm install baliza oci://" + to + "/baliza --version 9.8.7 ", "--set image.registry=" + to,
 		} {
 			if !strings.Contains(output, want) {
-				t.Errorf("%s time: it does not say %q:\n%s", time, want, output)
+				t.Errorf("%s time: it does not say %q:\n%s", turn, want, output)
 			}
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
@@ -110,12 +109,18 @@ func Read(file, dir string) (Named, error) {
 	return Named{Name: name, Index: index}, nil
 }
 
+// unpack writes what is in an archive into dir, and nowhere else.
 func unpack(file, dir string) error {
 	in, err := os.Open(file)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
 	for archive := tar.NewReader(in); ; {
 		header, err := archive.Next()
 		if errors.Is(err, io.EOF) {
@@ -124,26 +129,25 @@ func unpack(file, dir string) error {
 		if err != nil {
 			return err
 		}
-		if !filepath.IsLocal(header.Name) {
-			return fmt.Errorf("%s is outside of the archive", header.Name)
-		}
-		if err := unpackOne(archive, header, filepath.Join(dir, header.Name)); err != nil {
+		if err := unpackOne(root, archive, header); err != nil {
 			return err
 		}
 	}
 }
 
-func unpackOne(archive io.Reader, header *tar.Header, to string) (err error) {
-	if strings.HasSuffix(header.Name, "/") {
-		return os.MkdirAll(to, 0o755)
-	}
-	if header.Typeflag != tar.TypeReg {
+func unpackOne(root *os.Root, archive io.Reader, header *tar.Header) (err error) {
+	name := filepath.Clean(header.Name)
+	switch header.Typeflag {
+	case tar.TypeDir:
+		return root.MkdirAll(name, 0o750)
+	case tar.TypeReg:
+	default:
 		return fmt.Errorf("%s is no regular file", header.Name)
 	}
-	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+	if err := root.MkdirAll(filepath.Dir(name), 0o750); err != nil {
 		return err
 	}
-	out, err := os.Create(to)
+	out, err := root.Create(name)
 	if err != nil {
 		return err
 	}

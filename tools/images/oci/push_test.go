@@ -37,13 +37,13 @@ func TestAPushedImageIsTheArchives(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, time := range []string{"first", "second"} {
+	for _, turn := range []string{"first", "second"} {
 		pushed, err := to.Push(t.Context(), named, false)
 		if err != nil {
-			t.Fatalf("%s push: %v", time, err)
+			t.Fatalf("%s push: %v", turn, err)
 		}
 		if pushed.Tag.Name() != to.String()+"/speaker:v0.1.0" || pushed.Digest != want || pushed.Replaced.Hex != "" {
-			t.Errorf("%s push: %+v", time, pushed)
+			t.Errorf("%s push: %+v", turn, pushed)
 		}
 		index, err := remote.Index(pushed.Tag)
 		if err != nil {
@@ -53,7 +53,7 @@ func TestAPushedImageIsTheArchives(t *testing.T) {
 			t.Error(err)
 		}
 		if got, err := index.Digest(); err != nil || got != want {
-			t.Errorf("%s push: the registry has %s, %v; want %s", time, got, err, want)
+			t.Errorf("%s push: the registry has %s, %v; want %s", turn, got, err, want)
 		}
 	}
 }
