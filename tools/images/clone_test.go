@@ -15,14 +15,15 @@ import (
 // version is one that was never released.
 const version = "v9.8.7"
 
-// tool is where make left a program. Without it nothing can be shown.
-func tool(t *testing.T, program string) string {
+// helm is where make left it, beside images-tool and what else the scripts run.
+// Without it nothing can be shown.
+func helm(t *testing.T) string {
 	t.Helper()
 	folder := os.Getenv("BIN")
 	if !filepath.IsAbs(folder) {
 		t.Fatalf(`BIN=%q must be where make leaves programs: run "make test-unit"`, folder)
 	}
-	return filepath.Join(folder, program)
+	return filepath.Join(folder, "helm")
 }
 
 // clone is a repository with one commit, always the same: the files of the working
@@ -39,7 +40,7 @@ func newClone(t *testing.T) *clone {
 		t.Fatal(err)
 	}
 	c := &clone{dir: filepath.Join(t.TempDir(), "clone")}
-	c.env = append(os.Environ(), "BIN="+filepath.Dir(tool(t, "helm")), "PLATFORMS=native", "VERSION=", "SOURCE_DATE_EPOCH=",
+	c.env = append(os.Environ(), "BIN="+filepath.Dir(helm(t)), "PLATFORMS=native", "VERSION=", "SOURCE_DATE_EPOCH=",
 		"GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null",
 		"GIT_AUTHOR_NAME=n", "GIT_AUTHOR_EMAIL=n@example.org", "GIT_AUTHOR_DATE=2026-01-02T03:04:05Z",
 		"GIT_COMMITTER_NAME=n", "GIT_COMMITTER_EMAIL=n@example.org", "GIT_COMMITTER_DATE=2026-01-02T03:04:05Z")

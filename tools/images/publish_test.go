@@ -80,7 +80,7 @@ func (c *clone) atHome(t *testing.T) {
 // login notes who may use the registry, where only Helm does.
 func (c *clone) login(t *testing.T, address string) {
 	t.Helper()
-	c.mustRun(t, tool(t, "helm"), "registry", "login", "--plain-http", "--username", "someone", "--password", "secret", address)
+	c.mustRun(t, helm(t), "registry", "login", "--plain-http", "--username", "someone", "--password", "secret", address)
 }
 
 func TestAReleaseIsPublished(t *testing.T) {
@@ -104,7 +104,7 @@ func TestAReleaseIsPublished(t *testing.T) {
 		}
 	}
 	checkPublished(t, to, digests)
-	c.mustRun(t, tool(t, "helm"), "pull", "--plain-http", "oci://"+to+"/baliza", "--version", "9.8.7", "--destination", c.path())
+	c.mustRun(t, helm(t), "pull", "--plain-http", "oci://"+to+"/baliza", "--version", "9.8.7", "--destination", c.path())
 	if c.read(t, "baliza-9.8.7.tgz") != c.read(t, "dist/baliza-9.8.7.tgz") {
 		t.Error("the chart in the registry is another")
 	}

@@ -58,7 +58,7 @@ func checkRelease(t *testing.T, c *clone, architecture string) {
 	if strings.Contains(c.read(t, "dist/crds.yaml"), "\nkind: Deployment\n") {
 		t.Error("crds.yaml has a Deployment")
 	}
-	if chart := c.mustRun(t, tool(t, "helm"), "show", "chart", "dist/baliza-9.8.7.tgz"); !strings.Contains(chart, "\nversion: 9.8.7\n") {
+	if chart := c.mustRun(t, helm(t), "show", "chart", "dist/baliza-9.8.7.tgz"); !strings.Contains(chart, "\nversion: 9.8.7\n") {
 		t.Errorf("the chart is\n%s", chart)
 	}
 	for program, user := range map[string]string{"controller": "65532:65532", "speaker": "0:0"} {

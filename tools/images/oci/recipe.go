@@ -110,7 +110,7 @@ func (r *Recipe) validate() error {
 			return fmt.Errorf("platform %s is given twice", platform)
 		}
 	}
-	if !regexp.MustCompile(`^[0-9]+(:[0-9]+)?$`).MatchString(r.User) {
+	if !regexp.MustCompile(`^\d+(:\d+)?$`).MatchString(r.User) {
 		return fmt.Errorf("user %q must be UID or UID:GID, as numbers", r.User)
 	}
 	for _, variable := range r.Env {
