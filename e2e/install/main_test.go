@@ -20,15 +20,7 @@ import (
 	"github.com/baliza-lb/baliza/e2e/lab"
 )
 
-// A client that reads a list as a watch needs no permission to list; but an API
-// server of the oldest version promised may not offer that, and TestI05 asks what
-// is needed there. The switch is read once, before the first client is made.
-func TestMain(m *testing.M) {
-	if err := os.Setenv("KUBE_FEATURE_WatchListClient", "false"); err != nil {
-		panic(err)
-	}
-	os.Exit(lab.Main(m))
-}
+func TestMain(m *testing.M) { os.Exit(lab.Main(m)) }
 
 const (
 	// ceiling catches a hang; installing takes seconds.

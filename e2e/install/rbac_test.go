@@ -91,7 +91,17 @@ type requests struct {
 	seen map[string]int
 }
 
+// RoundTrip refuses lists that come as watches, as an API server does that does
+// not offer them, such as one of the oldest version promised: only there, or
+// when a watch has to begin anew, is the permission to list needed.
 func (r requests) RoundTrip(request *http.Request) (*http.Response, error) {
+	if request.URL.Query().Get("sendInitialEvents") != "" {
+		status := `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Invalid","code":422,"message":"sendInitialEvents is forbidden"}`
+		return &http.Response{
+			StatusCode: http.StatusUnprocessableEntity, Header: http.Header{"Content-Type": {"application/json"}},
+			Body: io.NopCloser(strings.NewReader(status)), Request: request, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		}, nil
+	}
 	response, err := r.next.RoundTrip(request)
 	if err == nil {
 		key := request.Method + " " + request.URL.Path
