@@ -57,33 +57,41 @@ func NewTrial(ctx context.Context, clients Clients, namespace, name, pool string
 // Announced waits until the Service has an address that is announced, and
 // returns all that it has. The error says what its conditions said last.
 func (t *Trial) Announced(ctx context.Context) ([]netip.Addr, error) {
-	last := "the controller has said nothing of it"
+	said := "the controller has said nothing of it"
 	for {
 		svc, err := t.clients.Kubernetes.CoreV1().Services(t.namespace).Get(ctx, t.name, metav1.GetOptions{})
 		if err != nil && ctx.Err() == nil {
 			return nil, fmt.Errorf("reading Service %s/%s: %w", t.namespace, t.name, err)
 		}
 		if err == nil {
-			for _, kind := range []string{v1beta1.ConditionAllocated, v1beta1.ConditionAnnounced} {
-				c := meta.FindStatusCondition(svc.Status.Conditions, kind)
-				if c == nil {
-					break
-				}
-				last = fmt.Sprintf("%s=%s (%s): %s", c.Type, c.Status, c.Reason, c.Message)
-				if c.Status != metav1.ConditionTrue {
-					break
-				}
-				if kind == v1beta1.ConditionAnnounced {
-					return addressesOf(svc), nil
-				}
+			var announced bool
+			if said, announced = state(svc, said); announced {
+				return addressesOf(svc), nil
 			}
 		}
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("Service %s/%s is not announced: %s", t.namespace, t.name, last)
+			return nil, fmt.Errorf("waiting for Service %s/%s to be announced: %s", t.namespace, t.name, said)
 		case <-time.After(trialPeriod):
 		}
 	}
+}
+
+// state is what the first condition says that is not met, and whether none is
+// left. Without conditions it is as before.
+func state(svc *corev1.Service, before string) (said string, announced bool) {
+	said = before
+	for _, kind := range []string{v1beta1.ConditionAllocated, v1beta1.ConditionAnnounced} {
+		c := meta.FindStatusCondition(svc.Status.Conditions, kind)
+		if c == nil {
+			return said, false
+		}
+		said = fmt.Sprintf("%s=%s (%s): %s", c.Type, c.Status, c.Reason, c.Message)
+		if c.Status != metav1.ConditionTrue {
+			return said, false
+		}
+	}
+	return said, true
 }
 
 // Delete deletes the Service and waits until it is gone.
@@ -99,7 +107,7 @@ func (t *Trial) Delete(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return errors.Join(fmt.Errorf("Service %s/%s is not let go", t.namespace, t.name), err)
+			return errors.Join(fmt.Errorf("waiting for Service %s/%s to be let go", t.namespace, t.name), err)
 		case <-time.After(trialPeriod):
 		}
 	}

@@ -227,7 +227,8 @@ func compilePolicy(policy *admissionv1.ValidatingAdmissionPolicy, env *environme
 	}
 	for _, v := range policy.Spec.Validations {
 		note(v.Expression, compiler.CompileCELExpression(&validating.ValidationCondition{Expression: v.Expression}, options, environment.NewExpressions))
-		note(v.MessageExpression, compiler.CompileCELExpression(&validating.MessageExpressionCondition{MessageExpression: v.MessageExpression}, options, environment.NewExpressions))
+		message := &validating.MessageExpressionCondition{MessageExpression: v.MessageExpression}
+		note(v.MessageExpression, compiler.CompileCELExpression(message, options, environment.NewExpressions))
 	}
 	return failed
 }

@@ -138,7 +138,8 @@ func TestI03_An_upgrade_from_the_chart_before_loses_nothing(t *testing.T) {
 			if s.membershipKey(t) != key {
 				t.Error("the membership key is another one")
 			}
-			out, err := s.Kubectl(ctx, "get", "crd", "speakers.baliza.io", "-o", "jsonpath={.spec.versions[0].schema.openAPIV3Schema.properties.status.properties.membershipKeys.type}")
+			out, err := s.Kubectl(ctx, "get", "crd", "speakers.baliza.io", "-o",
+				"jsonpath={.spec.versions[0].schema.openAPIV3Schema.properties.status.properties.membershipKeys.type}")
 			if err != nil || out != "array" {
 				t.Errorf("the CRD of Speakers is the old one: %q, %v", out, err)
 			}

@@ -257,11 +257,13 @@ func (s *site) grant(ctx context.Context, t *testing.T, all granted, but rbacv1.
 	must(t, err)
 	_, err = client.Roles(cluster.Namespace).Update(ctx, local, metav1.UpdateOptions{})
 	must(t, err)
-	_, err = client.ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{ObjectMeta: metadata, Subjects: who, RoleRef: ref("ClusterRole")}, metav1.CreateOptions{})
+	everywhere := &rbacv1.ClusterRoleBinding{ObjectMeta: metadata, Subjects: who, RoleRef: ref("ClusterRole")}
+	_, err = client.ClusterRoleBindings().Create(ctx, everywhere, metav1.CreateOptions{})
 	if !apierrors.IsAlreadyExists(err) {
 		must(t, err)
 	}
-	_, err = client.RoleBindings(cluster.Namespace).Create(ctx, &rbacv1.RoleBinding{ObjectMeta: metadata, Subjects: who, RoleRef: ref("Role")}, metav1.CreateOptions{})
+	here := &rbacv1.RoleBinding{ObjectMeta: metadata, Subjects: who, RoleRef: ref("Role")}
+	_, err = client.RoleBindings(cluster.Namespace).Create(ctx, here, metav1.CreateOptions{})
 	if !apierrors.IsAlreadyExists(err) {
 		must(t, err)
 	}
