@@ -288,6 +288,7 @@ func TestNetworkPolicies(t *testing.T) {
 		for what, pair := range map[string][2]any{
 			"ingress":   {at(t, policy, "spec", "ingress", 0, "ports", 0, "port"), "7472"},
 			"from":      {at(t, policy, "spec", "ingress", 0, "from", 0, "namespaceSelector"), "map[]"},
+			"the test":  {at(t, policy, "spec", "ingress", 0, "from", 1, "podSelector", "matchLabels", "app.kubernetes.io/component"), "baliza-test"},
 			"egress":    {at(t, policy, "spec", "egress", 0, "ports", 0, "port"), "16443"},
 			"component": {at(t, policy, "spec", "podSelector", "matchLabels", "app.kubernetes.io/component"), "controller"},
 		} {
