@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/uuid"
 
 	"github.com/baliza-lb/baliza/api/kube"
+	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/config"
 	"github.com/baliza-lb/baliza/config/daemon"
 	"github.com/baliza-lb/baliza/controller/reconcile"
@@ -123,22 +124,7 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 		if err := ensureSecret(ctx, clients, f, env.Log); err != nil {
 			return err
 		}
-		beside, stop := context.WithCancel(ctx)
-		var wait sync.WaitGroup
-		defer wait.Wait()
-		defer stop()
-		wait.Go(func() {
-			if err := passwords.Load().Run(beside); err != nil {
-				env.Log.Error("the passwords of BGP peers are not brought to the speakers", "error", err)
-			}
-		})
-		if f.membershipSecret != "" {
-			r := rotator{
-				clients: clients, namespace: f.namespace, name: f.membershipSecret, wanted: f.rotation, speakers: view.Speakers,
-				log: env.Log, now: time.Now,
-			}
-			wait.Go(func() { r.run(beside) })
-		}
+		defer startSecrets(ctx, clients, f, env.Log, passwords.Load(), view.Speakers)()
 		return loop.Load().Run(ctx)
 	}
 	if !view.WaitSynced(ctx) {
@@ -149,6 +135,31 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 		return lead(ctx)
 	}
 	return election.Run(ctx, lead)
+}
+
+// startSecrets starts what keeps the two Secrets of the speakers as long as this
+// replica leads; what it returns ends that, and waits for the end.
+func startSecrets(
+	ctx context.Context, clients kube.Clients, f *flags, log *slog.Logger, passwords *kube.Passwords, speakers func() []*v1beta1.Speaker,
+) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wait sync.WaitGroup
+	wait.Go(func() {
+		if err := passwords.Run(ctx); err != nil {
+			log.Error("the passwords of BGP peers are not brought to the speakers", "error", err)
+		}
+	})
+	if f.membershipSecret != "" {
+		r := rotator{
+			clients: clients, namespace: f.namespace, name: f.membershipSecret, wanted: f.rotation,
+			speakers: speakers, log: log, now: time.Now,
+		}
+		wait.Go(func() { r.run(ctx) })
+	}
+	return func() {
+		cancel()
+		wait.Wait()
+	}
 }
 
 // ensureSecret makes the Secret that the speakers wait for.
