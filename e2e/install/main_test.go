@@ -49,6 +49,8 @@ type site struct {
 	t *testing.T
 	// helm is the program in use.
 	helm string
+	// missing is the rule that was taken away last.
+	missing string
 }
 
 // begin returns the cluster without Baliza in it, and without its CRDs.
@@ -61,7 +63,7 @@ func begin(t *testing.T, helm string) (context.Context, *site) {
 	ctx, cancel := context.WithTimeout(t.Context(), ceiling)
 	t.Cleanup(cancel)
 	t.Cleanup(func() { c.DumpOnFailure(t) })
-	s := &site{c, t, helm}
+	s := &site{Cluster: c, t: t, helm: helm}
 	t.Cleanup(s.clear)
 	return ctx, s
 }
