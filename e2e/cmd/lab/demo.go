@@ -134,11 +134,12 @@ func (s *show) kubectl(ctx context.Context, args ...string) {
 	s.quote(out)
 }
 
-// values are the chart's in the demonstration. The pool comes later, by hand.
-const values = `l2Advertisements:
-  demo:
-    spec:
-      ipAddressPools: [demo]
+// values are the chart's in the demonstration. Pool and advertisement could be
+// among them; they come later, by hand, to show what a Service says until then.
+const values = `# Services that name no loadBalancerClass are served, too.
+serveClassless: true
+controller:
+  replicas: 2
 `
 
 // install installs Baliza as users do, and returns how long Helm took.
@@ -184,10 +185,13 @@ func (s *show) pending(ctx context.Context) error {
 	return nil
 }
 
-// assigned applies a pool and takes the time until the
+// assigned applies a pool and an advertisement and takes the time until the
 // Service has its addresses and the client its first answer.
 func (s *show) assigned(ctx context.Context) (v4, v6 netip.Addr, assigned, first time.Duration, err error) {
-	s.say("applying an IPAddressPool of both families")
+	s.say("applying an IPAddressPool of both families and an L2Advertisement")
+	if err := s.c.Advertise(ctx, demoPool, demoPool); err != nil {
+		return v4, v6, assigned, first, err
+	}
 	began := time.Now()
 	if err := s.c.Pool(ctx, demoPool, []string{"192.0.2.200-192.0.2.250", "2001:db8:1::200-2001:db8:1::2ff"}); err != nil {
 		return v4, v6, assigned, first, err
