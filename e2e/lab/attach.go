@@ -20,10 +20,6 @@ func Attach(kubeconfig, host string, argv ...string) (*exec.Cmd, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s was not written by a lab", kubeconfig)
 	}
-	enter := []string{"--target", strconv.Itoa(pid), "--mount", "--pid"}
-	if os.Geteuid() != 0 {
-		enter = append(enter, "--user", "--preserve-credentials")
-	}
-	enter = append(enter, "nsenter", "--net="+netnsPath(host))
+	enter := []string{"--target", strconv.Itoa(pid), "--mount", "--pid", "nsenter", "--net=" + netnsPath(host)}
 	return exec.Command("nsenter", append(enter, argv...)...), nil
 }
