@@ -184,8 +184,8 @@ programs:
 # Another of some thousand packages, in a module of its own because it wants
 # other versions of what Kubernetes is made of.
 bin/coredns: $(wildcard e2e/coredns/*)
-	@CGO_ENABLED=0 $(GO_BUILD) e2e/coredns . -- -o $@ -ldflags "-s -w"
-	@touch $@
+	@CGO_ENABLED=0 $(GO_BUILD) e2e/coredns . -- -o $(BIN)/coredns -ldflags "-s -w"
+	@touch -c $@
 
 # The images of the lab itself. The product's are those of "make images".
 LAB_IMAGE = $(BIN)/images-tool build -o $(BIN)/images/$(1).tar --name docker.io/lab/$(1):v1
@@ -204,24 +204,24 @@ images-tool:
 # so make decides whether it is up to date.
 bin/kube: $(wildcard e2e/kube/*.go) e2e/go.mod e2e/go.sum
 	@$(GO_BUILD) e2e ./kube -- -o $(BIN)/ -ldflags "$(KUBE_LDFLAGS)"
-	@touch $@
+	@touch -c $@
 
 .PHONY: tools
 tools: bin/golangci-lint bin/helm bin/helm3 bin/cyclonedx-gomod
 
 bin/golangci-lint: $(TOOLS_MOD)
 	@$(GO_BUILD) tools github.com/golangci/golangci-lint/v2/cmd/golangci-lint -- -o $(BIN)/
-	@touch $@
+	@touch -c $@
 
 # Both majors are in use, and they install in different ways.
 bin/helm3: $(TOOLS_MOD)
 	@$(GO_BUILD) tools helm.sh/helm/v3/cmd/helm -- -o $(BIN)/helm3
-	@touch $@
+	@touch -c $@
 
 bin/helm: $(TOOLS_MOD)
 	@$(GO_BUILD) tools helm.sh/helm/v4/cmd/helm -- -o $(BIN)/
-	@touch $@
+	@touch -c $@
 
 bin/cyclonedx-gomod: $(TOOLS_MOD)
 	@$(GO_BUILD) tools github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod -- -o $(BIN)/
-	@touch $@
+	@touch -c $@
