@@ -110,7 +110,7 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 	if err := checkSockets(links.Snapshot()); err != nil {
 		return err
 	}
-	view, err := kube.NewSpeakerView(clients, config.ServiceAnnotations())
+	view, err := kube.NewSpeakerView(clients, f.nodeName, config.ServiceAnnotations())
 	if err != nil {
 		return err
 	}

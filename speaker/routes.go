@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/baliza-lb/baliza/api/kube"
@@ -18,6 +20,7 @@ import (
 type routing interface {
 	BGP() kube.BGPObjects
 	Password(secret string) (string, bool)
+	WatchOtherServices() error
 }
 
 // announcer is what the loop needs of bgp.Sessions.
@@ -45,7 +48,8 @@ type routes struct {
 	// choice.
 	drainTime time.Duration
 
-	drainSince time.Time // zero unless this node is excluded
+	drained    plan.Drain // of the last pass
+	drainSince time.Time  // when Lowering began
 	gateways   link.Gateways
 	weights    weights
 	made       plan.BGPPlan
@@ -75,14 +79,24 @@ func (r *routes) objects(to *config.Objects) {
 	}
 }
 
+// watch sees to it that there is what the configuration announces.
+func (r *routes) watch(configuration *config.Snapshot) {
+	if r == nil || !configuration.AnnouncesOtherServices() {
+		return
+	}
+	if err := r.cluster.WatchOtherServices(); err != nil {
+		r.log.Error("cluster IPs and external IPs of Services that are no load balancers are not announced", "error", err)
+	}
+}
+
 // pass brings the sessions up to date. It returns when it wants to be called
 // again, or zero.
 func (r *routes) pass(now time.Time, view *plan.View, gateways link.Gateways) time.Duration {
 	if r == nil {
 		return 0
 	}
-	drain, again := r.drain(now, view.Nodes[view.Self].Excluded != "")
-	r.made = plan.MakeBGP(&plan.BGPView{View: *view, Drain: drain})
+	again := r.drain(now, view.Nodes[view.Self])
+	r.made = plan.MakeBGP(&plan.BGPView{View: *view, Drain: r.drained})
 	again = sooner(again, r.weights.damp(now, &r.made))
 	r.gateways = gateways
 	r.sessions.Apply(r.desired())
@@ -93,30 +107,45 @@ func (r *routes) pass(now time.Time, view *plan.View, gateways link.Gateways) ti
 	return again
 }
 
-// drain tells how far this node is on its way out.
-func (r *routes) drain(now time.Time, excluded bool) (plan.Drain, time.Duration) {
-	if !excluded {
-		r.drainSince = time.Time{}
-		return plan.Serving, 0
-	}
-	if r.drainSince.IsZero() {
-		r.drainSince = now
+// drain moves this node on its way out, and returns how far it is. Only what is
+// announced can be drained: a node that is excluded when its speaker starts is
+// told to nobody at any time, and one that cannot serve withdraws at once.
+func (r *routes) drain(now time.Time, self plan.Node) time.Duration {
+	switch {
+	case self.Excluded == "":
+		r.drained = plan.Serving
+	case self.Unusable || r.drained == plan.Serving && !r.announces():
+		r.drained = plan.Withdrawn
+	case r.drained == plan.Serving:
+		r.drained, r.drainSince = plan.Lowering, now
 		r.log.Info("this node is being drained: its BGP paths become the last choice, and are withdrawn later", "withdrawn_in", r.drainTime)
 	}
-	if left := r.drainTime - now.Sub(r.drainSince); left > 0 {
-		return plan.Lowering, left
+	if r.drained != plan.Lowering {
+		return 0
 	}
-	return plan.Withdrawn, 0
+	left := r.drainTime - now.Sub(r.drainSince)
+	if left <= 0 {
+		r.drained = plan.Withdrawn
+	}
+	return max(left, 0)
+}
+
+// announces reports whether routers were told anything in the last pass.
+func (r *routes) announces() bool {
+	return slices.ContainsFunc(r.made.Peers, func(p plan.PeerPlan) bool { return len(p.Routes) > 0 })
 }
 
 // desired translates the plan for the sessions.
 func (r *routes) desired() []bgp.Desired {
 	all := make([]bgp.Desired, 0, len(r.made.Peers))
 	absent, shapes := map[string]string{}, map[shape]*bgp.Path{}
+	peers, lacking := make([]bgp.Peer, len(r.made.Peers)), make([]string, len(r.made.Peers))
 	for i := range r.made.Peers {
-		p := &r.made.Peers[i]
-		peer, why := r.peer(p.Peer)
-		if why != "" {
+		peers[i], lacking[i] = r.peer(r.made.Peers[i].Peer)
+	}
+	for i := range r.made.Peers {
+		p, peer := &r.made.Peers[i], peers[i]
+		if why := cmp.Or(p.Problem, lacking[i], r.taken(i, peers)); why != "" {
 			absent[p.Peer.Name] = why
 			if r.absent[p.Peer.Name] != why {
 				r.log.Warn("no BGP session", "peer", p.Peer.Name, "error", why)
@@ -132,6 +161,22 @@ func (r *routes) desired() []bgp.Desired {
 	r.shapes = shapes
 	r.absent = absent
 	return all
+}
+
+// taken says that an older BGPPeer leads to the same router, which takes a second
+// session for a restart of the first, and ends that: one of the two is opened.
+func (r *routes) taken(place int, all []bgp.Peer) string {
+	mine := &all[place]
+	for i := range all {
+		other := &r.made.Peers[i]
+		if other.Problem != "" || other.Peer.Rank >= r.made.Peers[place].Peer.Rank {
+			continue
+		}
+		if all[i].Address == mine.Address && all[i].Interface == mine.Interface && all[i].Port == mine.Port && all[i].Source == mine.Source {
+			return fmt.Sprintf("on this node its router is that of BGPPeer %s, which is older", other.Peer.Name)
+		}
+	}
+	return ""
 }
 
 // path translates a route. Routes of one shape share a path, with those of the

@@ -21,6 +21,12 @@ import (
 type paperRoutes struct {
 	objects   kube.BGPObjects
 	passwords map[string]string
+	watching  bool // other Services
+}
+
+func (p *paperRoutes) WatchOtherServices() error {
+	p.watching = true
+	return nil
 }
 
 func (p *paperRoutes) BGP() kube.BGPObjects { return p.objects }
@@ -87,6 +93,145 @@ func TestB11_A_drained_node_lowers_and_withdraws(t *testing.T) {
 	}
 	if paths, _ := fake.Told("rack"); len(paths[prefix].Communities) != 1 {
 		t.Errorf("a speaker that ends announces %+v", paths[prefix])
+	}
+}
+
+// A node that is excluded when its speaker starts is told to nobody at any time; one
+// that cannot serve is withdrawn at once, and stays so when only the wish to drain
+// it is left.
+func TestD7_T02_B17_A_node_drains_only_if_it_was_announcing(t *testing.T) {
+	for sentence, nodes := range map[string][]plan.Node{
+		"excluded at start":                     {{Excluded: "the label"}, {Excluded: "the label"}},
+		"without network at start":              {{Excluded: "no network", Unusable: true}, {Excluded: "the label"}},
+		"without network later":                 {{}, {Excluded: "no network", Unusable: true}, {Excluded: "the label"}},
+		"without network while it is draining":  {{}, {Excluded: "the label"}, {Excluded: "no network", Unusable: true}},
+		"excluded before it announces anything": {{}, {Excluded: "the label"}},
+	} {
+		r, fake, view := newRoutes(t, v1beta1.BGPPeerSpec{})
+		services := view.Services
+		for i, node := range nodes {
+			view.Services = services
+			if i == 0 && sentence == "excluded before it announces anything" {
+				view.Services = plan.ServicesOf()
+			}
+			view.Nodes["n1"] = node
+			r.pass(time.Unix(1000+int64(i), 0), view, link.Gateways{})
+			paths, _ := fake.Told("rack")
+			draining := node.Excluded == "the label" && i > 0 && nodes[i-1].Excluded == "" && sentence == "without network while it is draining"
+			serving := node.Excluded == "" && view.Services == services
+			if want := serving || draining; (len(paths) > 0) != want {
+				t.Errorf("%s: in step %d the router is told %d prefixes", sentence, i, len(paths))
+			}
+		}
+	}
+}
+
+// D6, T10: of two BGPPeers that lead to one router on one node the older has the
+// session, and the other says why it has none.
+func TestD6_T10_One_session_with_each_router(t *testing.T) {
+	gateway := link.Gateways{IPv4: netip.MustParseAddr("192.0.2.254")}
+	peer := func(name string, age int64, change func(*v1beta1.BGPPeerSpec)) *v1beta1.BGPPeer {
+		p := &v1beta1.BGPPeer{
+			ObjectMeta: metav1.ObjectMeta{Name: name, CreationTimestamp: metav1.Unix(age, 0)},
+			Spec:       v1beta1.BGPPeerSpec{MyASN: 64513, PeerASN: 64512, PeerAddress: "192.0.2.254"},
+		}
+		change(&p.Spec)
+		return p
+	}
+	for sentence, test := range map[string]struct {
+		change func(*v1beta1.BGPPeerSpec)
+		both   bool
+	}{
+		"selectors that both match": {func(s *v1beta1.BGPPeerSpec) {
+			s.NodeSelectors = []metav1.LabelSelector{{MatchLabels: map[string]string{"gpu": "true"}}}
+		}, false},
+		"the default gateway": {func(s *v1beta1.BGPPeerSpec) { s.PeerAddress, s.DefaultGateway = "", v1beta1.GatewayIPv4 }, false},
+		"taken from the node": {func(s *v1beta1.BGPPeerSpec) {
+			s.PeerAddress, s.PeerAddressFrom = "", &v1beta1.NodeValue{NodeLabel: "tor"}
+		}, false},
+		"another port":   {func(s *v1beta1.BGPPeerSpec) { s.PeerPort = 1790 }, true},
+		"another source": {func(s *v1beta1.BGPPeerSpec) { s.SourceAddress = "192.0.2.12" }, true},
+	} {
+		r, fake, view := newRoutes(t, v1beta1.BGPPeerSpec{})
+		paper := &paperRoutes{objects: kube.BGPObjects{Peers: []*v1beta1.BGPPeer{
+			peer("a-younger", 2000, test.change), peer("b-older", 1000, func(s *v1beta1.BGPPeerSpec) {
+				s.NodeSelectors = []metav1.LabelSelector{{MatchLabels: map[string]string{"rack": "1"}}}
+			}),
+		}, Advertisements: []*v1beta1.BGPAdvertisement{{ObjectMeta: metav1.ObjectMeta{Name: "all"}}}}}
+		r.cluster = paper
+		var objects config.Objects
+		r.objects(&objects)
+		view.Config, _ = config.Build(objects)
+		view.Nodes["n1"] = plan.Node{Labels: map[string]string{"rack": "1", "gpu": "true", "tor": "192.0.2.254"}}
+		r.pass(time.Unix(3000, 0), view, gateway)
+		_, older := fake.Told("b-older")
+		_, younger := fake.Told("a-younger")
+		if !older || younger != test.both {
+			t.Errorf("%s: sessions of the older %v, of the younger %v", sentence, older, younger)
+		}
+		said := r.report().Peers[0]
+		if !test.both && !strings.Contains(said.LastError, "BGPPeer b-older") {
+			t.Errorf("%s: reported %+v", sentence, said)
+		}
+	}
+}
+
+// B19, B16: prefixes that are announced by opt-in are counted, and what is not says
+// why, beside the reasons of addresses.
+func TestB19_B16_Other_prefixes_are_reported(t *testing.T) {
+	r, fake, view := newRoutes(t, v1beta1.BGPPeerSpec{})
+	paper := &paperRoutes{objects: kube.BGPObjects{
+		Peers: r.cluster.BGP().Peers,
+		Advertisements: []*v1beta1.BGPAdvertisement{{
+			ObjectMeta: metav1.ObjectMeta{Name: "all"}, Spec: v1beta1.BGPAdvertisementSpec{ClusterIPs: true, PodCIDRs: true},
+		}},
+	}}
+	r.cluster = paper
+	var objects config.Objects
+	r.objects(&objects)
+	view.Config, _ = config.Build(objects)
+	r.watch(view.Config)
+	if !paper.watching {
+		t.Error("the Services are not watched")
+	}
+	web := served()
+	web.Addresses, web.ClusterIPs = nil, []netip.Addr{netip.MustParseAddr("198.18.0.1")}
+	view.Services = plan.ServicesOf(web)
+	s := &speaker{parts: parts{routes: r}}
+	r.pass(time.Unix(1000, 0), view, link.Gateways{})
+	if report := r.report(); report.OtherCount != 1 || report.AnnouncedCount != 0 {
+		t.Errorf("reported: %+v", report)
+	}
+	if got := s.withheld(nil, nil); len(got) != 1 || got[0].Reason != v1beta1.ReasonNoPodCIDR || got[0].Count != 1 || len(got[0].Addresses) != 0 {
+		t.Errorf("withheld: %+v", got)
+	}
+	view.Nodes["n1"] = plan.Node{PodCIDRs: []netip.Prefix{netip.MustParsePrefix("198.18.64.0/24")}}
+	r.pass(time.Unix(1001, 0), view, link.Gateways{})
+	if report := r.report(); report.OtherCount != 2 {
+		t.Errorf("reported: %+v", report)
+	}
+	fake.Refuse("rack", "connection refused")
+	<-r.changes()
+	r.pass(time.Unix(1002, 0), view, link.Gateways{})
+	got := s.withheld(nil, nil)
+	if len(got) != 1 || got[0].Reason != v1beta1.ReasonNoSession || len(got[0].Addresses) != 2 || got[0].Addresses[1] != "198.18.64.0/24" {
+		t.Errorf("withheld: %+v", got)
+	}
+}
+
+// S3: that a node is the last choice reaches its Speaker and its metrics.
+func TestS3_B16_Draining_is_said(t *testing.T) {
+	r, _, view := newRoutes(t, v1beta1.BGPPeerSpec{})
+	for i, want := range []int32{0, 1} {
+		r.pass(time.Unix(1000+int64(i), 0), view, link.Gateways{})
+		status := v1beta1.SpeakerStatus{BGP: r.report(), Withheld: []v1beta1.WithheldAddresses{
+			{Reason: v1beta1.ReasonNoSession, Count: 2}, {Reason: v1beta1.ReasonNoSession, Count: 3},
+		}}
+		byReason, draining := counts(&status)
+		if status.BGP.Draining != want || draining != want || byReason[v1beta1.ReasonNoSession] != 5 {
+			t.Errorf("pass %d: draining %d, %d in metrics, %v", i, status.BGP.Draining, draining, byReason)
+		}
+		view.Nodes["n1"] = plan.Node{Excluded: "the label"}
 	}
 }
 

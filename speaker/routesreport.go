@@ -46,11 +46,48 @@ func (r *routes) report() *v1beta1.BGPReport {
 			continue
 		}
 		report.AnnouncedCount++
+		if d.Reason == v1beta1.ReasonDraining {
+			report.Draining++
+		}
 		if len(report.Announced) < maxAnnounced {
 			report.Announced = append(report.Announced, d.Address.String())
 		}
 	}
+	for i := range r.made.Others {
+		if r.heard(&r.made.Others[i].BGPDecision) {
+			report.OtherCount++
+		}
+	}
 	return report
+}
+
+// othersUnheld calls unheld for each prefix beside those of load balancers that is
+// to be announced, and is not. A host's is written as an address.
+func (r *routes) othersUnheld(unheld func(w why, text string)) {
+	if r == nil {
+		return
+	}
+	for i := range r.made.Others {
+		d := &r.made.Others[i]
+		text := ""
+		switch {
+		case r.heard(&d.BGPDecision):
+			continue
+		case d.Prefix.IsValid() && d.Prefix.IsSingleIP():
+			text = d.Prefix.Addr().String()
+		case d.Prefix.IsValid():
+			text = d.Prefix.String()
+		}
+		w := why{d.Reason, d.Message}
+		if len(d.Peers) > 0 {
+			w = noSession()
+		}
+		unheld(w, text)
+	}
+}
+
+func noSession() why {
+	return why{v1beta1.ReasonNoSession, "no BGP session to a peer that is to be told is established: see status.bgp"}
 }
 
 func sessionReport(s *bgp.Status) v1beta1.BGPSession {
@@ -83,7 +120,7 @@ func (r *routes) says(place int) (told bool, w why) {
 	case r.heard(d):
 		return true, w
 	case len(d.Peers) > 0:
-		return false, why{v1beta1.ReasonNoSession, "no BGP session to a peer that is to be told is established: see status.bgp"}
+		return false, noSession()
 	case d.Reason == v1beta1.ReasonNoAdvertisement:
 		return false, w
 	}

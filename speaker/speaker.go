@@ -247,8 +247,9 @@ func (s *speaker) pass(now time.Time) time.Duration {
 	s.members.Hold(claimed(held, desired.Quiet))
 	s.logChanges(held)
 	s.logProblems(problems)
-	s.report(now, made, held, problems)
-	s.metrics.observe(made, held, desired.Addresses, time.Since(now))
+	status := s.report(now, made, held, problems)
+	byReason, draining := counts(&status)
+	s.metrics.observe(byReason, draining, held, desired.Addresses, time.Since(now))
 	return again
 }
 
@@ -258,8 +259,14 @@ func (s *speaker) read(changes kube.SpeakerChanges) {
 	for key := range changes.Services {
 		changed[key] = nil
 		service, slices := s.cluster.Service(key)
-		if service != nil && config.Wanted(service, s.serveClassless) && len(service.Status.LoadBalancer.Ingress) > 0 {
-			now := plan.ServiceOf(service, slices)
+		if service == nil {
+			continue
+		}
+		now := plan.ServiceOf(service, slices)
+		if !config.Wanted(service, s.serveClassless) {
+			now.Addresses = nil // another provider's
+		}
+		if len(now.Addresses)+len(now.ClusterIPs)+len(now.ExternalIPs) > 0 {
 			changed[key] = &now
 		}
 	}
@@ -279,6 +286,7 @@ func (s *speaker) read(changes kube.SpeakerChanges) {
 		objects := config.Objects{Pools: s.cluster.Pools(), L2Advertisements: s.cluster.L2Advertisements()}
 		s.routes.objects(&objects)
 		s.config, _ = config.Build(objects)
+		s.routes.watch(s.config)
 	}
 	if changes.Speakers {
 		s.seek()

@@ -55,9 +55,16 @@ type Interface struct {
 // Node is what matters of a Kubernetes node.
 type Node struct {
 	Labels labels.Set
+	// Annotations and PodCIDRs of the node that the plan is for; nobody asks for
+	// those of others.
+	Annotations map[string]string
+	PodCIDRs    []netip.Prefix
 	// Excluded says, in words, what takes the node out of load balancing; it
 	// is empty if nothing does.
 	Excluded string
+	// Unusable says that what excludes the node also keeps it from serving: it is
+	// not drained, since there is nothing that it could finish.
+	Unusable bool
 }
 
 // Service is what matters of a Kubernetes Service.
@@ -69,8 +76,12 @@ type Service struct {
 	Pool string
 	// Addresses that are assigned.
 	Addresses []netip.Addr
-	// Local is externalTrafficPolicy: Local.
-	Local bool
+	// ClusterIPs and ExternalIPs are announced only where a BGPAdvertisement says
+	// so.
+	ClusterIPs, ExternalIPs []netip.Addr
+	// Local is externalTrafficPolicy: Local, InternalLocal the same of the
+	// internalTrafficPolicy, which counts for ClusterIPs.
+	Local, InternalLocal bool
 	// IPv4 and IPv6 endpoints: an address is served by those of its family.
 	IPv4, IPv6 Endpoints
 }
@@ -97,7 +108,12 @@ const (
 // NodeOf makes a Node of the object. A cordon does not exclude a node, and
 // NotReady does not: whether its speaker lives is known better.
 func NodeOf(object *corev1.Node) Node {
-	node := Node{Labels: object.Labels}
+	node := Node{Labels: object.Labels, Annotations: object.Annotations}
+	for _, text := range object.Spec.PodCIDRs {
+		if prefix, err := netip.ParsePrefix(text); err == nil {
+			node.PodCIDRs = append(node.PodCIDRs, prefix.Masked())
+		}
+	}
 	if value, ok := object.Labels[v1beta1.LabelExcludeNode]; ok {
 		// What is no boolean counts as true: the label was put there for a
 		// reason, and its presence used to be enough.
@@ -108,11 +124,12 @@ func NodeOf(object *corev1.Node) Node {
 	for _, taint := range object.Spec.Taints {
 		if taint.Key == taintToBeDeleted || taint.Key == taintOutOfService {
 			node.Excluded = "the node has the taint " + taint.Key
+			node.Unusable = node.Unusable || taint.Key == taintOutOfService
 		}
 	}
 	for _, condition := range object.Status.Conditions {
 		if condition.Type == corev1.NodeNetworkUnavailable && condition.Status == corev1.ConditionTrue {
-			node.Excluded = "the node has the condition NetworkUnavailable"
+			node.Excluded, node.Unusable = "the node has the condition NetworkUnavailable", true
 		}
 	}
 	return node
@@ -124,8 +141,10 @@ func ServiceOf(object *corev1.Service, slices []*discoveryv1.EndpointSlice) Serv
 	pool, _ := config.Annotation(object, v1beta1.AnnotationAllocatedPool)
 	service := Service{
 		Key: config.ServiceKey(object), Labels: object.Labels, Pool: pool,
-		Local: object.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
-		IPv4:  endpointsOf(slices, discoveryv1.AddressTypeIPv4), IPv6: endpointsOf(slices, discoveryv1.AddressTypeIPv6),
+		Local:         object.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
+		InternalLocal: object.Spec.InternalTrafficPolicy != nil && *object.Spec.InternalTrafficPolicy == corev1.ServiceInternalTrafficPolicyLocal,
+		ClusterIPs:    addresses(object.Spec.ClusterIPs), ExternalIPs: addresses(object.Spec.ExternalIPs),
+		IPv4: endpointsOf(slices, discoveryv1.AddressTypeIPv4), IPv6: endpointsOf(slices, discoveryv1.AddressTypeIPv6),
 	}
 	for _, ingress := range object.Status.LoadBalancer.Ingress {
 		if address, err := config.ParseAddress(ingress.IP); err == nil {
@@ -133,6 +152,16 @@ func ServiceOf(object *corev1.Service, slices []*discoveryv1.EndpointSlice) Serv
 		}
 	}
 	return service
+}
+
+// addresses reads those that are; a headless Service has "None".
+func addresses(texts []string) (found []netip.Addr) {
+	for _, text := range texts {
+		if address, err := config.ParseAddress(text); err == nil {
+			found = append(found, address)
+		}
+	}
+	return found
 }
 
 func endpointsOf(slices []*discoveryv1.EndpointSlice, family discoveryv1.AddressType) Endpoints {
