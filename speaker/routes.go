@@ -53,9 +53,14 @@ type routes struct {
 	gateways   link.Gateways
 	weights    weights
 	made       plan.BGPPlan
+	planned    planned
 	status     []bgp.Status
 	up         map[string]bool     // the peers with an established session
+	known      map[*string]bool    // of which lists of peers, by the first, one is up
 	shapes     map[shape]*bgp.Path // of the last pass
+	// lists are the routes of the last pass, translated, by the first of the plan's:
+	// peers share them, and so do passes.
+	lists map[*plan.Route]bgp.Paths
 	// absent is why a peer has no session, by name.
 	absent map[string]string
 }
@@ -96,15 +101,39 @@ func (r *routes) pass(now time.Time, view *plan.View, gateways link.Gateways) ti
 		return 0
 	}
 	again := r.drain(now, view.Nodes[view.Self])
-	r.made = plan.MakeBGP(&plan.BGPView{View: *view, Drain: r.drained})
+	r.made = r.planned.plan(&plan.BGPView{View: *view, Drain: r.drained})
 	again = sooner(again, r.weights.damp(now, &r.made))
 	r.gateways = gateways
 	r.sessions.Apply(r.desired())
-	r.status, r.up = r.withAbsent(r.sessions.Status()), map[string]bool{}
+	r.status, r.up, r.known = r.withAbsent(r.sessions.Status()), map[string]bool{}, map[*string]bool{}
 	for i := range r.status {
 		r.up[r.status[i].Name] = r.status[i].State == bgp.Established
 	}
 	return again
+}
+
+// planned is the last plan, and what it follows from: a pass that peers bring
+// about, which come and go, plans nothing anew.
+type planned struct {
+	plan.BGPPlan
+	config   *config.Snapshot
+	services *plan.Services
+	revision uint64
+	self     plan.Node
+	drain    plan.Drain
+}
+
+// plan makes the plan of a view, or takes the last. Its list of peers may be
+// changed.
+func (p *planned) plan(view *plan.BGPView) plan.BGPPlan {
+	now := planned{config: view.Config, services: view.Services, revision: view.Services.Revision(), self: view.Nodes[view.Self], drain: view.Drain}
+	if p.config != now.config || p.services != now.services || p.revision != now.revision || p.drain != now.drain || !p.self.Equal(&now.self) {
+		now.BGPPlan = plan.MakeBGP(view)
+		*p = now
+	}
+	made := p.BGPPlan
+	made.Peers = slices.Clone(made.Peers)
+	return made
 }
 
 // drain moves this node on its way out, and returns how far it is. Only what is
@@ -138,7 +167,7 @@ func (r *routes) announces() bool {
 // desired translates the plan for the sessions.
 func (r *routes) desired() []bgp.Desired {
 	all := make([]bgp.Desired, 0, len(r.made.Peers))
-	absent, shapes := map[string]string{}, map[shape]*bgp.Path{}
+	absent, shapes, lists := map[string]string{}, map[shape]*bgp.Path{}, map[*plan.Route]bgp.Paths{}
 	peers, lacking := make([]bgp.Peer, len(r.made.Peers)), make([]string, len(r.made.Peers))
 	for i := range r.made.Peers {
 		peers[i], lacking[i] = r.peer(r.made.Peers[i].Peer)
@@ -152,13 +181,9 @@ func (r *routes) desired() []bgp.Desired {
 			}
 			continue
 		}
-		d := bgp.Desired{Peer: peer, Paths: make(bgp.Paths, 0, len(p.Routes))}
-		for j := range p.Routes {
-			d.Paths = append(d.Paths, bgp.Route{Prefix: p.Routes[j].Prefix, Path: r.path(&p.Routes[j], shapes)})
-		}
-		all = append(all, d)
+		all = append(all, bgp.Desired{Peer: peer, Paths: r.paths(p.Routes, shapes, lists)})
 	}
-	r.shapes = shapes
+	r.shapes, r.lists = shapes, lists
 	r.absent = absent
 	return all
 }
@@ -177,6 +202,25 @@ func (r *routes) taken(place int, all []bgp.Peer) string {
 		}
 	}
 	return ""
+}
+
+// paths translates a list of routes.
+func (r *routes) paths(routes []plan.Route, shapes map[shape]*bgp.Path, lists map[*plan.Route]bgp.Paths) bgp.Paths {
+	if len(routes) == 0 {
+		return bgp.Paths{}
+	}
+	first := &routes[0]
+	if lists[first] == nil {
+		lists[first] = r.lists[first]
+	}
+	if len(lists[first]) != len(routes) {
+		all := make(bgp.Paths, 0, len(routes))
+		for i := range routes {
+			all = append(all, bgp.Route{Prefix: routes[i].Prefix, Path: r.path(&routes[i], shapes)})
+		}
+		lists[first] = all
+	}
+	return lists[first]
 }
 
 // path translates a route. Routes of one shape share a path, with those of the
@@ -275,6 +319,7 @@ func (r *routes) lower() (lowered bool) {
 		if p.Peer.GracefulRestart {
 			continue
 		}
+		p.Routes = slices.Clone(p.Routes) // they are shared
 		for j := range p.Routes {
 			p.Routes[j] = plan.Lowered(p.Routes[j], &last)
 		}

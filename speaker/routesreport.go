@@ -128,8 +128,17 @@ func (r *routes) says(place int) (told bool, w why) {
 }
 
 // heard tells whether a session is established with one of those that are told.
+// Decisions share the lists of these.
 func (r *routes) heard(d *plan.BGPDecision) bool {
-	return slices.ContainsFunc(d.Peers, func(name string) bool { return r.up[name] })
+	if len(d.Peers) == 0 {
+		return false
+	}
+	is, known := r.known[&d.Peers[0]]
+	if !known {
+		is = slices.ContainsFunc(d.Peers, func(name string) bool { return r.up[name] })
+		r.known[&d.Peers[0]] = is
+	}
+	return is
 }
 
 // routeMetrics are read from the sessions when they are asked for.

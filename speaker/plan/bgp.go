@@ -108,8 +108,11 @@ func (b *bgpPlanner) plan() BGPPlan {
 	if view.Config.AnnouncesOthers() {
 		plan.Others = b.others()
 	}
-	for _, p := range b.peers {
-		plan.Peers = append(plan.Peers, PeerPlan{p.config, b.sendable(p.config.Name, merged(p.routes)), p.problem})
+	for _, t := range b.peers {
+		t.routes = b.sendable(t.config.Name, merged(t.routes))
+	}
+	for _, m := range b.members {
+		plan.Peers = append(plan.Peers, PeerPlan{m.peer, m.of.routes, m.of.problem})
 	}
 	return plan
 }
@@ -154,18 +157,21 @@ func merged(routes []Route) []Route {
 }
 
 type bgpPlanner struct {
-	view  *BGPView
-	self  Node
-	peers []*told
+	view *BGPView
+	self Node
+	// peers are those that are told the same, as one; members are they, by name.
+	peers   []*told
+	members []member
 	// here are the advertisements that select this node.
 	here map[*config.BGPAdvertisement]bool
 	// last are an advertisement's communities and GRACEFUL_SHUTDOWN.
 	last  map[*config.BGPAdvertisement][]config.CommunityValue
 	least uint32
-	// names are those of the peers of the decision that is being made, alike
-	// those of the one before: most addresses go to the same peers.
-	names, alike []string
-	claim        bgpClaim // that is being looked at
+	// hearing are the peers of the decision that is being made, before those of
+	// the one before, and alike their names: most addresses go to the same peers.
+	hearing, heard []*told
+	alike          []string
+	claim          bgpClaim // that is being looked at
 	// refused are the routes that were found not to be tellable, and before
 	// those that an earlier planner found.
 	refused, before map[routeKey]v1beta1.Reason
@@ -180,11 +186,49 @@ type routeKey struct {
 	prefix netip.Prefix
 }
 
-// told is a peer of this node with what it is told so far.
+// told are peers of this node that are told the same, with what that is so far:
+// many routers cost no more to plan for than one.
 type told struct {
-	config  *config.BGPPeer
+	config  *config.BGPPeer // of the first of them
+	names   []string
 	routes  []Route
 	problem string
+}
+
+// member is one of them.
+type member struct {
+	peer *config.BGPPeer
+	of   *told
+}
+
+// join adds a peer to those that the same advertisements select, and that carry the
+// same families; one that has a problem is by itself.
+func (b *bgpPlanner) join(p *config.BGPPeer, kinds map[string]*told) {
+	here, err := p.On(b.self.Labels, b.self.Annotations)
+	if err != nil {
+		t := &told{config: p, problem: err.Error()}
+		b.peers, b.members = append(b.peers, t), append(b.members, member{p, t})
+		return
+	}
+	kind := make([]byte, 0, len(b.view.Config.BGPAdvertisements)+len("46"))
+	mark := func(is bool) {
+		mark := byte('-')
+		if is {
+			mark = '+'
+		}
+		kind = append(kind, mark)
+	}
+	mark(here.Carries(netip.IPv4Unspecified()))
+	mark(here.Carries(netip.IPv6Unspecified()))
+	for _, a := range b.view.Config.BGPAdvertisements {
+		mark(a.SelectsPeer(here.Name))
+	}
+	t := kinds[string(kind)]
+	if t == nil {
+		t = &told{config: here, routes: make([]Route, 0, b.view.Services.holdings())}
+		kinds[string(kind)], b.peers = t, append(b.peers, t)
+	}
+	t.names, b.members = append(t.names, here.Name), append(b.members, member{here, t})
 }
 
 // hears reports whether an advertisement's path to an address of that family is
@@ -198,17 +242,11 @@ func newBGPPlanner(view *BGPView, refused map[routeKey]v1beta1.Reason) *bgpPlann
 		view: view, self: view.Nodes[view.Self], before: refused,
 		here: map[*config.BGPAdvertisement]bool{}, last: map[*config.BGPAdvertisement][]config.CommunityValue{},
 	}
+	kinds := map[string]*told{}
 	for _, p := range view.Config.BGPPeers {
-		if !p.SelectsNode(b.self.Labels) {
-			continue
+		if p.SelectsNode(b.self.Labels) {
+			b.join(p, kinds)
 		}
-		one := &told{config: p, routes: make([]Route, 0, view.Services.holdings())}
-		if here, err := p.On(b.self.Labels, b.self.Annotations); err != nil {
-			one.problem = err.Error()
-		} else {
-			one.config = here
-		}
-		b.peers = append(b.peers, one)
 	}
 	for _, a := range view.Config.BGPAdvertisements {
 		b.here[a] = a.SelectsNode(b.self.Labels)
@@ -219,7 +257,7 @@ func newBGPPlanner(view *BGPView, refused map[routeKey]v1beta1.Reason) *bgpPlann
 // decide finds out who is told of an address, and why nobody is.
 func (b *bgpPlanner) decide(address netip.Addr, holdings []holding) BGPDecision {
 	d := BGPDecision{Address: address}
-	b.names, b.unsaid = b.names[:0], ""
+	b.hearing, b.unsaid = b.hearing[:0], ""
 	var first *refusal
 	for _, h := range holdings {
 		s := &h.service.Service
@@ -257,11 +295,14 @@ func (b *bgpPlanner) decide(address netip.Addr, holdings []holding) BGPDecision 
 
 // told are the names, in order and each once; many decisions share them.
 func (b *bgpPlanner) told() []string {
-	slices.Sort(b.names)
-	b.names = slices.Compact(b.names)
-	if !slices.Equal(b.names, b.alike) {
-		b.alike = slices.Clone(b.names)
+	if slices.Equal(b.hearing, b.heard) {
+		return b.alike
 	}
+	b.heard, b.alike = slices.Clone(b.hearing), nil
+	for _, t := range b.heard {
+		b.alike = append(b.alike, t.names...)
+	}
+	slices.Sort(b.alike)
 	return b.alike
 }
 
@@ -315,7 +356,9 @@ func (b *bgpPlanner) add(p *told, a *config.BGPAdvertisement, prefix netip.Prefi
 	}
 	route.Prefix = prefix
 	p.routes = append(p.routes, route)
-	b.names = append(b.names, p.config.Name)
+	if !slices.Contains(b.hearing, p) {
+		b.hearing = append(b.hearing, p)
+	}
 }
 
 // length of the prefix that a peer is told. An aggregate leads to addresses that

@@ -65,7 +65,7 @@ func (b *bgpPlanner) podRange(prefix netip.Prefix, here []*config.BGPAdvertiseme
 		d.Reason, d.Message = v1beta1.ReasonNodeExcluded, b.self.Excluded
 		return d
 	}
-	b.names, b.unsaid = b.names[:0], ""
+	b.hearing, b.unsaid = b.hearing[:0], ""
 	for _, a := range here {
 		for _, p := range b.peers {
 			if p.hears(a, prefix.Addr()) {

@@ -15,6 +15,16 @@ type Services struct {
 	held  []holding
 	// others are the addresses that no load balancer gave.
 	others []holding
+	// revision counts the changes.
+	revision uint64
+}
+
+// Revision changes with every Update.
+func (s *Services) Revision() uint64 {
+	if s == nil {
+		return 0
+	}
+	return s.revision
 }
 
 type record struct {
@@ -64,6 +74,7 @@ func (s *Services) Update(changed map[string]*Service) {
 	if s.byKey == nil {
 		s.byKey = map[string]*record{}
 	}
+	s.revision++
 	for key := range changed {
 		if before := s.byKey[key]; before != nil {
 			before.gone = true

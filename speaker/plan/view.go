@@ -1,7 +1,9 @@
 package plan
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -65,6 +67,12 @@ type Node struct {
 	// Unusable says that what excludes the node also keeps it from serving: it is
 	// not drained, since there is nothing that it could finish.
 	Unusable bool
+}
+
+// Equal reports whether a plan for BGP follows from both alike.
+func (n *Node) Equal(o *Node) bool {
+	return n.Excluded == o.Excluded && n.Unusable == o.Unusable && maps.Equal(n.Labels, o.Labels) &&
+		maps.Equal(n.Annotations, o.Annotations) && slices.Equal(n.PodCIDRs, o.PodCIDRs)
 }
 
 // Service is what matters of a Kubernetes Service.
@@ -137,14 +145,14 @@ func NodeOf(object *corev1.Node) Node {
 
 // ServiceOf makes a Service of the objects. What stands in status and is no
 // address is left out.
-func ServiceOf(object *corev1.Service, slices []*discoveryv1.EndpointSlice) Service {
+func ServiceOf(object *corev1.Service, endpoints []*discoveryv1.EndpointSlice) Service {
 	pool, _ := config.Annotation(object, v1beta1.AnnotationAllocatedPool)
 	service := Service{
 		Key: config.ServiceKey(object), Labels: object.Labels, Pool: pool,
 		Local:         object.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
 		InternalLocal: object.Spec.InternalTrafficPolicy != nil && *object.Spec.InternalTrafficPolicy == corev1.ServiceInternalTrafficPolicyLocal,
 		ClusterIPs:    addresses(object.Spec.ClusterIPs), ExternalIPs: addresses(object.Spec.ExternalIPs),
-		IPv4: endpointsOf(slices, discoveryv1.AddressTypeIPv4), IPv6: endpointsOf(slices, discoveryv1.AddressTypeIPv6),
+		IPv4: endpointsOf(endpoints, discoveryv1.AddressTypeIPv4), IPv6: endpointsOf(endpoints, discoveryv1.AddressTypeIPv6),
 	}
 	for _, ingress := range object.Status.LoadBalancer.Ingress {
 		if address, err := config.ParseAddress(ingress.IP); err == nil {
@@ -164,9 +172,9 @@ func addresses(texts []string) (found []netip.Addr) {
 	return found
 }
 
-func endpointsOf(slices []*discoveryv1.EndpointSlice, family discoveryv1.AddressType) Endpoints {
+func endpointsOf(all []*discoveryv1.EndpointSlice, family discoveryv1.AddressType) Endpoints {
 	var ready, terminating Endpoints
-	for _, slice := range slices {
+	for _, slice := range all {
 		if slice.AddressType != family {
 			continue
 		}
