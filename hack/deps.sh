@@ -20,6 +20,8 @@ needed=(
 	"ps       procps"
 	"vtysh    frr"
 	"birdc    bird2"
+	"bgpctl   openbgpd"
+	"exabgp   exabgp"
 )
 
 fail() {
