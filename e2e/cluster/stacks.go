@@ -10,8 +10,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"text/template"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/baliza-lb/baliza/e2e/lab"
 )
@@ -101,7 +104,8 @@ const gobgpAPI = "127.0.0.1:50051"
 
 // start runs what is neither FRR nor BIRD, and waits until it takes commands.
 func (s *Stack) start(ctx context.Context) error {
-	argv := []string{"/usr/sbin/bgpd", "-d", "-f", s.file("openbgpd.conf")}
+	// It changes its root to its user's home, which the unit of systemd makes.
+	argv := []string{"sh", "-c", `mkdir -p "$(getent passwd _openbgpd | cut -d: -f6)" && exec /usr/sbin/bgpd -d -f "$0"`, s.file("openbgpd.conf")}
 	switch s.kind {
 	case GoBGP:
 		argv = []string{filepath.Join(lab.BinDir(), "gobgpd"), "-f", s.file("gobgp.conf"), "-t", "toml", "--api-hosts", gobgpAPI}
@@ -126,6 +130,35 @@ func (s *Stack) start(ctx context.Context) error {
 // Daemon is the name of the program that speaks BGP.
 func (s *Stack) Daemon() string {
 	return map[string]string{FRR: "bgpd", BIRD: "bird", OpenBGPD: "openbgpd", GoBGP: "gobgpd", ExaBGP: "exabgp"}[s.kind]
+}
+
+// Freeze stops the router without ending it, or lets it go on. OpenBGPD keeps its
+// sessions in a child.
+func (s *Stack) Freeze(frozen bool) error {
+	signal := unix.SIGCONT
+	if frozen {
+		signal = unix.SIGSTOP
+	}
+	name := s.Host.Name + "/" + s.Daemon()
+	all := s.c.Processes(s.Host.Name)
+	i := slices.IndexFunc(all, func(one *lab.Process) bool { return one.Name == name })
+	if i < 0 {
+		return fmt.Errorf("no process %s", name)
+	}
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", all[i].PID, all[i].PID))
+	if err != nil {
+		return err
+	}
+	for _, text := range append(strings.Fields(string(children)), strconv.Itoa(all[i].PID)) {
+		pid, err := strconv.Atoi(text)
+		if err == nil {
+			err = unix.Kill(pid, signal)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // prepareExaBGP makes ExaBGP's counterpart: a script that writes down what it
@@ -275,7 +308,7 @@ func (s *Stack) Shut(ctx context.Context, words string) (said bool, err error) {
 	case OpenBGPD:
 		_, err = s.bgpctl(ctx, "neighbor", node, "down", words)
 	case GoBGP:
-		_, err = s.gobgp(ctx, "neighbor", node, "disable", words)
+		_, err = s.gobgp(ctx, "neighbor", node, "disable", "--reason", words)
 	default:
 		return false, s.command("neighbor " + node + " teardown 2")
 	}

@@ -246,11 +246,11 @@ func plainStack(t *testing.T, table *stackTable, kind string) {
 		return cellYes
 	})
 	p.feature(t, table, heldTime, kind, func(p *stacked) string {
-		p.must(p.Signal(p.router.Host.Name+"/"+p.router.Daemon(), unix.SIGSTOP))
+		p.must(p.router.Freeze(true))
 		p.session(ctx, "n1", p.name, "lost by the hold timer", func(s *v1beta1.BGPSession) bool {
 			return !isUp(s) && strings.Contains(s.LastError, "hold timer")
 		})
-		p.must(p.Signal(p.router.Host.Name+"/"+p.router.Daemon(), unix.SIGCONT))
+		p.must(p.router.Freeze(false))
 		p.session(ctx, "n1", p.name, "established again", isUp)
 		p.knows(ctx)
 		return cellYes
