@@ -99,7 +99,7 @@ func (r *routes) heard(d *plan.BGPDecision) bool {
 type routeMetrics struct {
 	sessions announcer
 
-	up, sent, bfd, established, updates, dropped *prometheus.Desc
+	up, sent, bfd, established, updates, dropped, panics *prometheus.Desc
 }
 
 func newRouteMetrics(sessions announcer) *routeMetrics {
@@ -114,12 +114,13 @@ func newRouteMetrics(sessions announcer) *routeMetrics {
 		established: desc("sessions_established_total", "Sessions with a peer that were established."),
 		updates:     desc("updates_sent_total", "UPDATE messages sent to a peer."),
 		dropped:     desc("updates_dropped_total", "UPDATE messages of a peer, which are dropped unread."),
+		panics:      desc("session_panics_total", "Faults of Baliza itself that ended a session with a peer; please report them."),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (m *routeMetrics) Describe(c chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.up, m.sent, m.bfd, m.established, m.updates, m.dropped} {
+	for _, d := range []*prometheus.Desc{m.up, m.sent, m.bfd, m.established, m.updates, m.dropped, m.panics} {
 		c <- d
 	}
 }
@@ -141,5 +142,6 @@ func (m *routeMetrics) Collect(c chan<- prometheus.Metric) {
 		c <- prometheus.MustNewConstMetric(m.established, prometheus.CounterValue, float64(s.Established), s.Name)
 		c <- prometheus.MustNewConstMetric(m.updates, prometheus.CounterValue, float64(s.Updates), s.Name)
 		c <- prometheus.MustNewConstMetric(m.dropped, prometheus.CounterValue, float64(s.Heard), s.Name)
+		c <- prometheus.MustNewConstMetric(m.panics, prometheus.CounterValue, float64(s.Panics), s.Name)
 	}
 }

@@ -214,7 +214,7 @@ func (c *conversation) talk() error {
 		return c.ctx.Err()
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- c.listen() }()
+	go func() { ended <- c.guard(c.listen) }()
 	defer func() { _ = c.conn.SetReadDeadline(time.Unix(1, 0)) }()
 	c.sent = nil
 	if err := c.update(true); err != nil {
@@ -242,8 +242,11 @@ func (c *conversation) talk() error {
 		case <-c.wake:
 			err = c.update(false)
 		case <-c.refresh:
-			c.sent = c.withdrawnOnly()
-			err = c.update(false)
+			// What is still wanted is told again; c.sent keeps only what is to be
+			// withdrawn. Both follow from one reading of what is wanted (D1).
+			desired := c.wants()
+			c.sent = withdrawnOnly(c.sent, desired)
+			err = c.tellDifference(desired, false)
 		case <-alive:
 			err = c.send(wire.NewBGPKeepAliveMessage())
 		}
@@ -258,9 +261,9 @@ const subcodeBFDDown = 10
 
 // withdrawnOnly forgets what the router was told that is still to be told, so
 // that it is told again.
-func (c *conversation) withdrawnOnly() Paths {
+func withdrawnOnly(sent, desired Paths) Paths {
 	var left Paths
-	c.wants().compare(c.sent, func(Route) {}, func(prefix netip.Prefix) { left = append(left, Route{Prefix: prefix}) })
+	desired.compare(sent, func(Route) {}, func(prefix netip.Prefix) { left = append(left, Route{Prefix: prefix}) })
 	return left
 }
 
@@ -302,8 +305,10 @@ func (c *conversation) wants() Paths {
 }
 
 // update tells the router what it does not know yet.
-func (c *conversation) update(first bool) error {
-	desired := c.carried(c.wants())
+func (c *conversation) update(first bool) error { return c.tellDifference(c.wants(), first) }
+
+func (c *conversation) tellDifference(wanted Paths, first bool) error {
+	desired := c.carried(wanted)
 	messages, err := c.encoding.difference(c.sent, desired)
 	if err != nil {
 		return err

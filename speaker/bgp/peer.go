@@ -91,8 +91,12 @@ type Path struct {
 	Bandwidth float32
 }
 
-// Equal tells whether two paths are the same to a router.
+// Equal reports whether two paths are the same to a router; nil, which is no
+// path, equals nil alone.
 func (p *Path) Equal(o *Path) bool {
+	if p == nil || o == nil {
+		return p == o
+	}
 	return same(p.LocalPref, o.LocalPref) && same(p.MED, o.MED) && p.Prepend == o.Prepend && p.Bandwidth == o.Bandwidth &&
 		slices.Equal(p.Communities, o.Communities) && slices.Equal(p.LargeCommunities, o.LargeCommunities)
 }
@@ -175,4 +179,6 @@ type Status struct {
 	// Established, Updates and Heard count the sessions, the UPDATEs sent and
 	// the UPDATEs received and dropped, since the speaker started.
 	Established, Updates, Heard uint64
+	// Panics counts the faults of ours that ended a session, and nothing else.
+	Panics uint64
 }

@@ -3,9 +3,11 @@ package bgp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -161,7 +163,7 @@ func (s *session) run() {
 	s.outlive()
 	for {
 		s.note(func(st *Status) { st.State = Connect })
-		err := s.attempt()
+		err := s.guard(s.attempt)
 		if s.ctx.Err() != nil {
 			s.note(func(st *Status) { st.State, st.Sent = Idle, 0 })
 			return
@@ -178,6 +180,22 @@ func (s *session) run() {
 		case <-timer.C:
 		}
 	}
+}
+
+// guard makes an error of a panic, so that a fault of ours ends one session, as
+// a fault of the router's does, and not the process with everything that it
+// announces.
+func (s *session) guard(run func() error) (err error) {
+	defer func() {
+		fault := recover()
+		if fault == nil {
+			return
+		}
+		s.log.Error("BGP session ends by a fault of Baliza, please report it", "panic", fault, "stack", string(debug.Stack()))
+		s.note(func(st *Status) { st.Panics++ })
+		err = fmt.Errorf("a fault of Baliza ended the session, its log has more: %v", fault)
+	}()
+	return run()
 }
 
 // attempt is one session, from finding the router to its end.
