@@ -2,12 +2,14 @@ package main
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/baliza-lb/baliza/api/v1beta1"
+	"github.com/baliza-lb/baliza/speaker/bfd"
 	"github.com/baliza-lb/baliza/speaker/bgp"
 	"github.com/baliza-lb/baliza/speaker/plan"
 )
@@ -17,18 +19,6 @@ const (
 	maxPeers     = 256
 	maxAnnounced = 16384
 )
-
-// withAbsent adds the peers that have no session to those that have.
-func (r *routes) withAbsent(status []bgp.Status) []bgp.Status {
-	for i := range r.made.Peers {
-		p := r.made.Peers[i].Peer
-		if why := r.absent[p.Name]; why != "" {
-			status = append(status, bgp.Status{Name: p.Name, Address: p.Address, State: bgp.Idle, LastError: why})
-		}
-	}
-	slices.SortFunc(status, func(a, b bgp.Status) int { return cmp.Compare(a.Name, b.Name) })
-	return status
-}
 
 // report is the BGP part of the Speaker's status; nil where there are no
 // peers.
@@ -56,7 +46,7 @@ func (r *routes) report() *v1beta1.BGPReport {
 func sessionReport(s *bgp.Status) v1beta1.BGPSession {
 	out := v1beta1.BGPSession{
 		Name: s.Name, State: string(s.State), PeerASN: int64(s.PeerASN),
-		LastError: clip(s.LastError), BFD: string(s.BFD), RoutesSent: int32(s.Sent),
+		LastError: clip(problemOf(s)), BFD: s.BFD, RoutesSent: int32(s.Sent),
 	}
 	if s.Address.IsValid() {
 		out.Address = s.Address.String()
@@ -72,6 +62,20 @@ func sessionReport(s *bgp.Status) v1beta1.BGPSession {
 	return out
 }
 
+// problemOf is what an operator has to know of a session first: why there is
+// none, or what of it does not work.
+func problemOf(s *bgp.Status) string {
+	switch {
+	case s.LastError != "" || s.State != bgp.Established:
+		return s.LastError
+	case s.IPv4.Why != "" || s.IPv6.Why != "":
+		return cmp.Or(s.IPv4.Why, s.IPv6.Why)
+	case len(s.Unsent) > 0:
+		return fmt.Sprintf("%s is not announced: %s", s.Unsent[0].Prefix, s.Unsent[0].Why)
+	}
+	return s.BFDError
+}
+
 // says tells whether a router knows an address, the one at a place of both
 // plans, and if not why, unless that is only that no BGPAdvertisement selects it.
 func (r *routes) says(place int) (told bool, w why) {
@@ -83,16 +87,49 @@ func (r *routes) says(place int) (told bool, w why) {
 	case r.heard(d):
 		return true, w
 	case len(d.Peers) > 0:
-		return false, why{v1beta1.ReasonNoSession, "no BGP session to a peer that is to be told is established: see status.bgp"}
+		return false, r.unheard(d)
 	case d.Reason == v1beta1.ReasonNoAdvertisement:
 		return false, w
 	}
 	return false, why{d.Reason, d.Message}
 }
 
-// heard tells whether a session is established with one of those that are told.
+// heard reports whether a router was sent a prefix with the address, in a session
+// that stands.
 func (r *routes) heard(d *plan.BGPDecision) bool {
-	return slices.ContainsFunc(d.Peers, func(name string) bool { return r.up[name] })
+	return slices.ContainsFunc(d.Peers, func(name string) bool {
+		s := r.session(name)
+		return s != nil && s.State == bgp.Established && s.Told.Covers(d.Address)
+	})
+}
+
+// session returns the status of a peer's.
+func (r *routes) session(name string) *bgp.Status {
+	at, found := slices.BinarySearchFunc(r.status, name, func(s bgp.Status, name string) int { return cmp.Compare(s.Name, name) })
+	if !found {
+		return nil
+	}
+	return &r.status[at]
+}
+
+// unheard says why no router knows an address that is to be announced.
+func (r *routes) unheard(d *plan.BGPDecision) why {
+	for _, name := range d.Peers {
+		s := r.session(name)
+		if s == nil || s.State != bgp.Established {
+			continue
+		}
+		if family := s.Family(d.Address); family.Why != "" {
+			return why{v1beta1.ReasonNoSession, fmt.Sprintf("the BGP session with %s does not carry the address: %s", name, family.Why)}
+		}
+		for _, u := range s.Unsent {
+			if u.Prefix.Contains(d.Address) {
+				return why{v1beta1.ReasonNoSession, fmt.Sprintf("the BGP session with %s does not carry the address: %s", name, u.Why)}
+			}
+		}
+		return why{v1beta1.ReasonNoSession, fmt.Sprintf("the router of %s has not been told yet", name)}
+	}
+	return why{v1beta1.ReasonNoSession, "no BGP session to a peer that is to be told is established: see status.bgp"}
 }
 
 // routeMetrics are read from the sessions when they are asked for.
@@ -137,7 +174,7 @@ func (m *routeMetrics) Collect(c chan<- prometheus.Metric) {
 		c <- prometheus.MustNewConstMetric(m.up, prometheus.GaugeValue, truth(s.State == bgp.Established), s.Name)
 		c <- prometheus.MustNewConstMetric(m.sent, prometheus.GaugeValue, float64(s.Sent), s.Name)
 		if s.BFD != "" {
-			c <- prometheus.MustNewConstMetric(m.bfd, prometheus.GaugeValue, truth(s.BFD == bgp.BFDUp), s.Name)
+			c <- prometheus.MustNewConstMetric(m.bfd, prometheus.GaugeValue, truth(s.BFD == string(bfd.Up)), s.Name)
 		}
 		c <- prometheus.MustNewConstMetric(m.established, prometheus.CounterValue, float64(s.Established), s.Name)
 		c <- prometheus.MustNewConstMetric(m.updates, prometheus.CounterValue, float64(s.Updates), s.Name)
