@@ -14,6 +14,7 @@ import (
 	"github.com/baliza-lb/baliza/config"
 	"github.com/baliza-lb/baliza/speaker/bgp"
 	"github.com/baliza-lb/baliza/speaker/link"
+	"github.com/baliza-lb/baliza/speaker/model"
 	"github.com/baliza-lb/baliza/speaker/plan"
 )
 
@@ -78,8 +79,8 @@ func TestB11_A_drained_node_lowers_and_withdraws(t *testing.T) {
 		view.Nodes["n1"] = plan.Node{Excluded: excluded}
 		r.pass(now.Add(after), view, link.Gateways{})
 		paths, _ := fake.Told("rack")
-		path := paths[prefix]
-		if (path != nil) != told || path != nil && (len(path.Communities) == 1 && path.Communities[0] == 65535<<16) != lowered {
+		path, known := paths[prefix]
+		if known != told || known && (path.Communities == model.CommunitiesOf(65535<<16)) != lowered {
 			t.Errorf("after %s the router knows %+v", after, path)
 		}
 	}
@@ -91,7 +92,7 @@ func TestB11_A_drained_node_lowers_and_withdraws(t *testing.T) {
 	if !r.lower() {
 		t.Error("a speaker that ends lowers nothing")
 	}
-	if paths, _ := fake.Told("rack"); len(paths[prefix].Communities) != 1 {
+	if paths, _ := fake.Told("rack"); paths[prefix].Communities.Len() != 1 {
 		t.Errorf("a speaker that ends announces %+v", paths[prefix])
 	}
 }
@@ -246,7 +247,7 @@ func TestB10_Where_the_router_keeps_routes_nothing_is_lowered(t *testing.T) {
 func TestAPeerWaitsForItsPassword(t *testing.T) {
 	r, fake, view := newRoutes(t, v1beta1.BGPPeerSpec{PasswordSecret: &v1beta1.PasswordSecret{Name: "rack"}})
 	r.pass(time.Unix(1000, 0), view, link.Gateways{})
-	if _, there := fake.Told("rack"); there {
+	if fake.Peer("rack").Password != "" || r.report().Peers[0].State != "Idle" {
 		t.Error("a session without its password")
 	}
 	if said := r.report().Peers; len(said) != 1 || said[0].State != "Idle" || !strings.Contains(said[0].LastError, "Secret rack") {
@@ -264,12 +265,61 @@ func TestAPeerWaitsForItsPassword(t *testing.T) {
 	}
 }
 
+// D17: a Secret that is replaced, or a default route that blinks, is away for a
+// moment: what there is goes on as it was.
+func TestD17_A_Secret_or_a_gateway_that_blinks(t *testing.T) {
+	r, fake, view := newRoutes(t, v1beta1.BGPPeerSpec{PasswordSecret: &v1beta1.PasswordSecret{Name: "rack"}})
+	paper, _ := r.cluster.(*paperRoutes)
+	paper.passwords["rack"] = "opensesame"
+	r.pass(time.Unix(1000, 0), view, link.Gateways{})
+	delete(paper.passwords, "rack")
+	r.pass(time.Unix(1001, 0), view, link.Gateways{})
+	if fake.Peer("rack").Password != "opensesame" || r.report().AnnouncedCount != 1 {
+		t.Errorf("the session did not go on: %+v", r.report())
+	}
+	r, fake, view = newRoutes(t, v1beta1.BGPPeerSpec{DefaultGateway: v1beta1.GatewayIPv4})
+	r.pass(time.Unix(1000, 0), view, link.Gateways{IPv4: netip.MustParseAddr("192.0.2.1")})
+	r.pass(time.Unix(1001, 0), view, link.Gateways{})
+	if fake.Peer("rack").Address != netip.MustParseAddr("192.0.2.1") || r.report().AnnouncedCount != 1 {
+		t.Errorf("the session did not go on: %+v", r.report())
+	}
+}
+
+// D5, T06: what a session does not carry is not announced, and the Service says
+// why.
+func TestD5_T06_A_family_that_is_not_carried_is_not_announced(t *testing.T) {
+	r, fake, view := newRoutes(t, v1beta1.BGPPeerSpec{})
+	fake.Uncarry("rack", false, "the router does not offer IPv4 in this session")
+	r.pass(time.Unix(1000, 0), view, link.Gateways{})
+	report := r.report()
+	if report.AnnouncedCount != 0 || len(report.Announced) != 0 || report.Peers[0].State != "Established" || report.Peers[0].RoutesSent != 0 {
+		t.Errorf("reported: %+v", report)
+	}
+	if !strings.Contains(report.Peers[0].LastError, "does not offer IPv4") {
+		t.Errorf("the peer says %q", report.Peers[0].LastError)
+	}
+	if told, w := r.says(0); told || !strings.Contains(w.message, "rack does not carry the address: the router does not offer IPv4") {
+		t.Errorf("told %t, %+v", told, w)
+	}
+}
+
+// D9: graceful restart is what both ends agreed on. A router without it is told
+// that this speaker ends.
+func TestD9_A_router_without_graceful_restart_is_told_of_the_end(t *testing.T) {
+	r, fake, view := newRoutes(t, v1beta1.BGPPeerSpec{EnableGracefulRestart: true})
+	fake.RefuseGracefulRestart("rack")
+	r.pass(time.Unix(1000, 0), view, link.Gateways{})
+	if !r.lower() {
+		t.Error("nothing is lowered")
+	}
+	if paths, _ := fake.Told("rack"); paths[netip.MustParsePrefix("203.0.113.1/32")].Communities.Len() != 1 {
+		t.Errorf("the router knows %+v", paths)
+	}
+}
+
 func TestB05_The_default_gateway_is_each_nodes_own(t *testing.T) {
 	r, fake, view := newRoutes(t, v1beta1.BGPPeerSpec{DefaultGateway: v1beta1.GatewayIPv4})
 	r.pass(time.Unix(1000, 0), view, link.Gateways{IPv6: netip.MustParseAddr("fe80::1%eth0")})
-	if _, there := fake.Told("rack"); there {
-		t.Error("a session without a gateway")
-	}
 	if said := r.report().Peers; len(said) != 1 || said[0].Address != "" || !strings.Contains(said[0].LastError, "no IPv4 default route") {
 		t.Errorf("reported: %+v", said)
 	}

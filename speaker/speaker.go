@@ -182,6 +182,7 @@ func (s *speaker) run(ctx context.Context) {
 	calls := time.NewTicker(callEvery)
 	defer calls.Stop()
 	defer s.pulse.Rest()
+	s.routes.setAddresses(s.links.Snapshot())
 	for {
 		s.pulse.Beat()
 		select {
@@ -193,6 +194,7 @@ func (s *speaker) run(ctx context.Context) {
 		case <-s.members.Changes():
 			s.lastMove = time.Now()
 		case <-s.links.Changes():
+			s.routes.setAddresses(s.links.Snapshot())
 			if !s.noteLinks(s.links.Snapshot()) {
 				continue // as when a pod comes or goes
 			}
@@ -201,6 +203,9 @@ func (s *speaker) run(ctx context.Context) {
 			s.responder.Solicit(questions(s.members.Lost(), s.links.Snapshot()))
 			continue
 		case <-s.routes.changes():
+			// What routers do is never worth more than a share of a core.
+			wake(max(gather, time.Until(rested)))
+			continue
 		case <-s.responder.Sighted():
 		case <-timer.C:
 			due = time.Time{}
