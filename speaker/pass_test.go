@@ -44,29 +44,54 @@ func (b *busy) L2Advertisements() []*v1beta1.L2Advertisement { return nil }
 
 // What a change of one Service costs where 10,000 are announced over BGP.
 func BenchmarkPassAt10000(b *testing.B) {
-	const services = 10_000
-	world := &busy{paperObjects: paperObjects{&paper{}}, changed: kube.SpeakerChanges{Nodes: true, Config: true, Services: map[string]struct{}{}}}
-	for i := range services {
-		world.changed.Services[fmt.Sprintf("default/198.18.%d.%d", i>>8, i&255)] = struct{}{}
-	}
-	s := newSpeaker(parts{
-		log: slog.New(slog.DiscardHandler), node: "n1", serveClassless: true, cluster: world, members: &one{crowd{alive: []string{"n1"}}},
-		links: noLinks{}, responder: l2.New(), reports: mute{},
-		routes: &routes{log: slog.New(slog.DiscardHandler), sessions: bgp.NewFake(), cluster: &paperRoutes{objects: kube.BGPObjects{
-			Peers: []*v1beta1.BGPPeer{{
-				ObjectMeta: metav1.ObjectMeta{Name: "rack"}, Spec: v1beta1.BGPPeerSpec{MyASN: 64513, PeerASN: 64512, PeerAddress: "192.0.2.254"},
-			}},
-			Advertisements: []*v1beta1.BGPAdvertisement{{ObjectMeta: metav1.ObjectMeta{Name: "all"}}},
-		}}},
-	})
-	b.Cleanup(s.responder.Close)
-	s.start.phase = settled
-	s.pass(time.Now())
-	if told, _ := s.routes.sessions.(*bgp.Fake).Told("rack"); len(told) != services {
+	s, world := newBusy(b, 1)
+	if told, _ := s.routes.sessions.(*bgp.Fake).Told("rack0"); len(told) != busyServices {
 		b.Fatalf("%d routes", len(told))
 	}
 	for b.Loop() {
 		world.changed.Services = map[string]struct{}{"default/198.18.0.1": {}}
 		s.pass(time.Now())
 	}
+}
+
+// D10: what a pass that changes nothing costs there, with 64 peers of which none
+// can be reached. Its figure is bgp_pass_ms_64_dead_peers.
+func BenchmarkPassWith64DeadPeers(b *testing.B) {
+	const peers = 64
+	s, _ := newBusy(b, peers)
+	for i := range peers {
+		s.routes.sessions.(*bgp.Fake).Refuse(fmt.Sprintf("rack%d", i), "connecting: connection refused")
+	}
+	s.pass(time.Now())
+	for b.Loop() {
+		s.pass(time.Now())
+	}
+	b.ReportMetric(float64(b.Elapsed().Milliseconds())/float64(b.N), "bgp_pass_ms_64_dead_peers")
+}
+
+const busyServices = 10_000
+
+// newBusy makes a speaker with so many peers, after its first pass.
+func newBusy(b *testing.B, peers int) (*speaker, *busy) {
+	b.Helper()
+	world := &busy{paperObjects: paperObjects{&paper{}}, changed: kube.SpeakerChanges{Nodes: true, Config: true, Services: map[string]struct{}{}}}
+	for i := range busyServices {
+		world.changed.Services[fmt.Sprintf("default/198.18.%d.%d", i>>8, i&255)] = struct{}{}
+	}
+	objects := kube.BGPObjects{Advertisements: []*v1beta1.BGPAdvertisement{{ObjectMeta: metav1.ObjectMeta{Name: "all"}}}}
+	for i := range peers {
+		objects.Peers = append(objects.Peers, &v1beta1.BGPPeer{
+			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("rack%d", i)},
+			Spec:       v1beta1.BGPPeerSpec{MyASN: 64513, PeerASN: 64512, PeerAddress: fmt.Sprintf("192.0.2.%d", 100+i)},
+		})
+	}
+	s := newSpeaker(parts{
+		log: slog.New(slog.DiscardHandler), node: "n1", serveClassless: true, cluster: world, members: &one{crowd{alive: []string{"n1"}}},
+		links: noLinks{}, responder: l2.New(), reports: mute{},
+		routes: &routes{log: slog.New(slog.DiscardHandler), sessions: bgp.NewFake(), cluster: &paperRoutes{objects: objects}},
+	})
+	b.Cleanup(s.responder.Close)
+	s.start.phase = settled
+	s.pass(time.Now())
+	return s, world
 }

@@ -162,22 +162,37 @@ const gatewayGrace = 10 * time.Second
 func (r *routes) desired() []bgp.Desired {
 	all := make([]bgp.Desired, 0, len(r.made.Peers))
 	attributes, lists := map[shape]bgp.Attributes{}, make(map[string]bgp.Paths, len(r.made.Peers))
+	shared := map[*plan.Route]bgp.Paths{} // peers that are told the same share one list
 	for i := range r.made.Peers {
 		p := &r.made.Peers[i]
 		d := r.peer(p.Peer)
 		d.EditDelay = r.editDelay
-		d.Paths = make(bgp.Paths, 0, len(p.Routes))
-		for j := range p.Routes {
-			d.Paths = append(d.Paths, bgp.Route{Prefix: p.Routes[j].Prefix, Attributes: r.attributesOf(&p.Routes[j], attributes)})
-		}
-		if before := r.lists[p.Peer.Name]; slices.Equal(before, d.Paths) {
-			d.Paths = before // the session sees at once that it is the same
+		if len(p.Routes) > 0 {
+			known, ok := shared[&p.Routes[0]]
+			if !ok {
+				known = r.translate(p.Routes, attributes, r.lists[p.Peer.Name])
+				shared[&p.Routes[0]] = known
+			}
+			d.Paths = known
 		}
 		lists[p.Peer.Name] = d.Paths
 		all = append(all, d)
 	}
 	r.attributes, r.lists = attributes, lists
 	return all
+}
+
+// translate returns the routes as the sessions want them: the list of before where
+// it is the same, so that a session sees at once that it is.
+func (r *routes) translate(routes []plan.Route, attributes map[shape]bgp.Attributes, before bgp.Paths) bgp.Paths {
+	paths := make(bgp.Paths, 0, len(routes))
+	for i := range routes {
+		paths = append(paths, bgp.Route{Prefix: routes[i].Prefix, Attributes: r.attributesOf(&routes[i], attributes)})
+	}
+	if slices.Equal(before, paths) {
+		return before
+	}
+	return paths
 }
 
 // attributesOf translates a route's. Most routes come from the same
