@@ -50,7 +50,7 @@ func newRouter(t *testing.T) *router {
 func (r *router) peer(name string) Peer {
 	at := netip.MustParseAddrPort(r.listener.Addr().String())
 	return Peer{
-		Name: name, Address: at.Addr(), Port: at.Port(), MyASN: 64513, PeerASN: 64512, HoldTime: 3 * time.Second, ConnectTime: 20 * time.Millisecond,
+		Name: name, Address: at.Addr(), Port: at.Port(), MyASN: 64513, PeerASN: 64512, HoldTime: time.Minute, ConnectTime: 20 * time.Millisecond,
 	}
 }
 
@@ -259,7 +259,9 @@ func TestB06_A_router_that_hangs_delays_no_other(t *testing.T) {
 
 func TestB07_A_silent_router_is_given_up_and_found_again(t *testing.T) {
 	r, s := newRouter(t), newSessions(t)
-	s.Apply([]Desired{{Peer: r.peer("r")}})
+	peer := r.peer("r")
+	peer.HoldTime = 3 * time.Second
+	s.Apply([]Desired{{Peer: peer}})
 	_, in := r.meet(64512)
 	await(t, s, "r", "established", established)
 	began := time.Now()
