@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -76,14 +78,29 @@ func narrow(t *testing.T, l net.Listener) {
 	}
 }
 
+// more are more paths than the kernel takes before somebody reads.
+func more(t *testing.T) Paths {
+	t.Helper()
+	text, err := os.ReadFile("/proc/sys/net/ipv4/tcp_wmem") // least, default and most bytes of a send buffer
+	if err != nil {
+		t.Fatal(err)
+	}
+	var least, initial, most int
+	if _, err := fmt.Sscan(string(text), &least, &initial, &most); err != nil {
+		t.Fatal(err)
+	}
+	const each = 4 * 200 // the communities of a path, in bytes
+	return many(most/each + 1000)
+}
+
 // D11: a write that waits is cut by BFD, by an edit, and by the end.
 func TestD11_AWriteThatWaitsIsCut(t *testing.T) {
-	paths := many(3000)
+	paths := more(t)
 	for name, cut := range map[string]func(s *Sessions, e *eye, peer Peer){
 		"BFD": func(_ *Sessions, e *eye, _ Peer) { e.watching()(true) },
 		"an edit": func(s *Sessions, _ *eye, peer Peer) {
 			peer.MyASN++
-			s.Apply([]Desired{{Peer: peer, Paths: many(5000)}})
+			s.Apply([]Desired{{Peer: peer, Paths: paths}})
 		},
 		"removal": func(s *Sessions, _ *eye, _ Peer) { s.Apply(nil) },
 		"the end": func(s *Sessions, _ *eye, _ Peer) { s.Close(t.Context()) },
@@ -302,7 +319,7 @@ func TestHostileRouter(t *testing.T) {
 			var conn net.Conn
 			select {
 			case conn = <-r.conns:
-			case <-time.After(10 * time.Second):
+			case <-time.After(ceiling):
 				t.Fatalf("%s: nobody connects", sentence)
 			}
 			// A router that refuses is called less and less often.
@@ -315,7 +332,7 @@ func TestHostileRouter(t *testing.T) {
 			go func() { _, _ = io.Copy(io.Discard, bufio.NewReader(conn)) }()
 			time.Sleep(5 * time.Millisecond)
 			_ = conn.Close()
-			for end := time.Now().Add(5 * time.Second); len(r.conns) == 0 && time.Now().Before(end); time.Sleep(time.Millisecond) {
+			for end := time.Now().Add(ceiling); len(r.conns) == 0 && time.Now().Before(end); time.Sleep(time.Millisecond) {
 				poke(one.now)
 			}
 		}
@@ -324,7 +341,7 @@ func TestHostileRouter(t *testing.T) {
 		t.Errorf("%d panics", st.Panics)
 	}
 	s.Apply(nil)
-	for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > goroutines && time.Now().Before(end); {
+	for end := time.Now().Add(ceiling); runtime.NumGoroutine() > goroutines && time.Now().Before(end); {
 		time.Sleep(10 * time.Millisecond)
 	}
 	if left := runtime.NumGoroutine(); left > goroutines {
