@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -275,7 +276,7 @@ func TestD8_Too_many_communities_are_a_problem_of_each_advertisement(t *testing.
 		t.Errorf("five of two prefixes: %q", got)
 	}
 	if got := build(5, func(i int, s *v1beta1.BGPAdvertisementSpec) {
-		s.ServiceSelectors = []metav1.LabelSelector{{MatchLabels: map[string]string{"only": fmt.Sprint(i)}}}
+		s.ServiceSelectors = []metav1.LabelSelector{{MatchLabels: map[string]string{"only": strconv.Itoa(i)}}}
 	}); len(got) > 0 {
 		t.Errorf("five that may have no Service in common: %q", got)
 	}

@@ -226,7 +226,8 @@ func (s *Snapshot) overfullPath(pool *Pool, peer *BGPPeer, found map[string]Prob
 			for _, name := range names[bits] {
 				found[name] = Problem{
 					KindBGPAdvertisement, name, "spec.communities", v1beta1.ReasonTooManyCommunities, fmt.Sprintf(
-						"BGPAdvertisements %s together give the addresses of pool %s %d communities, more than one message carries: they are not announced to BGPPeer %s",
+						"BGPAdvertisements %s together give the addresses of pool %s %d communities, more than one message carries: "+
+							"they are not announced to BGPPeer %s",
 						strings.Join(names[bits], ", "), pool.Name, len(all), peer.Name),
 				}
 			}

@@ -174,19 +174,21 @@ func (r *routes) session(name string) *bgp.Status {
 
 // unheard says why no router knows an address that is to be announced.
 func (r *routes) unheard(d *plan.BGPDecision) why {
-	for _, s := range r.standing(d) {
-		name := s.Name
-		if family := s.Family(d.Address); family.Why != "" {
-			return why{v1beta1.ReasonNoSession, fmt.Sprintf("the BGP session with %s does not carry the address: %s", name, family.Why)}
-		}
-		for _, u := range s.Unsent {
-			if u.Prefix.Contains(d.Address) {
-				return why{v1beta1.ReasonNoSession, fmt.Sprintf("the BGP session with %s does not carry the address: %s", name, u.Why)}
-			}
-		}
-		return why{v1beta1.ReasonNoSession, fmt.Sprintf("the router of %s has not been told yet", name)}
+	standing := r.standing(d)
+	if len(standing) == 0 {
+		return why{v1beta1.ReasonNoSession, "no BGP session to a peer that is to be told is established: see status.bgp"}
 	}
-	return why{v1beta1.ReasonNoSession, "no BGP session to a peer that is to be told is established: see status.bgp"}
+	first := standing[0]
+	cause := first.Family(d.Address).Why
+	for _, u := range first.Unsent {
+		if cause == "" && u.Prefix.Contains(d.Address) {
+			cause = u.Why
+		}
+	}
+	if cause == "" {
+		return why{v1beta1.ReasonNoSession, fmt.Sprintf("the router of %s has not been told yet", first.Name)}
+	}
+	return why{v1beta1.ReasonNoSession, fmt.Sprintf("the BGP session with %s does not carry the address: %s", first.Name, cause)}
 }
 
 // routeMetrics are read from the sessions when they are asked for.

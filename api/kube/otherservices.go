@@ -27,9 +27,10 @@ type otherServices struct {
 
 // prepare makes the cache, which stays empty until it is started.
 func (o *otherServices) prepare(clients Clients, strip informers.SharedInformerOption) {
-	o.factory = informers.NewSharedInformerFactoryWithOptions(clients.Kubernetes, 0, strip, informers.WithTweakListOptions(func(l *metav1.ListOptions) {
+	others := informers.WithTweakListOptions(func(l *metav1.ListOptions) {
 		l.FieldSelector = fields.OneTermNotEqualSelector("spec.type", string(corev1.ServiceTypeLoadBalancer)).String()
-	}))
+	})
+	o.factory = informers.NewSharedInformerFactoryWithOptions(clients.Kubernetes, 0, strip, others)
 	o.watched = o.factory.Core().V1().Services().Informer()
 	o.cached = o.watched.GetIndexer()
 }

@@ -214,15 +214,16 @@ type exabgpSaid struct {
 		State   string `json:"state"`
 		Message struct {
 			Update struct {
-				Announce map[string]map[string][]struct {
-					NLRI string `json:"nlri"`
-				} `json:"announce"`
-				Withdraw map[string][]struct {
-					NLRI string `json:"nlri"`
-				} `json:"withdraw"`
+				Announce map[string]map[string][]exabgpNLRI `json:"announce"`
+				Withdraw map[string][]exabgpNLRI            `json:"withdraw"`
 			} `json:"update"`
 		} `json:"message"`
 	} `json:"neighbor"`
+}
+
+// exabgpNLRI is a prefix in ExaBGP's words.
+type exabgpNLRI struct {
+	NLRI string `json:"nlri"`
 }
 
 // exabgpKnows is the next hop of a prefix. ExaBGP keeps no table: it follows from
@@ -242,18 +243,14 @@ func (s *Stack) exabgpKnows(p netip.Prefix) (string, error) {
 			known = ""
 		}
 		for _, gone := range said.Neighbor.Message.Update.Withdraw {
-			for _, one := range gone {
-				if one.NLRI == p.String() {
-					known = ""
-				}
+			if slices.Contains(gone, exabgpNLRI{p.String()}) {
+				known = ""
 			}
 		}
 		for _, hops := range said.Neighbor.Message.Update.Announce {
 			for hop, all := range hops {
-				for _, one := range all {
-					if one.NLRI == p.String() {
-						known = hop
-					}
+				if slices.Contains(all, exabgpNLRI{p.String()}) {
+					known = hop
 				}
 			}
 		}

@@ -30,9 +30,11 @@ func TestB19_A_peer_from_each_node(t *testing.T) {
 		_, err = p.Kubectl(context.WithoutCancel(ctx), "label", "--overwrite", "node/"+node, "example.com/tor-asn"+asn)
 		p.must(err)
 	}
-	for _, node := range []string{"n1", "n2", "n3"} {
-		defer set(node, "-", "-")
-	}
+	defer func() {
+		for _, node := range []string{"n1", "n2", "n3"} {
+			set(node, "-", "-")
+		}
+	}()
 	router := "=" + p.r1.Host.IPv4.String()
 	set("n1", router, "=64512")
 	set("n2", router, "=64512")

@@ -84,8 +84,8 @@ func bgpSchemaCases() map[string]schemaCase {
 // peerSchemaCases are the cases of what fields of a BGPPeer say together.
 func peerSchemaCases() map[string]schemaCase {
 	cases := map[string]schemaCase{
-		"set one of peerASN, peerASNFrom and dynamicASN": {with("peerASN", nil, "peerASNFrom", label("asn")), with("peerASNFrom", label("asn"))},
-		"set either myASN or myASNFrom":                  {with("myASN", nil, "myASNFrom", label("asn")), with("myASNFrom", label("asn"))},
+		"set one of peerASN, peerASNFrom and dynamicASN": {with("peerASN", nil, "peerASNFrom", asnLabel()), with("peerASNFrom", asnLabel())},
+		"set either myASN or myASNFrom":                  {with("myASN", nil, "myASNFrom", asnLabel()), with("myASNFrom", asnLabel())},
 		"set either password or passwordSecret":          {with("password", "a"), with("password", "a", "passwordSecret", map[string]any{"name": "a"})},
 		"localASN must differ from myASN":                {with("localASN", int64(64999)), with("localASN", int64(64513))},
 		"set one of peerAddress, peerAddressFrom, interface and defaultGateway; only a link-local peerAddress goes with its interface": {
@@ -122,7 +122,7 @@ func peerSchemaCases() map[string]schemaCase {
 	return named
 }
 
-func label(key string) map[string]any { return map[string]any{"nodeLabel": key} }
+func asnLabel() map[string]any { return map[string]any{"nodeLabel": "asn"} }
 
 // with is a peer's spec with these fields; nil removes one.
 func with(fields ...any) any {

@@ -80,7 +80,8 @@ func (s *session) status(now time.Time) (state, problem string) {
 	case m.state == Up || now.Sub(m.lastState) < lateAfter:
 		return string(m.state), ""
 	case m.remote == 0:
-		return string(m.state), fmt.Sprintf("BFD: nothing is heard of the router: is BFD set up there for this node, and UDP port %d open?", s.kind().port())
+		return string(m.state), fmt.Sprintf(
+			"BFD: nothing is heard of the router: is BFD set up there for this node, and UDP port %d open?", s.kind().port())
 	}
 	return string(m.state), "BFD: the router is heard, and does not hear this node"
 }

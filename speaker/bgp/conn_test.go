@@ -302,7 +302,7 @@ func TestHostileRouter(t *testing.T) {
 		"an OPEN, then nothing":            good,
 		"an OPEN, then an UPDATE":          append(bytes.Clone(good), raw(2, 0, 0, 0, 0)...),
 		"an OPEN, then a flood of OPENs":   append(append(bytes.Clone(good), raw(4)...), bytes.Repeat(good, 100)...),
-		"a session, then lengths of 0":     append(append(bytes.Clone(good), raw(4)...), bytes.Repeat([]byte{0}, 100)...),
+		"a session, then lengths of 0":     append(append(bytes.Clone(good), raw(4)...), make([]byte, 100)...),
 		"a session, then cut refreshes":    append(append(bytes.Clone(good), raw(4)...), bytes.Repeat(raw(5, 0, 1), 100)...),
 		"a session, then 10,000 refreshes": append(append(bytes.Clone(good), raw(4)...), bytes.Repeat(raw(5, 0, 1, 0, 1), 10_000)...),
 	}

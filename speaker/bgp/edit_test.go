@@ -233,8 +233,8 @@ func TestD19_T11_Damping(t *testing.T) {
 			t.Errorf("a pause of %s after %q, want %s at most", pause, err, most)
 		}
 	}
-	for _, want := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
-		at(limit, time.Second, want*time.Second)
+	for _, want := range []int{1, 2, 4, 8, 16, 30, 30} {
+		at(limit, time.Second, time.Duration(want)*time.Second)
 	}
 	at(errClosedEarly, 0, 30*time.Second)
 	at(io.EOF, 0, time.Second)

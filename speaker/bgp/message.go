@@ -115,7 +115,8 @@ func read(r *bufio.Reader) (kind uint8, body []byte, err error) {
 	}
 	for _, b := range header[:16] {
 		if b != 0xff {
-			return 0, nil, newNotification(wire.BGP_ERROR_MESSAGE_HEADER_ERROR, wire.BGP_ERROR_SUB_CONNECTION_NOT_SYNCHRONIZED, "what it sends is not BGP")
+			return 0, nil, newNotification(wire.BGP_ERROR_MESSAGE_HEADER_ERROR, wire.BGP_ERROR_SUB_CONNECTION_NOT_SYNCHRONIZED,
+				"what it sends is not BGP")
 		}
 	}
 	size, kind := int(binary.BigEndian.Uint16(header[16:])), header[18]

@@ -138,7 +138,7 @@ func (m *modelRouter) differs(want Paths) string {
 		want = parts[familyIPv4]
 	}
 	for _, r := range want {
-		community := fmt.Sprint([]uint32(collect(r.Attributes.Value().Communities)))
+		community := fmt.Sprint(collect(r.Attributes.Value().Communities))
 		if m.knows[r.Prefix] != community {
 			return fmt.Sprintf("of %s it knows %q, not %q", r.Prefix, m.knows[r.Prefix], community)
 		}

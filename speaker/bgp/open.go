@@ -20,7 +20,7 @@ const restartTime = 120
 
 // errClosedEarly is the end of a connection before the router has said anything,
 // by FIN or by RST.
-var errClosedEarly = errors.New("the router closes the connection at once: is it set up for this node?") //nolint:gochecknoglobals // a sentinel
+var errClosedEarly = errors.New("the router closes the connection at once: is it set up for this node?")
 
 // open exchanges OPENs and the KEEPALIVEs that confirm them (RFC 4271 section
 // 8.2.2).
@@ -218,7 +218,8 @@ func parseOpen(body []byte) (offer, error) {
 	if !o.multiprotocol {
 		o.families[familyIPv4] = true
 	}
-	return o, o.setASN(large)
+	err := o.setASN(large)
+	return o, err
 }
 
 // field takes the next type, length and value off b.
@@ -281,8 +282,8 @@ func (o *offer) setASN(large []uint32) error {
 	return nil
 }
 
-// negotiate checks the router's OPEN and settles what holds for both.
-func (c *conn) negotiate(o offer) error {
+// check refuses an OPEN of a router that is not the one that is meant.
+func (c *conn) check(o *offer) error {
 	as := c.peer.as()
 	refuse := func(subcode uint8, format string, args ...any) error {
 		return newNotification(wire.BGP_ERROR_OPEN_MESSAGE_ERROR, subcode, format, args...)
@@ -303,6 +304,14 @@ func (c *conn) negotiate(o offer) error {
 	case o.hold == 1 || o.hold == 2:
 		return refuse(wire.BGP_ERROR_SUB_UNACCEPTABLE_HOLD_TIME, "its hold time of %d s is too short", o.hold)
 	}
+	return nil
+}
+
+// negotiate checks the router's OPEN and settles what holds for both.
+func (c *conn) negotiate(o offer) error {
+	if err := c.check(&o); err != nil {
+		return err
+	}
 	c.peerASN, c.offered = o.asn, o.families
 	c.hold = min(c.peer.HoldTime, time.Duration(o.hold)*time.Second)
 	c.graceful, c.extended = c.peer.GracefulRestart && o.graceful, o.extended
@@ -319,7 +328,7 @@ func (c *conn) negotiate(o offer) error {
 		n.data = lacks
 		return n
 	}
-	c.encoding = encoding{internal: o.asn == as, fourByte: o.fourByte, path: []uint32{c.peer.MyASN}, as: c.peer.MyASN}
+	c.encoding = encoding{internal: o.asn == c.peer.as(), fourByte: o.fourByte, path: []uint32{c.peer.MyASN}, as: c.peer.MyASN}
 	if c.peer.LocalASN != 0 {
 		c.encoding.path = []uint32{c.peer.LocalASN, c.peer.MyASN}
 	}

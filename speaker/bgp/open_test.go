@@ -1,6 +1,7 @@
 package bgp
 
 import (
+	"bytes"
 	"net/netip"
 	"strings"
 	"testing"
@@ -97,7 +98,7 @@ func TestD23_What_is_not_agreed_to(t *testing.T) {
 			t.Errorf("%s: %v", sentence, err)
 		case ok && (n.code != wire.BGP_ERROR_OPEN_MESSAGE_ERROR || n.subcode != test.subcode):
 			t.Errorf("%s: NOTIFICATION %d/%d", sentence, n.code, n.subcode)
-		case ok && n.subcode == wire.BGP_ERROR_SUB_UNSUPPORTED_CAPABILITY && string(n.data) != string([]byte{1, 4, 0, 1, 0, 1}):
+		case ok && n.subcode == wire.BGP_ERROR_SUB_UNSUPPORTED_CAPABILITY && !bytes.Equal(n.data, []byte{1, 4, 0, 1, 0, 1}):
 			t.Errorf("%s: data % x", sentence, n.data)
 		}
 	}

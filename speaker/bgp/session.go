@@ -42,7 +42,7 @@ const (
 )
 
 // errRenew ends a connection whose peer was edited.
-var errRenew = errors.New("the peer was edited: the session begins anew") //nolint:gochecknoglobals // a sentinel
+var errRenew = errors.New("the peer was edited: the session begins anew")
 
 // session is one peer's. Its goroutine has attempt after attempt, one at a time:
 // the next begins when the last has ended.
@@ -316,7 +316,7 @@ func refuses(err error) bool {
 }
 
 // errFault is a fault of ours.
-var errFault = errors.New("a fault of Baliza ended the session, its log has more") //nolint:gochecknoglobals // a sentinel
+var errFault = errors.New("a fault of Baliza ended the session, its log has more")
 
 // guard makes an error of a panic, so that a fault of ours ends one session, as
 // a fault of the router's does, and not the process with everything that it

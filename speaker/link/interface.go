@@ -43,7 +43,7 @@ type Interface struct {
 type AddrState struct {
 	// Tentative: duplicate address detection goes on, or has failed.
 	Tentative bool
-	// Deprecated: its preferred lifetime is over (RFC 4862 section 5.5.4).
+	// Deprecated is that its preferred lifetime is over (RFC 4862 section 5.5.4).
 	Deprecated bool
 	// Temporary: it is made to be forgotten (RFC 8981). Of an IPv4 address it
 	// says that it is a secondary one of its subnet.

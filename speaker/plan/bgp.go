@@ -96,6 +96,30 @@ func MakeBGP(view *BGPView) BGPPlan {
 	return made
 }
 
+type bgpPlanner struct {
+	view *BGPView
+	self Node
+	// peers are those that are told the same, as one; members are they, by name.
+	peers   []*told
+	members []member
+	// here are the advertisements that select this node.
+	here map[*config.BGPAdvertisement]bool
+	// last are an advertisement's communities and GRACEFUL_SHUTDOWN.
+	last  map[*config.BGPAdvertisement][]config.CommunityValue
+	least uint32
+	// hearing are the peers of the decision that is being made, before those of
+	// the one before, and alike their names: most addresses go to the same peers.
+	hearing, heard []*told
+	alike          []string
+	claim          bgpClaim // that is being looked at
+	// refused are the routes that were found not to be tellable, and before
+	// those that an earlier planner found.
+	refused, before map[routeKey]v1beta1.Reason
+	// unsaid is why a peer is not told of the decision that is being made, though
+	// it should be.
+	unsaid v1beta1.Reason
+}
+
 func (b *bgpPlanner) plan() BGPPlan {
 	view := b.view
 	var plan BGPPlan
@@ -154,30 +178,6 @@ func merged(routes []Route) []Route {
 		}
 	}
 	return kept
-}
-
-type bgpPlanner struct {
-	view *BGPView
-	self Node
-	// peers are those that are told the same, as one; members are they, by name.
-	peers   []*told
-	members []member
-	// here are the advertisements that select this node.
-	here map[*config.BGPAdvertisement]bool
-	// last are an advertisement's communities and GRACEFUL_SHUTDOWN.
-	last  map[*config.BGPAdvertisement][]config.CommunityValue
-	least uint32
-	// hearing are the peers of the decision that is being made, before those of
-	// the one before, and alike their names: most addresses go to the same peers.
-	hearing, heard []*told
-	alike          []string
-	claim          bgpClaim // that is being looked at
-	// refused are the routes that were found not to be tellable, and before
-	// those that an earlier planner found.
-	refused, before map[routeKey]v1beta1.Reason
-	// unsaid is why a peer is not told of the decision that is being made, though
-	// it should be.
-	unsaid v1beta1.Reason
 }
 
 // routeKey is one prefix that one peer is told.

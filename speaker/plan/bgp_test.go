@@ -293,8 +293,10 @@ func TestB01_B02_B03_B04_B11_B12_D8_D16_D18_What_peers_are_told(t *testing.T) {
 			[]string{"four 203.0.113.5/32", "203.0.113.2 TooManyCommunities"},
 		},
 		"D18: a Service under Local is told by its address where it would be aggregated": {
-			bgpWorld{advertisements: []v1beta1.BGPAdvertisementSpec{{Peers: []string{"four"}, AggregationLength: short(24), MED: number(3)}},
-				services: []plan.Service{here, elsewhere}},
+			bgpWorld{
+				advertisements: []v1beta1.BGPAdvertisementSpec{{Peers: []string{"four"}, AggregationLength: short(24), MED: number(3)}},
+				services:       []plan.Service{here, elsewhere},
+			},
 			[]string{"four 203.0.113.2/32 med=3", "203.0.113.3 NoLocalEndpoint"},
 		},
 		"D18: beside others that are aggregated, too": {

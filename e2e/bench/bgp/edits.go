@@ -89,7 +89,7 @@ func (b *bench) edit(ctx context.Context, peer string, e edit) error {
 	})
 }
 
-// edits edits every field in turn, first with FRR, which sends a client's connections
+// edits changes every field in turn, first with FRR, which sends a client's connections
 // to two nodes, and then with OpenBGPD. That does not write the kernel's routes on
 // Linux: what counts there is how often it was seen with no path at all.
 func (b *bench) edits(ctx context.Context) error {

@@ -75,6 +75,18 @@ func main() {
 // passLine is that of the benchmark of a pass that dead peers bring about.
 var passLine = regexp.MustCompile(`(?m)^BenchmarkPass64DeadPeersAt10000\S*\s+\d+\s+([0-9.]+) ns/op`)
 
+type bench struct {
+	*cluster.Cluster
+	began          time.Time
+	trials, routes int
+	r1             *cluster.Router
+	nodes          []netip.Addr // n1 and on
+	v4             netip.Addr   // announced by n1 and n2
+	rows           []figures.Row
+	values         map[string]string
+	picture        figures.Timeline
+}
+
 // deadPeers takes the best of several runs of that benchmark.
 func (b *bench) deadPeers(file string) error {
 	if file == "" {
@@ -97,18 +109,6 @@ func (b *bench) deadPeers(file string) error {
 	}
 	b.values["bgp_pass_ms_64_dead_peers"] = strconv.FormatFloat(best/float64(time.Millisecond), 'f', 1, 64)
 	return nil
-}
-
-type bench struct {
-	*cluster.Cluster
-	began          time.Time
-	trials, routes int
-	r1             *cluster.Router
-	nodes          []netip.Addr // n1 and on
-	v4             netip.Addr   // announced by n1 and n2
-	rows           []figures.Row
-	values         map[string]string
-	picture        figures.Timeline
 }
 
 func (b *bench) say(format string, args ...any) {
