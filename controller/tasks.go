@@ -189,7 +189,7 @@ func (t *task) fetch(ctx context.Context, a netip.Addr) error {
 }
 
 func get(ctx context.Context, client *http.Client, url string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ import (
 // BGPPeers, each in a field with the name of the Secret that it comes from. The
 // controller makes it of those Secrets, so that a node that was broken into
 // reads those that BGP needs, and neither finds nor reads any other.
-const PasswordsSecret = "baliza-bgp-passwords"
+const PasswordsSecret = "baliza-bgp-passwords" //nolint:gosec // the name of a Secret
 
 // passwordsPause lies between two looks at changes, and before a failed write
 // is tried again.

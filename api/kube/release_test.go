@@ -3,7 +3,6 @@ package kube
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -145,7 +144,7 @@ func TestI05_SpeakersGetThePasswordsOfPeersAlone(t *testing.T) {
 	}
 	client := fake.NewClientset(secret("rack", "one"), secret("other", "hidden"))
 	var peers []*v1beta1.BGPPeer
-	p := NewPasswords(Clients{Kubernetes: client}, "ns", func() BGPObjects { return BGPObjects{Peers: peers} }, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	p := NewPasswords(Clients{Kubernetes: client}, "ns", func() BGPObjects { return BGPObjects{Peers: peers} }, slog.New(slog.DiscardHandler))
 	read := func() map[string][]byte {
 		got, err := client.CoreV1().Secrets("ns").Get(t.Context(), PasswordsSecret, metav1.GetOptions{})
 		if err != nil {
@@ -158,7 +157,8 @@ func TestI05_SpeakersGetThePasswordsOfPeersAlone(t *testing.T) {
 	}
 	peers = []*v1beta1.BGPPeer{
 		{Spec: v1beta1.BGPPeerSpec{PasswordSecret: &v1beta1.PasswordSecret{Name: "rack"}}},
-		{Spec: v1beta1.BGPPeerSpec{PasswordSecret: &v1beta1.PasswordSecret{Name: "absent"}}}, {},
+		{Spec: v1beta1.BGPPeerSpec{PasswordSecret: &v1beta1.PasswordSecret{Name: "absent"}}},
+		{},
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -65,12 +66,14 @@ func (s *apiServer) list() []*corev1.Service {
 	for _, svc := range s.services {
 		all = append(all, svc)
 	}
-	slices.SortFunc(all, func(a, b *corev1.Service) int { return slices.Compare([]string{a.Namespace, a.Name}, []string{b.Namespace, b.Name}) })
+	slices.SortFunc(all, func(a, b *corev1.Service) int {
+		return slices.Compare([]string{a.Namespace, a.Name}, []string{b.Namespace, b.Name})
+	})
 	return all
 }
 
 // create makes a Service of type LoadBalancer, a second younger than the last.
-func (s *apiServer) create(key string, change func(*corev1.Service)) *corev1.Service {
+func (s *apiServer) create(key string, change func(*corev1.Service)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.made++
@@ -90,7 +93,6 @@ func (s *apiServer) create(key string, change func(*corev1.Service)) *corev1.Ser
 	}
 	svc.ResourceVersion = s.next()
 	s.put("kubectl", nil, svc)
-	return svc
 }
 
 // edit changes a Service as its user, or another program, does.
@@ -157,7 +159,7 @@ func (s *apiServer) own(manager string, before, after *corev1.Service) {
 func equalJSON(a, b any) bool {
 	x, _ := json.Marshal(a)
 	y, _ := json.Marshal(b)
-	return string(x) == string(y)
+	return bytes.Equal(x, y)
 }
 
 // patch is what the controller does.
@@ -169,7 +171,9 @@ func (s *apiServer) patch(key string, body []byte) (*corev1.Service, error) {
 	if before == nil {
 		return nil, apierrors.NewNotFound(servicesResource.GroupResource(), key)
 	}
-	var bound struct{ Metadata struct{ ResourceVersion string } }
+	var bound struct {
+		Metadata struct{ ResourceVersion string }
+	}
 	if err := json.Unmarshal(body, &bound); err != nil {
 		return nil, err
 	}

@@ -123,7 +123,7 @@ func onlyIPv6(svc *corev1.Service) { svc.Spec.IPFamilies = []corev1.IPFamily{cor
 // only when it no longer shows it.
 func TestDefect5AnotherReplicasWriteStandsAndTheYoungerGivesUpThatAddressAlone(t *testing.T) {
 	pools := []*v1beta1.IPAddressPool{poolNamed("lan", 1, noRest, "192.0.2.10-192.0.2.12", "2001:db8::1-2001:db8::1")}
-	script(t, pools, func(t *testing.T, w *world) {
+	script(t, pools, func(_ *testing.T, w *world) {
 		w.audit.late = true
 		w.make(nil, "older")
 		w.make(dualStack, "younger")
@@ -163,7 +163,7 @@ func TestADeletedServiceThatIsKeptShowsNothingOfOurs(t *testing.T) {
 	pools := []*v1beta1.IPAddressPool{
 		poolNamed("lan", 1, noRest, "192.0.2.10-192.0.2.10"), poolNamed("dmz", 2, namedOnly, "198.51.100.10-198.51.100.10"),
 	}
-	script(t, pools, func(t *testing.T, w *world) {
+	script(t, pools, func(_ *testing.T, w *world) {
 		w.make(foreign, "moves")
 		w.settle()
 		w.make(nil, "waits")
@@ -179,7 +179,7 @@ func TestADeletedServiceThatIsKeptShowsNothingOfOurs(t *testing.T) {
 // Found by a random world: what another provider shows is booked as soon as it
 // can be, before an older one that waits is given it.
 func TestWhatAnotherProviderShowsIsNotGivenWhenItsHolderGoes(t *testing.T) {
-	script(t, oneAddress(), func(t *testing.T, w *world) {
+	script(t, oneAddress(), func(_ *testing.T, w *world) {
 		w.make(nil, "holder", "waits", "theirs")
 		w.settle()
 		w.api.edit("default/theirs", "kube-vip", shownAs("192.0.2.10"))

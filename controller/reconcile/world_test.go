@@ -147,9 +147,11 @@ func (s *static) Speakers() []*v1beta1.Speaker {
 type noStatus struct{ err error }
 
 func (n noStatus) ApplyPool(context.Context, string, v1beta1.IPAddressPoolStatus) error { return n.err }
+
 func (n noStatus) ApplyL2Advertisement(context.Context, string, v1beta1.L2AdvertisementStatus) error {
 	return n.err
 }
+
 func (n noStatus) ApplyBGP(context.Context, metav1.Object, []metav1.Condition) error { return n.err }
 
 // poolNamed makes a pool; later ones are younger.
@@ -391,7 +393,7 @@ func (w *world) other() {
 	key := fmt.Sprintf("default/s%d", w.dice.IntN(worldServices))
 	who := []string{"kube-vip", "kubectl-edit", "antrea-controller"}[w.dice.IntN(3)]
 	w.say("%s writes %s", who, key)
-	w.api.edit(key, who, [](func(*corev1.Service)){
+	w.api.edit(key, who, []func(*corev1.Service){
 		shownAs(), shownAs("203.0.113.9"), shownAs("192.0.2.10"), func(s *corev1.Service) { s.Annotations = nil },
 		func(s *corev1.Service) { s.Finalizers = nil },
 	}[w.dice.IntN(5)])
@@ -447,7 +449,7 @@ func (w *world) idle() bool {
 }
 
 // runWorld runs a world and returns what the auditor found wrong, and the story.
-func runWorld(t *testing.T, d dice, may chances, steps int) (wrong []string, story []string) {
+func runWorld(t *testing.T, d dice, may chances, steps int) (wrong, story []string) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, d, may, worldPools()...)
@@ -474,7 +476,6 @@ func runWorld(t *testing.T, d dice, may chances, steps int) (wrong []string, sto
 	})
 	return wrong, story
 }
-
 
 // TestRandomWorlds holds the invariants of the auditor in worlds of each kind:
 // among much else that a late DELETE frees nothing of a Service that was made

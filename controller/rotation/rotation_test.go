@@ -48,7 +48,7 @@ func TestWhateverOneUsesAllAccept(t *testing.T) {
 			}
 		}
 		made := byte(0)
-		fresh := func() (string, error) { made++; return key(made), nil }
+		fresh := func() (string, error) { made++; return key(made), nil } //nolint:unparam // what Next wants can fail
 		step := func() bool {
 			next, changed, _, err := Next(secret, reports(), "new", fresh)
 			if err != nil {

@@ -95,7 +95,7 @@ func TestI01_An_umbrella_chart_installs_in_one_pass(t *testing.T) {
 				s.must(os.MkdirAll(filepath.Dir(file), 0o755))
 				s.must(os.WriteFile(file, []byte(content), 0o600))
 			}
-			s.must(os.CopyFS(filepath.Join(dir, "charts/baliza"), os.DirFS(s.chart())))
+			s.must(os.CopyFS(filepath.Join(dir, "charts", "baliza"), os.DirFS(s.chart())))
 			s.deploy(ctx, "install", dir, "{baliza: {controller: {replicas: 1, affinity: null}}}")
 			s.answers(ctx, s.web(ctx, "web"))
 		})
@@ -176,7 +176,7 @@ func TestI01_Mistakes(t *testing.T) {
 					t.Errorf("got %v", err)
 				}
 			})
-			t.Run("and the first goes on", func(t *testing.T) { s.answers(ctx, s.web(ctx, "web")) })
+			t.Run("and the first goes on", func(*testing.T) { s.answers(ctx, s.web(ctx, "web")) })
 		})
 	}
 }

@@ -155,7 +155,7 @@ func (s *site) chartBefore() string {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		s.t.Fatalf("the chart of commit %s: %v: %s", before, err, out)
 	}
-	return filepath.Join(dir, "deploy/helm/baliza")
+	return filepath.Join(dir, "deploy", "helm", "baliza")
 }
 
 // lan are values with one pool that is announced on the LAN.

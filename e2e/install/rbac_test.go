@@ -448,7 +448,7 @@ func asController(ctx context.Context, s *site, clients kube.Clients) {
 			return nil
 		})
 	})
-	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
+	quiet := slog.New(slog.DiscardHandler)
 	for _, peers := range []func() kube.BGPObjects{view.BGP, func() kube.BGPObjects { return kube.BGPObjects{} }} {
 		p := kube.NewPasswords(clients, cluster.Namespace, peers, quiet)
 		all.Go(func() { _ = p.Run(ctx) })
@@ -517,7 +517,7 @@ func asSpeaker(ctx context.Context, s *site, clients kube.Clients) {
 	if err != nil {
 		return
 	}
-	writer := kube.NewSpeakerWriter(clients, "n1", slog.New(slog.NewTextHandler(io.Discard, nil)))
+	writer := kube.NewSpeakerWriter(clients, "n1", slog.New(slog.DiscardHandler))
 	writer.Report(v1beta1.SpeakerStatus{Version: "trial"}, node.UID)
 	writer.Run(ctx)
 }

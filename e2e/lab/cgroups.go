@@ -128,20 +128,15 @@ func (h hierarchy) joinGroup(path string) error {
 // freezeGroup stops all processes in a group and below, or lets them go on.
 func freezeGroup(all []hierarchy, path string, frozen bool) error {
 	for _, h := range all {
-		file, values := "", [2]string{}
+		file, values := "cgroup.freeze", map[bool]string{false: "0", true: "1"}
 		switch h.options {
-		case "freezer":
-			file, values = "freezer.state", [2]string{"THAWED", "FROZEN"}
 		case "":
-			file, values = "cgroup.freeze", [2]string{"0", "1"}
+		case "freezer":
+			file, values = "freezer.state", map[bool]string{false: "THAWED", true: "FROZEN"}
 		default:
 			continue
 		}
-		value := values[0]
-		if frozen {
-			value = values[1]
-		}
-		return os.WriteFile(filepath.Join(h.root, path, file), []byte(value), 0)
+		return os.WriteFile(filepath.Join(h.root, path, file), []byte(values[frozen]), 0)
 	}
 	return errors.New("this kernel has no freezer")
 }

@@ -82,7 +82,7 @@ func (n *network) addOutside() error {
 	return inNetns(o1.Name, func() error {
 		return errors.Join(linkUp("lo"),
 			addAddress(nic, within(Outside4, o1.IPv4)), addAddress(nic, within(Outside6, o1.IPv6)), linkUp(nic),
-			addRoute(nic, netip.MustParsePrefix("0.0.0.0/0"), r1.IPv4), addRoute(nic, netip.MustParsePrefix("::/0"), r1.IPv6))
+			addRoute(netip.MustParsePrefix("0.0.0.0/0"), r1.IPv4), addRoute(netip.MustParsePrefix("::/0"), r1.IPv6))
 	})
 }
 
@@ -200,21 +200,21 @@ func (n *network) route(name string, nodes int) error {
 				continue
 			}
 			p4, p6 := podRanges(i)
-			if err := errors.Join(addRoute(nic, p4, via.IPv4), addRoute(nic, p6, via.IPv6)); err != nil {
+			if err := errors.Join(addRoute(p4, via.IPv4), addRoute(p6, via.IPv6)); err != nil {
 				return err
 			}
 		}
 		if r, ok := n.hosts["r1"]; ok && name[0] != 'r' {
-			if err := errors.Join(addRoute(nic, netip.MustParsePrefix("0.0.0.0/0"), r.IPv4),
-				addRoute(nic, netip.MustParsePrefix("::/0"), r.IPv6)); err != nil {
+			if err := errors.Join(addRoute(netip.MustParsePrefix("0.0.0.0/0"), r.IPv4),
+				addRoute(netip.MustParsePrefix("::/0"), r.IPv6)); err != nil {
 				return err
 			}
 		}
 		if name[0] != 'c' && name[0] != 'r' || name == controlPlaneName {
 			return nil
 		}
-		return errors.Join(addRoute(nic, netip.MustParsePrefix(VIPs4), netip.Addr{}),
-			addRoute(nic, netip.MustParsePrefix(VIPs6), netip.Addr{}))
+		return errors.Join(addRoute(netip.MustParsePrefix(VIPs4), netip.Addr{}),
+			addRoute(netip.MustParsePrefix(VIPs6), netip.Addr{}))
 	})
 	if err != nil {
 		return fmt.Errorf("routes of %s: %w", name, err)
@@ -263,11 +263,12 @@ func addAddress(link string, p netip.Prefix) error {
 	return nil
 }
 
-// addRoute adds a route through a gateway, or on the link when via is not valid.
-func addRoute(link string, to netip.Prefix, via netip.Addr) error {
-	l, err := netlink.LinkByName(link)
+// addRoute adds a route through a gateway, or on the link when via is not valid,
+// on the host's interface.
+func addRoute(to netip.Prefix, via netip.Addr) error {
+	l, err := netlink.LinkByName(nic)
 	if err != nil {
-		return fmt.Errorf("link %s: %w", link, err)
+		return fmt.Errorf("link %s: %w", nic, err)
 	}
 	r := &netlink.Route{LinkIndex: l.Attrs().Index, Dst: ipNet(to)}
 	switch {

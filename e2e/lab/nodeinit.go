@@ -99,7 +99,7 @@ func mountNode(dir string, all []hierarchy) error {
 		}
 	}
 	for name, value := range Sysctls() {
-		at := filepath.Join("/proc/sys", name)
+		at := "/proc/sys/" + name
 		if _, err := os.Stat(at); err != nil {
 			continue // not every kernel has it
 		}

@@ -233,6 +233,7 @@ func TestI06_SecurityContexts(t *testing.T) {
 			if got := container(t, object, "securityContext", "capabilities", "drop", 0); got != "ALL" {
 				t.Errorf("%s keeps capabilities", object.GetName())
 			}
+			//nolint:revive // an any, which may not be there
 			if object.GetKind() != "DaemonSet" && pod(t, object, "spec", "securityContext", "runAsNonRoot") != true {
 				t.Errorf("%s may run as root", object.GetName())
 			}

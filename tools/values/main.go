@@ -27,7 +27,7 @@ type property struct {
 }
 
 // fixed reports whether the object has these properties and no others.
-func (p *property) fixed() bool { return p.AdditionalProperties == false && p.Properties != nil }
+func (p *property) fixed() bool { return p.AdditionalProperties == false && p.Properties != nil } //nolint:revive // any, which may hold a schema too
 
 const head = `# Values of the chart
 
@@ -67,7 +67,7 @@ func run(chart string, out io.Writer) error {
 }
 
 func read(file string, to any) error {
-	raw, err := os.ReadFile(file)
+	raw, err := os.ReadFile(file) //nolint:gosec // the chart that make names
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,8 @@ func up(args []string) int {
 	flags.IntVar(&c.Routers, "routers", 1, "number of routers")
 	flags.StringVar(&c.Bin, "bin", "", "folder of the programs (default $LAB_BIN, then bin above the current folder)")
 	kubeconfig := flags.String("kubeconfig", kubeconfigName, "where to write a kubeconfig for this machine's kubectl; removed at the end")
-	images := flags.String("images", "controller.tar,speaker.tar", "archives of images that the nodes get beside the lab's own, with commas between; from bin/images unless absolute")
+	images := flags.String("images", "controller.tar,speaker.tar",
+		"archives of images that the nodes get beside the lab's own, with commas between; from bin/images unless absolute")
 	flags.Parse(args)
 	if *images != "" {
 		c.Images = strings.Split(*images, ",")
