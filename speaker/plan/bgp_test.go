@@ -300,8 +300,10 @@ func TestB01_B02_B03_B04_B11_B12_D8_D16_D18_What_peers_are_told(t *testing.T) {
 			[]string{"four 203.0.113.2/32 med=3", "203.0.113.3 NoLocalEndpoint"},
 		},
 		"D18: beside others that are aggregated, too": {
-			bgpWorld{advertisements: []v1beta1.BGPAdvertisementSpec{{Peers: []string{"four"}, AggregationLength: short(24)}},
-				services: []plan.Service{here, web}},
+			bgpWorld{
+				advertisements: []v1beta1.BGPAdvertisementSpec{{Peers: []string{"four"}, AggregationLength: short(24)}},
+				services:       []plan.Service{here, web},
+			},
 			[]string{"four 203.0.113.0/24", "four 203.0.113.2/32", "2001:db8::1 NoPeer"},
 		},
 		"D18: the aggregate is told beside the address where both are asked for": {
