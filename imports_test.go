@@ -50,7 +50,7 @@ type importRule struct {
 }
 
 // pureFolders compute and do nothing else.
-var pureFolders = []string{"config", "controller/ipam", "speaker/plan"}
+var pureFolders = []string{"config", "controller/ipam", "speaker/plan", "speaker/model"}
 
 // outsideWorld are the standard packages through which a package would touch it.
 var outsideWorld = []string{
@@ -58,7 +58,7 @@ var outsideWorld = []string{
 }
 
 // siblings are the speaker's ways to the network.
-var siblings = []string{"speaker/l2", "speaker/bgp", "speaker/members", "speaker/link"}
+var siblings = []string{"speaker/l2", "speaker/bgp", "speaker/bfd", "speaker/members", "speaker/link"}
 
 // siblingRules keep them apart.
 func siblingRules() []importRule {
@@ -112,7 +112,7 @@ var importRules = []importRule{
 	{
 		in:      under(siblings...),
 		forbids: within("k8s.io", "sigs.k8s.io"), indirect: true,
-		reason: "speaker/{l2,bgp,members,link} do not know Kubernetes: they go on working while it is away",
+		reason: "speaker/{l2,bgp,bfd,members,link} do not know Kubernetes: they go on working while it is away",
 	},
 	{
 		in: under("controller"), forbids: own("speaker"), indirect: true,
@@ -134,6 +134,10 @@ var importRules = []importRule{
 	{
 		in: outside("internal/netnstest"), forbids: own("internal/netnstest"), indirect: true,
 		reason: "internal/netnstest is for tests: nothing that ships makes network namespaces",
+	},
+	{
+		in: under("speaker/model"), forbids: own("."), indirect: true,
+		reason: "speaker/model is values that the speaker's packages share, so it imports nothing of Baliza",
 	},
 	{
 		in: under("api/v1beta1"), forbids: own("."), indirect: true,
@@ -325,6 +329,11 @@ func TestImportRulesComplain(t *testing.T) {
 		"l2 may not use netlink":                    {folder: "speaker/l2", imports: []string{"github.com/vishvananda/netlink"}, want: "only speaker/link"},
 		"main may not use gobgp":                    {folder: "speaker", imports: []string{"github.com/osrg/gobgp/v4/pkg/server"}, want: "speaker/bgp hides"},
 		"l2 may not know link":                      {folder: "speaker/l2", imports: []string{baliza + "speaker/link"}, want: "knows no sibling"},
+		"bgp may use the values of model":           {folder: "speaker/bgp", imports: []string{baliza + "speaker/model"}},
+		"bgp may not know bfd":                      {folder: "speaker/bgp", imports: []string{baliza + "speaker/bfd"}, want: "knows no sibling"},
+		"bfd may not know bgp":                      {folder: "speaker/bfd", imports: []string{baliza + "speaker/bgp"}, want: "knows no sibling"},
+		"bfd may not use gobgp":                     {folder: "speaker/bfd", imports: []string{"github.com/osrg/gobgp/v4/pkg/packet/bfd"}, want: "speaker/bgp hides"},
+		"model may not import Baliza":               {folder: "speaker/model", imports: []string{baliza + "config"}, want: "imports nothing of Baliza"},
 		"bgp may not know l2":                       {folder: "speaker/bgp", imports: []string{baliza + "speaker/l2"}, want: "knows no sibling"},
 		"link may not know members":                 {folder: "speaker/link", imports: []string{baliza + "speaker/members"}, want: "knows no sibling"},
 		"members may not know API types":            {folder: "speaker/members", imports: []string{baliza + "api/v1beta1"}, want: "no API type"},

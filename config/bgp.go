@@ -38,9 +38,15 @@ type BGPAdvertisement struct {
 	// LocalPref and MED are nil unless they are set.
 	LocalPref, MED *uint32
 	Prepend        int
+	// ClusterIPs, ExternalIPs and PodCIDRs are announced beside the addresses of
+	// pools.
+	ClusterIPs, ExternalIPs, PodCIDRs bool
 	// Communities in order, without doubles.
 	Communities []CommunityValue
-	Weighted    bool
+	// Incomplete says that a community could not be resolved: a path that the
+	// advertisement has a part in must not be told.
+	Incomplete bool
+	Weighted   bool
 
 	selection
 }
@@ -54,9 +60,23 @@ type selection struct {
 // nil when the pool has been deleted.
 func (a *BGPAdvertisement) SelectsPool(name string, poolLabels labels.Set) bool {
 	if len(a.PoolNames) == 0 && len(a.pools) == 0 {
-		return true
+		return !a.others()
 	}
 	return slices.Contains(a.PoolNames, name) || len(a.pools) > 0 && poolLabels != nil && a.pools.Match(poolLabels)
+}
+
+// others reports whether prefixes are announced that are no pool's.
+func (a *BGPAdvertisement) others() bool { return a.ClusterIPs || a.ExternalIPs || a.PodCIDRs }
+
+// AnnouncesOtherServices reports whether the speakers need to know Services that
+// are no load balancers.
+func (s *Snapshot) AnnouncesOtherServices() bool {
+	return slices.ContainsFunc(s.BGPAdvertisements, func(a *BGPAdvertisement) bool { return a.ClusterIPs || a.ExternalIPs })
+}
+
+// AnnouncesOthers reports whether prefixes are announced that are no pool's.
+func (s *Snapshot) AnnouncesOthers() bool {
+	return slices.ContainsFunc(s.BGPAdvertisements, (*BGPAdvertisement).others)
 }
 
 // SelectsService tells whether a Service with these labels is announced.
@@ -83,6 +103,7 @@ func (s *Snapshot) buildBGP(objects BGPObjects, namespace string) []Problem {
 		if peer == nil {
 			continue
 		}
+		peer.Rank = len(s.BGPPeers)
 		problems = append(problems, s.twins(peer)...)
 		s.BGPPeers = append(s.BGPPeers, peer)
 	}
@@ -94,11 +115,12 @@ func (s *Snapshot) buildBGP(objects BGPObjects, namespace string) []Problem {
 		s.BGPAdvertisements = append(s.BGPAdvertisements, a)
 	}
 	slices.SortFunc(s.BGPAdvertisements, func(a, b *BGPAdvertisement) int { return cmp.Compare(a.Name, b.Name) })
-	return problems
+	return append(problems, s.overfull()...)
 }
 
-// twins reports a peer whose router another peer names for the same nodes:
-// the younger is used only on nodes that the older does not select.
+// twins reports a peer whose router an older peer names for every node. Where the
+// older selects some nodes, the younger is used on the others; the Speakers of
+// those that both select say so.
 func (s *Snapshot) twins(peer *BGPPeer) []Problem {
 	for _, other := range s.BGPPeers {
 		if other.router() == peer.router() && len(other.nodes) == 0 {
@@ -116,6 +138,7 @@ func parseBGPAdvertisement(object *v1beta1.BGPAdvertisement, names communityName
 	a := &BGPAdvertisement{
 		Name: object.Name, PoolNames: spec.IPAddressPools, Peers: spec.Peers, LengthV4: bits4, LengthV6: bits6,
 		LocalPref: number(spec.LocalPref), MED: number(spec.MED), Prepend: int(spec.ASPathPrepend), Weighted: spec.Weighted,
+		ClusterIPs: spec.ClusterIPs, ExternalIPs: spec.ExternalIPs, PodCIDRs: spec.PodCIDRs,
 	}
 	if spec.AggregationLength != nil {
 		a.LengthV4 = int(*spec.AggregationLength)
@@ -161,7 +184,8 @@ func (s *Snapshot) bgpReferences(a *BGPAdvertisement, peers []*v1beta1.BGPPeer) 
 			complain(fmt.Sprintf("spec.ipAddressPools[%d]", i), v1beta1.ReasonDanglingReference, fmt.Sprintf("there is no IPAddressPool %q", name))
 		}
 	}
-	if len(problems) == 0 && !slices.ContainsFunc(s.Pools, func(p *Pool) bool { return a.SelectsPool(p.Name, p.Labels) }) {
+	namesPools := len(a.PoolNames)+len(a.pools) > 0 || !a.others()
+	if len(problems) == 0 && namesPools && !slices.ContainsFunc(s.Pools, func(p *Pool) bool { return a.SelectsPool(p.Name, p.Labels) }) {
 		complain("spec", v1beta1.ReasonMatchesNothing, "no IPAddressPool is selected")
 	}
 	for i, name := range a.Peers {

@@ -18,9 +18,13 @@ const (
 	defaultBGPPort     = 179
 )
 
-// BGPPeer is a BGPPeer that has been understood.
+// BGPPeer is a BGPPeer that has been understood. What is taken from nodes is
+// there after On.
 type BGPPeer struct {
 	Name string
+	// Rank is the place in the order of age, the oldest first; the name decides
+	// between equally old ones.
+	Rank int
 	// MyASN is the cluster's; LocalASN, unless it is zero, stands in its
 	// place in the OPEN message.
 	MyASN, LocalASN uint32
@@ -29,7 +33,8 @@ type BGPPeer struct {
 	Dynamic v1beta1.DynamicASN
 	// Address is not valid where the router is found on each node: at the
 	// other end of Interface, or as the gateway of the default route of family
-	// Gateway. One of the three is set.
+	// Gateway. One of the three is set. A link-local one has its interface for a
+	// zone.
 	Address   netip.Addr
 	Interface string
 	Gateway   v1beta1.GatewayFamily
@@ -48,6 +53,8 @@ type BGPPeer struct {
 	GracefulRestart, MultiHop, TTLSecurity, DualFamily bool
 
 	nodes Selectors
+
+	addressFrom, peerASNFrom, myASNFrom nodeValue
 }
 
 // BFDProfile is a BFDProfile that has been understood.
@@ -75,6 +82,8 @@ func (p *BGPPeer) router() string {
 		return fmt.Sprintf("the router on %s, port %d,", p.Interface, p.Port)
 	case p.Gateway != "":
 		return fmt.Sprintf("the %s default gateway, port %d,", p.Gateway, p.Port)
+	case !p.Address.IsValid():
+		return fmt.Sprintf("the router that %s names, port %d,", p.addressFrom, p.Port)
 	}
 	return netip.AddrPortFrom(p.Address, p.Port).String()
 }
@@ -86,6 +95,8 @@ func (p *BGPPeer) field() string {
 		return "spec.interface"
 	case p.Gateway != "":
 		return "spec.defaultGateway"
+	case !p.Address.IsValid():
+		return "spec.peerAddressFrom"
 	}
 	return "spec.peerAddress"
 }
@@ -105,9 +116,10 @@ func (p *peerParser) address(field, text string) netip.Addr {
 	if text == "" {
 		return netip.Addr{}
 	}
-	parsed, err := ParseAddress(text)
+	parsed, err := parsePeerAddress(text)
 	if err != nil {
 		p.complain(field, v1beta1.ReasonInvalidSpec, "%s", err)
+		return netip.Addr{}
 	}
 	return parsed
 }
@@ -125,6 +137,7 @@ func parseBGPPeer(object *v1beta1.BGPPeer, profiles map[string]*BFDProfile, name
 		ConnectTime: duration(spec.ConnectTime, defaultConnectTime),
 		Password:    spec.Password, GracefulRestart: spec.EnableGracefulRestart, MultiHop: spec.EBGPMultiHop,
 		TTLSecurity: spec.TTLSecurity, DualFamily: spec.DualStackAddressFamily,
+		addressFrom: nodeValueOf(spec.PeerAddressFrom), peerASNFrom: nodeValueOf(spec.PeerASNFrom), myASNFrom: nodeValueOf(spec.MyASNFrom),
 	}}
 	if spec.PeerPort != 0 {
 		p.Port = uint16(spec.PeerPort)
@@ -150,19 +163,20 @@ func parseBGPPeer(object *v1beta1.BGPPeer, profiles map[string]*BFDProfile, name
 	return p.BGPPeer, p.problems
 }
 
-// reach reads where the router is, and tells whether that is somewhere.
+// reach reads where the router is, and reports whether that is somewhere.
 func (p *peerParser) reach(spec *v1beta1.BGPPeerSpec) bool {
-	p.Address = p.address("spec.peerAddress", spec.PeerAddress)
 	p.Source = p.address("spec.sourceAddress", spec.SourceAddress)
-	if p.Address.Is6() && p.Address.IsLinkLocalUnicast() {
-		p.complain("spec.peerAddress", v1beta1.ReasonInvalidSpec,
-			"%s is a link-local address, of which every interface has its own: set interface instead", p.Address)
-		return false
-	}
 	if spec.SourceAddress != "" && !p.Source.IsValid() {
 		return false
 	}
-	return p.Address.IsValid() || p.Interface != "" || p.Gateway != ""
+	if address, err := netip.ParseAddr(spec.PeerAddress); err == nil && spec.Interface != "" && address.Is6() && address.IsLinkLocalUnicast() {
+		// As at the other end of an interface that the router is looked for on:
+		// the session carries both families.
+		p.Address, p.Interface, p.DualFamily = address.WithZone(spec.Interface), "", !spec.DisableMP
+		return true
+	}
+	p.Address = p.address("spec.peerAddress", spec.PeerAddress)
+	return p.Address.IsValid() || p.Interface != "" || p.Gateway != "" || p.addressFrom != nodeValue{}
 }
 
 // readSecret tells whether the speakers may read the Secret, if there is one.

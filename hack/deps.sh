@@ -25,6 +25,8 @@ needed=(
 	"ctr      containerd"
 	"runc     runc"
 	"/usr/lib/cni/ptp containernetworking-plugins"
+	"bgpctl   openbgpd"
+	"exabgp   exabgp"
 )
 
 fail() {

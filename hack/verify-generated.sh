@@ -18,7 +18,7 @@ if ((failed)); then
 	echo 'verify-generated: out of date, see above; run "make generate"' >&2
 fi
 
-for folder in . e2e e2e/coredns tools; do
+for folder in . e2e e2e/coredns e2e/gobgp tools; do
 	if ! go -C "$folder" mod tidy -diff; then
 		echo "verify-generated: $folder/go.mod is not tidy; run \"go -C $folder mod tidy\"" >&2
 		failed=1

@@ -17,6 +17,7 @@ import (
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/config"
 	"github.com/baliza-lb/baliza/config/daemon"
+	"github.com/baliza-lb/baliza/speaker/bfd"
 	"github.com/baliza-lb/baliza/speaker/bgp"
 	"github.com/baliza-lb/baliza/speaker/l2"
 	"github.com/baliza-lb/baliza/speaker/link"
@@ -112,7 +113,7 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 	if err := checkSockets(links.Snapshot()); err != nil {
 		return err
 	}
-	view, err := kube.NewSpeakerView(clients, config.ServiceAnnotations())
+	view, err := kube.NewSpeakerView(clients, f.nodeName, config.ServiceAnnotations())
 	if err != nil {
 		return err
 	}
@@ -126,12 +127,13 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 		return err
 	}
 	reports := kube.NewSpeakerWriter(clients, f.nodeName, env.Log)
-	sessions := bgp.New(env.Log)
+	paths := bfd.New(env.Log)
+	sessions := bgp.New(bgp.Options{Log: env.Log, Node: f.nodeName, Address: listen.Addr(), Monitor: paths})
 	s := newSpeaker(parts{
 		log: env.Log, node: f.nodeName, version: daemon.Version(), serveClassless: f.serveClassless,
 		cluster: view, members: group, links: links, responder: l2.New(),
 		reports: withKeys{reports, group.Keys},
-		routes:  &routes{log: env.Log, cluster: view, sessions: sessions, namespace: f.namespace, drainTime: f.drainTime},
+		routes:  &routes{log: env.Log, cluster: view, sessions: sessions, paths: paths, namespace: f.namespace, drainTime: f.drainTime},
 	})
 	s.metrics.others = append(s.metrics.others, newRouteMetrics(sessions))
 	if err := s.metrics.register(env.Metrics); err != nil {

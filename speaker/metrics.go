@@ -10,7 +10,6 @@ import (
 
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/speaker/l2"
-	"github.com/baliza-lb/baliza/speaker/plan"
 )
 
 // metrics of the speaker. None has a label that grows with addresses.
@@ -18,6 +17,7 @@ type metrics struct {
 	held     prometheus.Gauge
 	drift    prometheus.Gauge
 	withheld *prometheus.GaugeVec
+	draining prometheus.Gauge
 	passes   prometheus.Histogram
 	others   []prometheus.Collector
 }
@@ -30,8 +30,9 @@ func newMetrics(stats func() l2.Stats, alive func() int) *metrics {
 		held:  gauge("addresses_held", "Addresses that this node answers for."),
 		drift: gauge("addresses_drift", "Addresses that this node should answer for and does not, or does and should not. Zero when all is well."),
 		withheld: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "baliza_speaker_addresses_withheld", Help: "Addresses that this node does not answer for, by reason.",
+			Name: "baliza_speaker_addresses_withheld", Help: "Addresses that this node neither answers for nor announces, by reason.",
 		}, []string{"reason"}),
+		draining: gauge("addresses_draining", "Addresses that this node announces over BGP as the last choice, because it is being drained."),
 		passes: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "baliza_speaker_pass_duration_seconds", Help: "Time from a change to its having been acted on, in this process.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 4, 8), //nolint:mnd // 0.1 ms to 1.6 s
@@ -57,7 +58,7 @@ func newMetrics(stats func() l2.Stats, alive func() int) *metrics {
 }
 
 func (m *metrics) register(registry prometheus.Registerer) error {
-	for _, c := range append([]prometheus.Collector{m.held, m.drift, m.withheld, m.passes}, m.others...) {
+	for _, c := range append([]prometheus.Collector{m.held, m.drift, m.withheld, m.draining, m.passes}, m.others...) {
 		if err := registry.Register(c); err != nil {
 			return fmt.Errorf("metrics: %w", err)
 		}
@@ -65,14 +66,11 @@ func (m *metrics) register(registry prometheus.Registerer) error {
 	return nil
 }
 
-// observe takes over the outcome of a pass.
-func (m *metrics) observe(made plan.Plan, held, desired map[netip.Addr][]string, took time.Duration) {
-	byReason := map[v1beta1.Reason]int{}
-	for _, d := range made.Decisions {
-		if !d.Announce {
-			byReason[d.Reason]++
-		}
-	}
+// observe takes over the outcome of a pass: how many addresses are withheld for
+// each reason, how many are announced as the last choice, and what is and should
+// be answered for.
+func (m *metrics) observe(byReason map[v1beta1.Reason]int, draining int32, held, desired map[netip.Addr][]string, took time.Duration) {
+	m.draining.Set(float64(draining))
 	m.withheld.Reset()
 	for reason, count := range byReason {
 		m.withheld.WithLabelValues(string(reason)).Set(float64(count))

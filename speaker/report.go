@@ -87,8 +87,8 @@ func (s *speaker) lastReport(now time.Time) v1beta1.SpeakerStatus {
 	}
 }
 
-// report hands what this speaker does to the writer.
-func (s *speaker) report(now time.Time, made plan.Plan, held map[netip.Addr][]string, problems []l2.Problem) {
+// report hands what this speaker does to the writer, and returns it.
+func (s *speaker) report(now time.Time, made plan.Plan, held map[netip.Addr][]string, problems []l2.Problem) v1beta1.SpeakerStatus {
 	status := v1beta1.SpeakerStatus{
 		MemberAddress: s.members.Address().String(), Version: s.version,
 		MembersAlive: int32(len(s.alive)), HeldCount: int32(len(held)),
@@ -107,7 +107,25 @@ func (s *speaker) report(now time.Time, made plan.Plan, held map[netip.Addr][]st
 		}
 	}
 	status.Conditions = []metav1.Condition{s.readyCondition(now, made, problems)}
+	if ready := &status.Conditions[0]; ready.Status == metav1.ConditionTrue && status.BGP != nil && status.BGP.Draining > 0 {
+		ready.Reason = string(v1beta1.ReasonDraining)
+		ready.Message = "this node is being drained: over BGP it is the last choice, until its paths are withdrawn"
+	}
 	s.reports.Report(status, s.nodeUID)
+	return status
+}
+
+// counts are how many addresses a status says are withheld for each reason, and
+// how many are announced as the last choice: the metrics say the same.
+func counts(status *v1beta1.SpeakerStatus) (byReason map[v1beta1.Reason]int, draining int32) {
+	byReason = map[v1beta1.Reason]int{}
+	for i := range status.Withheld {
+		byReason[status.Withheld[i].Reason] += int(status.Withheld[i].Count)
+	}
+	if status.BGP != nil {
+		draining = status.BGP.Draining
+	}
+	return byReason, draining
 }
 
 // why an address is not held.
@@ -160,29 +178,42 @@ func seconds(t time.Time) metav1.Time { return metav1.NewTime(t.UTC().Truncate(t
 
 // withheld groups the addresses that are not held by why.
 func (s *speaker) withheld(decisions []plan.Decision, held map[netip.Addr][]string) []v1beta1.WithheldAddresses {
-	groups := map[why]int{}
-	var all []v1beta1.WithheldAddresses
+	var all withheldGroups
 	for place := range decisions {
 		d := &decisions[place]
-		w, is := s.unheld(place, d, held)
-		if !is {
-			continue
-		}
-		i, ok := groups[w]
-		if !ok {
-			if len(all) == maxGroups {
-				continue
-			}
-			i = len(all)
-			groups[w] = i
-			all = append(all, v1beta1.WithheldAddresses{Reason: w.reason, Message: clip(w.message)})
-		}
-		all[i].Count++
-		if len(all[i].Addresses) < maxAddresses {
-			all[i].Addresses = append(all[i].Addresses, d.Address.String())
+		if w, is := s.unheld(place, d, held); is {
+			all.add(w, d.Address.String())
 		}
 	}
-	return all
+	s.routes.othersUnheld(all.add)
+	return all.groups
+}
+
+// withheldGroups are addresses and prefixes by why they are withheld.
+type withheldGroups struct {
+	places map[why]int
+	groups []v1beta1.WithheldAddresses
+}
+
+// add adds one; of what has no address, which is written as nothing, there is one
+// of each why.
+func (g *withheldGroups) add(w why, text string) {
+	i, ok := g.places[w]
+	if !ok {
+		if len(g.groups) == maxGroups {
+			return
+		}
+		if g.places == nil {
+			g.places = map[why]int{}
+		}
+		i = len(g.groups)
+		g.places[w] = i
+		g.groups = append(g.groups, v1beta1.WithheldAddresses{Reason: w.reason, Message: clip(w.message)})
+	}
+	g.groups[i].Count++
+	if len(g.groups[i].Addresses) < maxAddresses && text != "" {
+		g.groups[i].Addresses = append(g.groups[i].Addresses, text)
+	}
 }
 
 // readyCondition is False when something that should be held cannot be.

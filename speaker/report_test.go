@@ -21,12 +21,9 @@ func address(n int) netip.Addr { return netip.AddrFrom4([4]byte{198, 18, byte(n 
 // C07: the metrics pass promlint, and the drift tells of what is not held.
 func TestC07_SpeakerMetricsPassPromlint(t *testing.T) {
 	m := newMetrics(func() l2.Stats { return l2.Stats{} }, func() int { return 3 })
-	made := plan.Plan{Decisions: []plan.Decision{
-		{Address: address(1), Announce: true}, {Address: address(2), Announce: true}, {Address: address(3), Reason: v1beta1.ReasonNotOwner},
-	}}
 	on := []string{"eth0"}
 	desired := map[netip.Addr][]string{address(1): on, address(2): on}
-	m.observe(made, map[netip.Addr][]string{address(1): on, address(9): on}, desired, time.Millisecond)
+	m.observe(map[v1beta1.Reason]int{v1beta1.ReasonNotOwner: 1}, 4, map[netip.Addr][]string{address(1): on, address(9): on}, desired, time.Millisecond)
 
 	registry := prometheus.NewRegistry()
 	if err := m.register(registry); err != nil {

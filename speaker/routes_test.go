@@ -14,6 +14,7 @@ import (
 	"github.com/baliza-lb/baliza/config"
 	"github.com/baliza-lb/baliza/speaker/bgp"
 	"github.com/baliza-lb/baliza/speaker/link"
+	"github.com/baliza-lb/baliza/speaker/model"
 	"github.com/baliza-lb/baliza/speaker/plan"
 )
 
@@ -21,6 +22,12 @@ import (
 type paperRoutes struct {
 	objects   kube.BGPObjects
 	passwords map[string]string
+	watching  bool // other Services
+}
+
+func (p *paperRoutes) WatchOtherServices() error {
+	p.watching = true
+	return nil
 }
 
 func (p *paperRoutes) BGP() kube.BGPObjects { return p.objects }
@@ -72,8 +79,8 @@ func TestB11_A_drained_node_lowers_and_withdraws(t *testing.T) {
 		view.Nodes["n1"] = plan.Node{Excluded: excluded}
 		r.pass(now.Add(after), view, link.Gateways{})
 		paths, _ := fake.Told("rack")
-		path := paths[prefix]
-		if (path != nil) != told || path != nil && (len(path.Communities) == 1 && path.Communities[0] == 65535<<16) != lowered {
+		path, known := paths[prefix]
+		if known != told || known && (path.Communities == model.CommunitiesOf(65535<<16)) != lowered {
 			t.Errorf("after %s the router knows %+v", after, path)
 		}
 	}
@@ -85,8 +92,147 @@ func TestB11_A_drained_node_lowers_and_withdraws(t *testing.T) {
 	if !r.lower() {
 		t.Error("a speaker that ends lowers nothing")
 	}
-	if paths, _ := fake.Told("rack"); len(paths[prefix].Communities) != 1 {
+	if paths, _ := fake.Told("rack"); paths[prefix].Communities.Len() != 1 {
 		t.Errorf("a speaker that ends announces %+v", paths[prefix])
+	}
+}
+
+// A node that is excluded when its speaker starts is told to nobody at any time; one
+// that cannot serve is withdrawn at once, and stays so when only the wish to drain
+// it is left.
+func TestD7_T02_B17_A_node_drains_only_if_it_was_announcing(t *testing.T) {
+	for sentence, nodes := range map[string][]plan.Node{
+		"excluded at start":                     {{Excluded: "the label"}, {Excluded: "the label"}},
+		"without network at start":              {{Excluded: "no network", Unusable: true}, {Excluded: "the label"}},
+		"without network later":                 {{}, {Excluded: "no network", Unusable: true}, {Excluded: "the label"}},
+		"without network while it is draining":  {{}, {Excluded: "the label"}, {Excluded: "no network", Unusable: true}},
+		"excluded before it announces anything": {{}, {Excluded: "the label"}},
+	} {
+		r, fake, view := newRoutes(t, v1beta1.BGPPeerSpec{})
+		services := view.Services
+		for i, node := range nodes {
+			view.Services = services
+			if i == 0 && sentence == "excluded before it announces anything" {
+				view.Services = plan.ServicesOf()
+			}
+			view.Nodes["n1"] = node
+			r.pass(time.Unix(1000+int64(i), 0), view, link.Gateways{})
+			paths, _ := fake.Told("rack")
+			draining := node.Excluded == "the label" && i > 0 && nodes[i-1].Excluded == "" && sentence == "without network while it is draining"
+			serving := node.Excluded == "" && view.Services == services
+			if want := serving || draining; (len(paths) > 0) != want {
+				t.Errorf("%s: in step %d the router is told %d prefixes", sentence, i, len(paths))
+			}
+		}
+	}
+}
+
+// D6, T10: of two BGPPeers that lead to one router on one node the older has the
+// session, and the other says why it has none.
+func TestD6_T10_One_session_with_each_router(t *testing.T) {
+	gateway := link.Gateways{IPv4: netip.MustParseAddr("192.0.2.254")}
+	peer := func(name string, age int64, change func(*v1beta1.BGPPeerSpec)) *v1beta1.BGPPeer {
+		p := &v1beta1.BGPPeer{
+			ObjectMeta: metav1.ObjectMeta{Name: name, CreationTimestamp: metav1.Unix(age, 0)},
+			Spec:       v1beta1.BGPPeerSpec{MyASN: 64513, PeerASN: 64512, PeerAddress: "192.0.2.254"},
+		}
+		change(&p.Spec)
+		return p
+	}
+	for sentence, test := range map[string]struct {
+		change func(*v1beta1.BGPPeerSpec)
+		both   bool
+	}{
+		"selectors that both match": {func(s *v1beta1.BGPPeerSpec) {
+			s.NodeSelectors = []metav1.LabelSelector{{MatchLabels: map[string]string{"gpu": "true"}}}
+		}, false},
+		"the default gateway": {func(s *v1beta1.BGPPeerSpec) { s.PeerAddress, s.DefaultGateway = "", v1beta1.GatewayIPv4 }, false},
+		"taken from the node": {func(s *v1beta1.BGPPeerSpec) {
+			s.PeerAddress, s.PeerAddressFrom = "", &v1beta1.NodeValue{NodeLabel: "tor"}
+		}, false},
+		"another port":   {func(s *v1beta1.BGPPeerSpec) { s.PeerPort = 1790 }, true},
+		"another source": {func(s *v1beta1.BGPPeerSpec) { s.SourceAddress = "192.0.2.12" }, true},
+	} {
+		r, fake, view := newRoutes(t, v1beta1.BGPPeerSpec{})
+		paper := &paperRoutes{objects: kube.BGPObjects{Peers: []*v1beta1.BGPPeer{
+			peer("a-younger", 2000, test.change), peer("b-older", 1000, func(s *v1beta1.BGPPeerSpec) {
+				s.NodeSelectors = []metav1.LabelSelector{{MatchLabels: map[string]string{"rack": "1"}}}
+			}),
+		}, Advertisements: []*v1beta1.BGPAdvertisement{{ObjectMeta: metav1.ObjectMeta{Name: "all"}}}}}
+		r.cluster = paper
+		var objects config.Objects
+		r.objects(&objects)
+		view.Config, _ = config.Build(objects)
+		view.Nodes["n1"] = plan.Node{Labels: map[string]string{"rack": "1", "gpu": "true", "tor": "192.0.2.254"}}
+		r.pass(time.Unix(3000, 0), view, gateway)
+		_, older := fake.Told("b-older")
+		_, younger := fake.Told("a-younger")
+		if !older || younger != test.both {
+			t.Errorf("%s: sessions of the older %v, of the younger %v", sentence, older, younger)
+		}
+		said := r.report().Peers[0]
+		if !test.both && !strings.Contains(said.LastError, "BGPPeer b-older") {
+			t.Errorf("%s: reported %+v", sentence, said)
+		}
+	}
+}
+
+// B19, B16: prefixes that are announced by opt-in are counted, and what is not says
+// why, beside the reasons of addresses.
+func TestB19_B16_Other_prefixes_are_reported(t *testing.T) {
+	r, fake, view := newRoutes(t, v1beta1.BGPPeerSpec{})
+	paper := &paperRoutes{objects: kube.BGPObjects{
+		Peers: r.cluster.BGP().Peers,
+		Advertisements: []*v1beta1.BGPAdvertisement{{
+			ObjectMeta: metav1.ObjectMeta{Name: "all"}, Spec: v1beta1.BGPAdvertisementSpec{ClusterIPs: true, PodCIDRs: true},
+		}},
+	}}
+	r.cluster = paper
+	var objects config.Objects
+	r.objects(&objects)
+	view.Config, _ = config.Build(objects)
+	r.watch(view.Config)
+	if !paper.watching {
+		t.Error("the Services are not watched")
+	}
+	web := served()
+	web.Addresses, web.ClusterIPs = nil, []netip.Addr{netip.MustParseAddr("198.18.0.1")}
+	view.Services = plan.ServicesOf(web)
+	s := &speaker{parts: parts{routes: r}}
+	r.pass(time.Unix(1000, 0), view, link.Gateways{})
+	if report := r.report(); report.OtherCount != 1 || report.AnnouncedCount != 0 {
+		t.Errorf("reported: %+v", report)
+	}
+	if got := s.withheld(nil, nil); len(got) != 1 || got[0].Reason != v1beta1.ReasonNoPodCIDR || got[0].Count != 1 || len(got[0].Addresses) != 0 {
+		t.Errorf("withheld: %+v", got)
+	}
+	view.Nodes["n1"] = plan.Node{PodCIDRs: []netip.Prefix{netip.MustParsePrefix("198.18.64.0/24")}}
+	r.pass(time.Unix(1001, 0), view, link.Gateways{})
+	if report := r.report(); report.OtherCount != 2 {
+		t.Errorf("reported: %+v", report)
+	}
+	fake.Refuse("rack", "connection refused")
+	<-r.changes()
+	r.pass(time.Unix(1002, 0), view, link.Gateways{})
+	got := s.withheld(nil, nil)
+	if len(got) != 1 || got[0].Reason != v1beta1.ReasonNoSession || len(got[0].Addresses) != 2 || got[0].Addresses[1] != "198.18.64.0/24" {
+		t.Errorf("withheld: %+v", got)
+	}
+}
+
+// S3: that a node is the last choice reaches its Speaker and its metrics.
+func TestS3_B16_Draining_is_said(t *testing.T) {
+	r, _, view := newRoutes(t, v1beta1.BGPPeerSpec{})
+	for i, want := range []int32{0, 1} {
+		r.pass(time.Unix(1000+int64(i), 0), view, link.Gateways{})
+		status := v1beta1.SpeakerStatus{BGP: r.report(), Withheld: []v1beta1.WithheldAddresses{
+			{Reason: v1beta1.ReasonNoSession, Count: 2}, {Reason: v1beta1.ReasonNoSession, Count: 3},
+		}}
+		byReason, draining := counts(&status)
+		if status.BGP.Draining != want || draining != want || byReason[v1beta1.ReasonNoSession] != 5 {
+			t.Errorf("pass %d: draining %d, %d in metrics, %v", i, status.BGP.Draining, draining, byReason)
+		}
+		view.Nodes["n1"] = plan.Node{Excluded: "the label"}
 	}
 }
 
@@ -101,7 +247,7 @@ func TestB10_Where_the_router_keeps_routes_nothing_is_lowered(t *testing.T) {
 func TestAPeerWaitsForItsPassword(t *testing.T) {
 	r, fake, view := newRoutes(t, v1beta1.BGPPeerSpec{PasswordSecret: &v1beta1.PasswordSecret{Name: "rack"}})
 	r.pass(time.Unix(1000, 0), view, link.Gateways{})
-	if _, there := fake.Told("rack"); there {
+	if fake.Peer("rack").Password != "" || r.report().Peers[0].State != "Idle" {
 		t.Error("a session without its password")
 	}
 	if said := r.report().Peers; len(said) != 1 || said[0].State != "Idle" || !strings.Contains(said[0].LastError, "Secret rack") {
@@ -119,12 +265,61 @@ func TestAPeerWaitsForItsPassword(t *testing.T) {
 	}
 }
 
+// D17: a Secret that is replaced, or a default route that blinks, is away for a
+// moment: what there is goes on as it was.
+func TestD17_A_Secret_or_a_gateway_that_blinks(t *testing.T) {
+	r, fake, view := newRoutes(t, v1beta1.BGPPeerSpec{PasswordSecret: &v1beta1.PasswordSecret{Name: "rack"}})
+	paper, _ := r.cluster.(*paperRoutes)
+	paper.passwords["rack"] = "opensesame"
+	r.pass(time.Unix(1000, 0), view, link.Gateways{})
+	delete(paper.passwords, "rack")
+	r.pass(time.Unix(1001, 0), view, link.Gateways{})
+	if fake.Peer("rack").Password != "opensesame" || r.report().AnnouncedCount != 1 {
+		t.Errorf("the session did not go on: %+v", r.report())
+	}
+	r, fake, view = newRoutes(t, v1beta1.BGPPeerSpec{DefaultGateway: v1beta1.GatewayIPv4})
+	r.pass(time.Unix(1000, 0), view, link.Gateways{IPv4: netip.MustParseAddr("192.0.2.1")})
+	r.pass(time.Unix(1001, 0), view, link.Gateways{})
+	if fake.Peer("rack").Address != netip.MustParseAddr("192.0.2.1") || r.report().AnnouncedCount != 1 {
+		t.Errorf("the session did not go on: %+v", r.report())
+	}
+}
+
+// D5, T06: what a session does not carry is not announced, and the Service says
+// why.
+func TestD5_T06_A_family_that_is_not_carried_is_not_announced(t *testing.T) {
+	r, fake, view := newRoutes(t, v1beta1.BGPPeerSpec{})
+	fake.Uncarry("rack", false, "the router does not offer IPv4 in this session")
+	r.pass(time.Unix(1000, 0), view, link.Gateways{})
+	report := r.report()
+	if report.AnnouncedCount != 0 || len(report.Announced) != 0 || report.Peers[0].State != "Established" || report.Peers[0].RoutesSent != 0 {
+		t.Errorf("reported: %+v", report)
+	}
+	if !strings.Contains(report.Peers[0].LastError, "does not offer IPv4") {
+		t.Errorf("the peer says %q", report.Peers[0].LastError)
+	}
+	if told, w := r.says(0); told || !strings.Contains(w.message, "rack does not carry the address: the router does not offer IPv4") {
+		t.Errorf("told %t, %+v", told, w)
+	}
+}
+
+// D9: graceful restart is what both ends agreed on. A router without it is told
+// that this speaker ends.
+func TestD9_A_router_without_graceful_restart_is_told_of_the_end(t *testing.T) {
+	r, fake, view := newRoutes(t, v1beta1.BGPPeerSpec{EnableGracefulRestart: true})
+	fake.RefuseGracefulRestart("rack")
+	r.pass(time.Unix(1000, 0), view, link.Gateways{})
+	if !r.lower() {
+		t.Error("nothing is lowered")
+	}
+	if paths, _ := fake.Told("rack"); paths[netip.MustParsePrefix("203.0.113.1/32")].Communities.Len() != 1 {
+		t.Errorf("the router knows %+v", paths)
+	}
+}
+
 func TestB05_The_default_gateway_is_each_nodes_own(t *testing.T) {
 	r, fake, view := newRoutes(t, v1beta1.BGPPeerSpec{DefaultGateway: v1beta1.GatewayIPv4})
 	r.pass(time.Unix(1000, 0), view, link.Gateways{IPv6: netip.MustParseAddr("fe80::1%eth0")})
-	if _, there := fake.Told("rack"); there {
-		t.Error("a session without a gateway")
-	}
 	if said := r.report().Peers; len(said) != 1 || said[0].Address != "" || !strings.Contains(said[0].LastError, "no IPv4 default route") {
 		t.Errorf("reported: %+v", said)
 	}

@@ -2,12 +2,14 @@ package main
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/baliza-lb/baliza/api/v1beta1"
+	"github.com/baliza-lb/baliza/speaker/bfd"
 	"github.com/baliza-lb/baliza/speaker/bgp"
 	"github.com/baliza-lb/baliza/speaker/plan"
 )
@@ -46,17 +48,50 @@ func (r *routes) report() *v1beta1.BGPReport {
 			continue
 		}
 		report.AnnouncedCount++
+		if d.Reason == v1beta1.ReasonDraining {
+			report.Draining++
+		}
 		if len(report.Announced) < maxAnnounced {
 			report.Announced = append(report.Announced, d.Address.String())
+		}
+	}
+	for i := range r.made.Others {
+		if r.heard(&r.made.Others[i].BGPDecision) {
+			report.OtherCount++
 		}
 	}
 	return report
 }
 
+// othersUnheld calls unheld for each prefix beside those of load balancers that is
+// to be announced, and is not. A host's is written as an address.
+func (r *routes) othersUnheld(unheld func(w why, text string)) {
+	if r == nil {
+		return
+	}
+	for i := range r.made.Others {
+		d := &r.made.Others[i]
+		text := ""
+		switch {
+		case r.heard(&d.BGPDecision):
+			continue
+		case d.Prefix.IsValid() && d.Prefix.IsSingleIP():
+			text = d.Prefix.Addr().String()
+		case d.Prefix.IsValid():
+			text = d.Prefix.String()
+		}
+		w := why{d.Reason, d.Message}
+		if len(d.Peers) > 0 {
+			w = r.unheard(&d.BGPDecision)
+		}
+		unheld(w, text)
+	}
+}
+
 func sessionReport(s *bgp.Status) v1beta1.BGPSession {
 	out := v1beta1.BGPSession{
 		Name: s.Name, State: string(s.State), PeerASN: int64(s.PeerASN),
-		LastError: clip(s.LastError), BFD: string(s.BFD), RoutesSent: int32(s.Sent),
+		LastError: clip(problemOf(s)), BFD: s.BFD, RoutesSent: int32(s.Sent),
 	}
 	if s.Address.IsValid() {
 		out.Address = s.Address.String()
@@ -72,6 +107,20 @@ func sessionReport(s *bgp.Status) v1beta1.BGPSession {
 	return out
 }
 
+// problemOf is what an operator has to know of a session first: why there is
+// none, or what of it does not work.
+func problemOf(s *bgp.Status) string {
+	switch {
+	case s.LastError != "" || s.State != bgp.Established:
+		return s.LastError
+	case s.IPv4.Why != "" || s.IPv6.Why != "":
+		return cmp.Or(s.IPv4.Why, s.IPv6.Why)
+	case len(s.Unsent) > 0:
+		return fmt.Sprintf("%s is not announced: %s", s.Unsent[0].Prefix, s.Unsent[0].Why)
+	}
+	return s.BFDError
+}
+
 // says tells whether a router knows an address, the one at a place of both
 // plans, and if not why, unless that is only that no BGPAdvertisement selects it.
 func (r *routes) says(place int) (told bool, w why) {
@@ -83,16 +132,63 @@ func (r *routes) says(place int) (told bool, w why) {
 	case r.heard(d):
 		return true, w
 	case len(d.Peers) > 0:
-		return false, why{v1beta1.ReasonNoSession, "no BGP session to a peer that is to be told is established: see status.bgp"}
+		return false, r.unheard(d)
 	case d.Reason == v1beta1.ReasonNoAdvertisement:
 		return false, w
 	}
 	return false, why{d.Reason, d.Message}
 }
 
-// heard tells whether a session is established with one of those that are told.
+// heard reports whether a router was sent a prefix with the address, in a session
+// that stands.
 func (r *routes) heard(d *plan.BGPDecision) bool {
-	return slices.ContainsFunc(d.Peers, func(name string) bool { return r.up[name] })
+	return slices.ContainsFunc(r.standing(d), func(s *bgp.Status) bool { return s.Told.Covers(d.Address) })
+}
+
+// standing are the established sessions of those that are told of an address.
+// Decisions share the lists of these.
+func (r *routes) standing(d *plan.BGPDecision) []*bgp.Status {
+	if len(d.Peers) == 0 {
+		return nil
+	}
+	all, known := r.known[&d.Peers[0]]
+	if !known {
+		for _, name := range d.Peers {
+			if s := r.session(name); s != nil && s.State == bgp.Established {
+				all = append(all, s)
+			}
+		}
+		r.known[&d.Peers[0]] = all
+	}
+	return all
+}
+
+// session returns the status of a peer's.
+func (r *routes) session(name string) *bgp.Status {
+	at, found := slices.BinarySearchFunc(r.status, name, func(s bgp.Status, name string) int { return cmp.Compare(s.Name, name) })
+	if !found {
+		return nil
+	}
+	return &r.status[at]
+}
+
+// unheard says why no router knows an address that is to be announced.
+func (r *routes) unheard(d *plan.BGPDecision) why {
+	standing := r.standing(d)
+	if len(standing) == 0 {
+		return why{v1beta1.ReasonNoSession, "no BGP session to a peer that is to be told is established: see status.bgp"}
+	}
+	first := standing[0]
+	cause := first.Family(d.Address).Why
+	for _, u := range first.Unsent {
+		if cause == "" && u.Prefix.Contains(d.Address) {
+			cause = u.Why
+		}
+	}
+	if cause == "" {
+		return why{v1beta1.ReasonNoSession, fmt.Sprintf("the router of %s has not been told yet", first.Name)}
+	}
+	return why{v1beta1.ReasonNoSession, fmt.Sprintf("the BGP session with %s does not carry the address: %s", first.Name, cause)}
 }
 
 // routeMetrics are read from the sessions when they are asked for.
@@ -137,7 +233,7 @@ func (m *routeMetrics) Collect(c chan<- prometheus.Metric) {
 		c <- prometheus.MustNewConstMetric(m.up, prometheus.GaugeValue, truth(s.State == bgp.Established), s.Name)
 		c <- prometheus.MustNewConstMetric(m.sent, prometheus.GaugeValue, float64(s.Sent), s.Name)
 		if s.BFD != "" {
-			c <- prometheus.MustNewConstMetric(m.bfd, prometheus.GaugeValue, truth(s.BFD == bgp.BFDUp), s.Name)
+			c <- prometheus.MustNewConstMetric(m.bfd, prometheus.GaugeValue, truth(s.BFD == string(bfd.Up)), s.Name)
 		}
 		c <- prometheus.MustNewConstMetric(m.established, prometheus.CounterValue, float64(s.Established), s.Name)
 		c <- prometheus.MustNewConstMetric(m.updates, prometheus.CounterValue, float64(s.Updates), s.Name)

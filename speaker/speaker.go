@@ -182,6 +182,7 @@ func (s *speaker) run(ctx context.Context) {
 	calls := time.NewTicker(callEvery)
 	defer calls.Stop()
 	defer s.pulse.Rest()
+	s.routes.setAddresses(s.links.Snapshot())
 	for {
 		s.pulse.Beat()
 		select {
@@ -193,6 +194,7 @@ func (s *speaker) run(ctx context.Context) {
 		case <-s.members.Changes():
 			s.lastMove = time.Now()
 		case <-s.links.Changes():
+			s.routes.setAddresses(s.links.Snapshot())
 			if !s.noteLinks(s.links.Snapshot()) {
 				continue // as when a pod comes or goes
 			}
@@ -201,6 +203,9 @@ func (s *speaker) run(ctx context.Context) {
 			s.responder.Solicit(questions(s.members.Lost(), s.links.Snapshot()))
 			continue
 		case <-s.routes.changes():
+			// What routers do is never worth more than a share of a core.
+			wake(max(gather, time.Until(rested)))
+			continue
 		case <-s.responder.Sighted():
 		case <-timer.C:
 			due = time.Time{}
@@ -247,8 +252,9 @@ func (s *speaker) pass(now time.Time) time.Duration {
 	s.members.Hold(claimed(held, desired.Quiet))
 	s.logChanges(held)
 	s.logProblems(problems)
-	s.report(now, made, held, problems)
-	s.metrics.observe(made, held, desired.Addresses, time.Since(now))
+	status := s.report(now, made, held, problems)
+	byReason, draining := counts(&status)
+	s.metrics.observe(byReason, draining, held, desired.Addresses, time.Since(now))
 	return again
 }
 
@@ -258,8 +264,14 @@ func (s *speaker) read(changes kube.SpeakerChanges) {
 	for key := range changes.Services {
 		changed[key] = nil
 		service, slices := s.cluster.Service(key)
-		if service != nil && config.Wanted(service, s.serveClassless) && len(service.Status.LoadBalancer.Ingress) > 0 {
-			now := plan.ServiceOf(service, slices)
+		if service == nil {
+			continue
+		}
+		now := plan.ServiceOf(service, slices)
+		if !config.Wanted(service, s.serveClassless) {
+			now.Addresses = nil // another provider's
+		}
+		if len(now.Addresses)+len(now.ClusterIPs)+len(now.ExternalIPs) > 0 {
 			changed[key] = &now
 		}
 	}
@@ -279,6 +291,7 @@ func (s *speaker) read(changes kube.SpeakerChanges) {
 		objects := config.Objects{Pools: s.cluster.Pools(), L2Advertisements: s.cluster.L2Advertisements()}
 		s.routes.objects(&objects)
 		s.config, _ = config.Build(objects)
+		s.routes.watch(s.config)
 	}
 	if changes.Speakers {
 		s.seek()

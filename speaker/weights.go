@@ -32,8 +32,13 @@ type weight struct {
 // they may not know yet. It returns when it wants to be called again, or zero.
 func (w *weights) damp(now time.Time, made *plan.BGPPlan) (again time.Duration) {
 	told := map[weighed]weight{}
+	plain := map[*plan.Route]bool{} // lists without weights, by their first: peers share them
 	for i := range made.Peers {
 		p := &made.Peers[i]
+		if len(p.Routes) == 0 || plain[&p.Routes[0]] {
+			continue
+		}
+		plain[&p.Routes[0]] = !slices.ContainsFunc(p.Routes, func(r plan.Route) bool { return r.Weight != 0 })
 		mine := false // the plan's routes may be shared
 		for j := range p.Routes {
 			route := p.Routes[j]

@@ -66,7 +66,7 @@ func TestB12_A_held_weight_is_told_in_the_end(t *testing.T) {
 	r, fake, view, web := weightedRoutes(t)
 	prefix := netip.MustParsePrefix("203.0.113.1/32")
 	now := time.Unix(1000, 0)
-	bandwidth := func() float32 {
+	bandwidth := func() uint64 {
 		paths, _ := fake.Told("rack")
 		return paths[prefix].Bandwidth / capacity
 	}

@@ -30,7 +30,8 @@ type SpeakerChanges struct {
 }
 
 // SpeakerView is what a speaker sees of the cluster: caches of slim copies of
-// the Services of type LoadBalancer, the endpoints, nodes, configuration and
+// the Services of type LoadBalancer, those of other types once WatchOtherServices
+// was called, the endpoints, nodes, configuration and
 // Speakers. They outlive the API server. It may be read from any goroutine.
 type SpeakerView struct {
 	factories []starter
@@ -38,6 +39,7 @@ type SpeakerView struct {
 	changes   chan struct{}
 
 	services  cache.Indexer
+	others    otherServices
 	endpoints cache.Indexer
 	nodes     corelisters.NodeLister
 	pools     balizalisters.IPAddressPoolLister
@@ -59,11 +61,12 @@ type starter interface {
 // byService indexes EndpointSlices by the namespace/name of their Service.
 const byService = "service"
 
-// NewSpeakerView prepares the caches. Of Services' annotations only those in
-// keepAnnotations are kept.
-func NewSpeakerView(clients Clients, keepAnnotations []string) (*SpeakerView, error) {
+// NewSpeakerView prepares the caches for the speaker of a node. Of Services'
+// annotations only those in keepAnnotations are kept.
+func NewSpeakerView(clients Clients, node string, keepAnnotations []string) (*SpeakerView, error) {
 	v := &SpeakerView{changes: make(chan struct{}, 1), pending: SpeakerChanges{Services: map[string]struct{}{}}}
-	strip := informers.WithTransform(speakerStripper(serviceStripper(keepAnnotations)))
+	strip := informers.WithTransform(speakerStripper(node, serviceStripper(keepAnnotations)))
+	v.others.prepare(clients, strip)
 	factory := func(tweak func(*metav1.ListOptions)) informers.SharedInformerFactory {
 		f := informers.NewSharedInformerFactoryWithOptions(clients.Kubernetes, 0, strip, informers.WithTweakListOptions(tweak))
 		v.factories = append(v.factories, f)
@@ -75,7 +78,7 @@ func NewSpeakerView(clients Clients, keepAnnotations []string) (*SpeakerView, er
 	endpoints := factory(func(o *metav1.ListOptions) { o.LabelSelector = discoveryv1.LabelServiceName }).Discovery().V1().EndpointSlices().Informer()
 	nodes := factory(func(*metav1.ListOptions) {}).Core().V1().Nodes()
 	objects := externalversions.NewSharedInformerFactoryWithOptions(clients.Baliza, 0,
-		externalversions.WithTransform(speakerStripper(serviceStripper(nil))))
+		externalversions.WithTransform(speakerStripper(node, serviceStripper(nil))))
 	v.factories = append(v.factories, objects)
 	custom := objects.Baliza().V1beta1()
 
@@ -145,7 +148,7 @@ func (v *SpeakerView) noteEndpoints(object any) {
 	for _, key := range keys {
 		// Most endpoints belong to Services that are no load balancers. If
 		// the Service comes later, its own event brings the endpoints along.
-		if _, exists, err := v.services.GetByKey(key); err == nil && exists {
+		if v.service(key) != nil {
 			v.pending.Services[key] = struct{}{}
 		}
 	}
@@ -179,6 +182,7 @@ func (v *SpeakerView) Start(ctx context.Context) {
 	for _, f := range v.factories {
 		f.Start(ctx.Done())
 	}
+	v.others.begin(ctx)
 	go func() {
 		if cache.WaitForCacheSync(ctx.Done(), v.synced...) {
 			v.wake()
@@ -191,6 +195,7 @@ func (v *SpeakerView) Wait() {
 	for _, f := range v.factories {
 		f.Shutdown()
 	}
+	v.others.factory.Shutdown()
 }
 
 // Synced tells whether every cache has been filled once.
@@ -217,11 +222,10 @@ func (v *SpeakerView) Take() SpeakerChanges {
 }
 
 // Service returns the Service of that namespace/name and the EndpointSlices
-// that belong to it; nil if there is none of type LoadBalancer.
+// that belong to it; nil if there is none of a type that is watched.
 func (v *SpeakerView) Service(key string) (*corev1.Service, []*discoveryv1.EndpointSlice) {
-	object, exists, err := v.services.GetByKey(key)
-	service, ok := object.(*corev1.Service)
-	if err != nil || !exists || !ok {
+	service := v.service(key)
+	if service == nil {
 		return nil, nil
 	}
 	objects, err := v.endpoints.ByIndex(byService, key)
@@ -235,6 +239,18 @@ func (v *SpeakerView) Service(key string) (*corev1.Service, []*discoveryv1.Endpo
 		}
 	}
 	return service, slices
+}
+
+// service of that namespace/name. One whose type changes is for a moment in both
+// caches, or in none: the event that follows settles it.
+func (v *SpeakerView) service(key string) *corev1.Service {
+	for _, cached := range []cache.Indexer{v.services, v.others.cached} {
+		object, exists, err := cached.GetByKey(key)
+		if service, ok := object.(*corev1.Service); err == nil && exists && ok {
+			return service
+		}
+	}
+	return nil
 }
 
 // Nodes returns the cached nodes in any order.

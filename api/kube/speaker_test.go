@@ -14,6 +14,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
 	kubefake "k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
@@ -31,7 +32,7 @@ func slice(name, service string, endpoints ...discoveryv1.Endpoint) *discoveryv1
 
 func speakerView(t *testing.T, clients kube.Clients) *kube.SpeakerView {
 	t.Helper()
-	v, err := kube.NewSpeakerView(clients, []string{v1beta1.AnnotationAllocatedPool})
+	v, err := kube.NewSpeakerView(clients, "n1", []string{v1beta1.AnnotationAllocatedPool})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +61,8 @@ func TestSpeakerViewKeepsOnlyWhatDecides(t *testing.T) {
 		},
 		slice("web-1", "web", discoveryv1.Endpoint{NodeName: &node, Addresses: []string{"10.0.0.1"}}),
 		slice("db-1", "db"),
-		&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1", Annotations: map[string]string{"big": "x"}}},
+		&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1", Annotations: map[string]string{"big": "x"}}, Spec: corev1.NodeSpec{PodCIDRs: []string{"198.18.1.0/24"}}},
+		&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n2", Annotations: map[string]string{"big": "x"}}, Spec: corev1.NodeSpec{PodCIDRs: []string{"198.18.2.0/24"}}},
 	)
 	objects := balizafake.NewSimpleClientset()
 	v := speakerView(t, kube.Clients{Kubernetes: core, Baliza: objects})
@@ -69,8 +71,15 @@ func TestSpeakerViewKeepsOnlyWhatDecides(t *testing.T) {
 	if service == nil || len(service.Annotations) != 1 || len(slices) != 1 || len(slices[0].Endpoints[0].Addresses) != 0 {
 		t.Errorf("service %+v with %+v", service, slices)
 	}
-	if nodes := v.Nodes(); len(nodes) != 1 || len(nodes[0].Annotations) != 0 {
-		t.Errorf("nodes: %+v", nodes)
+	// B19: what BGP takes from a node it takes from the speaker's own.
+	nodes := v.Nodes()
+	for _, node := range nodes {
+		if own := node.Name == "n1"; (len(node.Annotations) != 0) != own || (len(node.Spec.PodCIDRs) != 0) != own {
+			t.Errorf("node: %+v", node)
+		}
+	}
+	if len(nodes) != 2 {
+		t.Errorf("%d nodes", len(nodes))
 	}
 	if service, _ := v.Service("default/none"); service != nil {
 		t.Error("a Service that does not exist is found")
@@ -82,6 +91,51 @@ func TestSpeakerViewKeepsOnlyWhatDecides(t *testing.T) {
 	if _, ok := taken.Services["default/web"]; !ok || len(taken.Services) != 1 {
 		t.Errorf("changed Services: %v", taken.Services)
 	}
+}
+
+// B19: Services that are no load balancers are watched once that is asked for.
+func TestB19_Other_Services_are_seen_when_they_are_asked_for(t *testing.T) {
+	node, local := "n1", corev1.ServiceInternalTrafficPolicyLocal
+	core := kubefake.NewClientset(&corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "db", Labels: map[string]string{"tier": "gold"}},
+		Spec: corev1.ServiceSpec{
+			Type: corev1.ServiceTypeClusterIP, ClusterIPs: []string{"198.18.0.9"}, ExternalIPs: []string{"203.0.113.7"},
+			InternalTrafficPolicy: &local, ExternalTrafficPolicy: corev1.ServiceExternalTrafficPolicyLocal,
+		},
+	}, slice("db-1", "db", discoveryv1.Endpoint{NodeName: &node}))
+	var asked []string
+	core.PrependReactor("list", "services", func(action clienttesting.Action) (bool, runtime.Object, error) {
+		selector := action.(clienttesting.ListAction).GetListRestrictions().Fields.String()
+		asked = append(asked, selector)
+		if selector == "spec.type=LoadBalancer" { // the fake does not select
+			return true, &corev1.ServiceList{}, nil
+		}
+		return false, nil, nil
+	})
+	core.PrependWatchReactor("services", func(action clienttesting.Action) (bool, watch.Interface, error) {
+		ofBalancers := action.(clienttesting.WatchAction).GetWatchRestrictions().Fields.String() == "spec.type=LoadBalancer"
+		return ofBalancers, watch.NewFake(), nil
+	})
+	v := speakerView(t, kube.Clients{Kubernetes: core, Baliza: balizafake.NewSimpleClientset()})
+	v.Take()
+	if service, _ := v.Service("default/db"); service != nil || slices.Contains(asked, "spec.type!=LoadBalancer") {
+		t.Errorf("seen though nobody asked: %+v, %q", service, asked)
+	}
+	for range 2 {
+		if err := v.WatchOtherServices(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "the Service", func() bool { _, ok := v.Take().Services["default/db"]; return ok })
+	service, endpoints := v.Service("default/db")
+	if service == nil || service.Labels["tier"] != "gold" || len(service.Spec.ClusterIPs)+len(service.Spec.ExternalIPs) != 2 ||
+		*service.Spec.InternalTrafficPolicy != local || service.Spec.ExternalTrafficPolicy == "" || len(endpoints) != 1 {
+		t.Errorf("service %+v, endpoints %+v", service, endpoints)
+	}
+	if _, err := core.DiscoveryV1().EndpointSlices("default").Create(t.Context(), slice("db-2", "db"), metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "its endpoints", func() bool { _, ok := v.Take().Services["default/db"]; return ok })
 }
 
 func TestSpeakerViewTellsOfChangesThatMatterOnly(t *testing.T) {

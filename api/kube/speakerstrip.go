@@ -7,13 +7,17 @@ import (
 	"github.com/baliza-lb/baliza/api/v1beta1"
 )
 
-// speakerStripper is the transform at ingest: it copies what a speaker needs
-// of each kind, so that updates of anything else are no change to it.
-func speakerStripper(service func(*corev1.Service) *corev1.Service) func(any) (any, error) {
+// speakerStripper is the transform at ingest: it copies what the speaker of a
+// node needs of each kind, so that updates of anything else are no change to it.
+func speakerStripper(node string, service func(*corev1.Service) *corev1.Service) func(any) (any, error) {
 	return func(object any) (any, error) {
 		switch o := object.(type) {
 		case *corev1.Service:
 			slim := service(o)
+			// Of every type: what a BGPAdvertisement may announce beside pools.
+			slim.Labels = o.Labels
+			slim.Spec.ClusterIPs, slim.Spec.ExternalIPs = o.Spec.ClusterIPs, o.Spec.ExternalIPs
+			slim.Spec.InternalTrafficPolicy, slim.Spec.ExternalTrafficPolicy = o.Spec.InternalTrafficPolicy, o.Spec.ExternalTrafficPolicy
 			// What the controller says about a Service is not news to us.
 			slim.Status.Conditions, slim.Finalizers = nil, nil
 			delete(slim.Annotations, v1beta1.AnnotationUntried)
@@ -22,7 +26,7 @@ func speakerStripper(service func(*corev1.Service) *corev1.Service) func(any) (a
 		case *discoveryv1.EndpointSlice:
 			return stripSlice(o), nil
 		case *corev1.Node:
-			return stripNode(o), nil
+			return stripNode(o, o.Name == node), nil
 		case *v1beta1.Speaker:
 			slim := &v1beta1.Speaker{ObjectMeta: identity(o.ObjectMeta)}
 			slim.Status.MemberAddress, slim.Status.Missing = o.Status.MemberAddress, o.Status.Missing
@@ -58,9 +62,14 @@ func stripSlice(o *discoveryv1.EndpointSlice) *discoveryv1.EndpointSlice {
 	return slim
 }
 
-func stripNode(o *corev1.Node) *corev1.Node {
+// stripNode keeps what takes a node out of load balancing, and the labels; of the
+// speaker's own node also what BGP takes from it.
+func stripNode(o *corev1.Node, own bool) *corev1.Node {
 	slim := &corev1.Node{ObjectMeta: identity(o.ObjectMeta)}
 	slim.Labels = o.Labels
+	if own {
+		slim.Annotations, slim.Spec.PodCIDRs = o.Annotations, o.Spec.PodCIDRs
+	}
 	for _, taint := range o.Spec.Taints {
 		slim.Spec.Taints = append(slim.Spec.Taints, corev1.Taint{Key: taint.Key, Effect: taint.Effect})
 	}

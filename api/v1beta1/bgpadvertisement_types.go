@@ -32,9 +32,12 @@ type BGPAdvertisement struct {
 // BGPAdvertisementSpec selects addresses, Services, nodes and peers, and says
 // what the announced paths look like. Within a list of selectors one must
 // match; an absent list does not restrict.
+//
+// +kubebuilder:validation:XValidation:rule="!(has(self.podCIDRs) && self.podCIDRs || has(self.externalIPs) && self.externalIPs) || (!has(self.aggregationLength) || self.aggregationLength == 32) && (!has(self.aggregationLengthV6) || self.aggregationLengthV6 == 128)",message="podCIDRs and externalIPs exclude aggregationLength and aggregationLengthV6: the network around them is not this node's, or not the cluster's"
 type BGPAdvertisementSpec struct {
 	// ipAddressPools are names of pools whose addresses are announced. With
-	// neither names nor selectors, all pools are.
+	// neither names nor selectors all pools are, unless the advertisement is one
+	// of clusterIPs, externalIPs or podCIDRs.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=256
@@ -46,6 +49,22 @@ type BGPAdvertisementSpec struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
 	IPAddressPoolSelectors []metav1.LabelSelector `json:"ipAddressPoolSelectors,omitempty"`
+
+	// clusterIPs announces the cluster IPs of the selected Services, of every type
+	// and class, from the nodes that serve them: with internalTrafficPolicy Local
+	// only from those that have an endpoint.
+	// +optional
+	ClusterIPs bool `json:"clusterIPs,omitempty"`
+	// externalIPs announces spec.externalIPs of the selected Services, of every
+	// type and class, as externalTrafficPolicy has it. Whoever may write a Service
+	// then draws the traffic of any address: restrict that first.
+	// +optional
+	ExternalIPs bool `json:"externalIPs,omitempty"`
+	// podCIDRs announces the pod ranges of each selected node (spec.podCIDRs of
+	// the Node) from that node. They are not drained: no other node has these
+	// pods. serviceSelectors do not matter to them.
+	// +optional
+	PodCIDRs bool `json:"podCIDRs,omitempty"`
 
 	// serviceSelectors select, by label, the Services whose addresses are
 	// announced.
@@ -69,7 +88,9 @@ type BGPAdvertisementSpec struct {
 
 	// aggregationLength of the announced IPv4 prefix: 32 announces each
 	// address, less announces the network around it as soon as this node
-	// serves one of its addresses.
+	// serves one of its addresses. A Service with externalTrafficPolicy Local is
+	// announced by its address all the same, so that no node attracts what only
+	// others serve.
 	// +optional
 	// +kubebuilder:default=32
 	// +kubebuilder:validation:Minimum=1

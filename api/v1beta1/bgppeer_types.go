@@ -56,21 +56,25 @@ const (
 
 // BGPPeerSpec is what the operator wants of a peer.
 //
-// +kubebuilder:validation:XValidation:rule="(has(self.peerASN) && self.peerASN != 0) != has(self.dynamicASN)",message="set either peerASN or dynamicASN"
+// +kubebuilder:validation:XValidation:rule="(has(self.peerASN) && self.peerASN != 0 ? 1 : 0) + (has(self.peerASNFrom) ? 1 : 0) + (has(self.dynamicASN) ? 1 : 0) == 1",message="set one of peerASN, peerASNFrom and dynamicASN"
+// +kubebuilder:validation:XValidation:rule="has(self.myASN) != has(self.myASNFrom)",message="set either myASN or myASNFrom"
 // +kubebuilder:validation:XValidation:rule="!has(self.password) || !has(self.passwordSecret)",message="set either password or passwordSecret"
 // +kubebuilder:validation:XValidation:rule="!has(self.ttlSecurity) || !self.ttlSecurity || !has(self.ebgpMultiHop) || !self.ebgpMultiHop",message="ttlSecurity is for peers one hop away: it excludes ebgpMultiHop"
-// +kubebuilder:validation:XValidation:rule="(has(self.peerAddress) ? 1 : 0) + (has(self.interface) && size(self.interface) > 0 ? 1 : 0) + (has(self.defaultGateway) ? 1 : 0) == 1",message="set one of peerAddress, interface and defaultGateway"
+// +kubebuilder:validation:XValidation:rule="(has(self.peerAddress) ? 1 : 0) + (has(self.peerAddressFrom) ? 1 : 0) + (has(self.interface) && size(self.interface) > 0 ? 1 : 0) + (has(self.defaultGateway) ? 1 : 0) == 1 || has(self.peerAddress) && has(self.interface) && !has(self.peerAddressFrom) && !has(self.defaultGateway) && ip(self.peerAddress).family() == 6 && ip(self.peerAddress).isLinkLocalUnicast()",message="set one of peerAddress, peerAddressFrom, interface and defaultGateway; only a link-local peerAddress goes with its interface"
 // +kubebuilder:validation:XValidation:rule="!has(self.sourceAddress) || has(self.peerAddress)",message="sourceAddress goes with peerAddress"
 // +kubebuilder:validation:XValidation:rule="!has(self.sourceAddress) || !has(self.peerAddress) || ip(self.sourceAddress).family() == ip(self.peerAddress).family()",message="sourceAddress and peerAddress must be of one family"
-// +kubebuilder:validation:XValidation:rule="!has(self.ebgpMultiHop) || !self.ebgpMultiHop || has(self.peerAddress)",message="ebgpMultiHop goes with peerAddress: what an interface or a default route leads to is one hop away"
+// +kubebuilder:validation:XValidation:rule="!has(self.ebgpMultiHop) || !self.ebgpMultiHop || (has(self.peerAddress) || has(self.peerAddressFrom)) && (!has(self.interface) || size(self.interface) == 0)",message="ebgpMultiHop goes with peerAddress: what an interface or a default route leads to is one hop away"
 // +kubebuilder:validation:XValidation:rule="!has(self.disableMP) || !self.disableMP || !has(self.dualStackAddressFamily) || !self.dualStackAddressFamily",message="disableMP excludes dualStackAddressFamily"
-// +kubebuilder:validation:XValidation:rule="!has(self.localASN) || self.localASN != self.myASN",message="localASN must differ from myASN"
+// +kubebuilder:validation:XValidation:rule="!has(self.localASN) || !has(self.myASN) || self.localASN != self.myASN",message="localASN must differ from myASN"
 type BGPPeerSpec struct {
 	// myASN is the AS number of the cluster.
-	// +required
+	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=4294967295
-	MyASN int64 `json:"myASN"`
+	MyASN int64 `json:"myASN,omitempty"`
+	// myASNFrom takes it from each node, in place of myASN.
+	// +optional
+	MyASNFrom *NodeValue `json:"myASNFrom,omitempty"`
 	// localASN replaces myASN in this session's OPEN, for a router that still
 	// knows the cluster by another number; paths then carry both.
 	// +optional
@@ -82,19 +86,28 @@ type BGPPeerSpec struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=4294967295
 	PeerASN int64 `json:"peerASN,omitempty"`
+	// peerASNFrom takes it from each node, in place of peerASN.
+	// +optional
+	PeerASNFrom *NodeValue `json:"peerASNFrom,omitempty"`
 	// dynamicASN takes whatever AS number the router has, as long as it is
 	// the same as ours (internal) or another (external).
 	// +optional
 	DynamicASN DynamicASN `json:"dynamicASN,omitempty"`
 
-	// peerAddress of the router, IPv4 or IPv6.
+	// peerAddress of the router, IPv4 or IPv6. It may be the node's own, as that
+	// of a routing daemon at 127.0.0.1, and link-local together with interface.
 	// +optional
 	// +kubebuilder:validation:MinLength=2
 	// +kubebuilder:validation:MaxLength=45
 	// +kubebuilder:validation:XValidation:rule="isIP(self)",message="must be an IP address"
 	PeerAddress string `json:"peerAddress,omitempty"`
-	// interface of the node at whose other end the router is, in place of
-	// peerAddress: the session runs between the link-local addresses of both
+	// peerAddressFrom takes it from each node, in place of peerAddress: one
+	// object serves every rack. (The value of a label has no colons, so that an
+	// IPv6 address is taken from an annotation.)
+	// +optional
+	PeerAddressFrom *NodeValue `json:"peerAddressFrom,omitempty"`
+	// interface of the node at whose other end the router is. Beside a link-local
+	// peerAddress it is where that address is; in place of one the session runs between the link-local addresses of both
 	// ("unnumbered"), and carries both families; the router needs the extended
 	// next hop capability for IPv4 (RFC 8950). Both ends learn of each other
 	// by router advertisements.
@@ -189,6 +202,23 @@ type BGPPeerSpec struct {
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self == ''",message="VRFs are not supported: the session runs in the node's main routing table"
 	VRF string `json:"vrf,omitempty"`
+}
+
+// NodeValue names what a node has the value in. A node that lacks it, or has
+// something else in it, has no session, and its Speaker says so.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.nodeLabel) != has(self.nodeAnnotation)",message="set either nodeLabel or nodeAnnotation"
+type NodeValue struct {
+	// nodeLabel is the key of a label of the Node.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=317
+	NodeLabel string `json:"nodeLabel,omitempty"`
+	// nodeAnnotation is the key of an annotation of the Node.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=317
+	NodeAnnotation string `json:"nodeAnnotation,omitempty"`
 }
 
 // PasswordSecret names a Secret in Baliza's own namespace.

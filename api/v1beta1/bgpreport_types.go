@@ -14,12 +14,21 @@ type BGPReport struct {
 	// whose session is established.
 	// +optional
 	AnnouncedCount int32 `json:"announcedCount"`
+	// draining is how many of them are announced as the last choice, because the
+	// node is being drained.
+	// +optional
+	Draining int32 `json:"draining,omitempty"`
 	// announced are these addresses, the first 16,384.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=16384
 	// +kubebuilder:validation:items:MaxLength=45
 	Announced []string `json:"announced,omitempty"`
+	// otherCount is how many prefixes beside those of load balancers (cluster
+	// IPs, external IPs, pod ranges) are announced to one peer at least whose
+	// session is established. What is not stands among withheld.
+	// +optional
+	OtherCount int32 `json:"otherCount,omitempty"`
 }
 
 // BGPSession is one session of a speaker.

@@ -167,6 +167,16 @@ const (
 	// ReasonDraining says that the node is being drained: it still announces
 	// the address over BGP, as the last choice.
 	ReasonDraining Reason = "Draining"
+	// ReasonCommunityUnresolved says that a BGPAdvertisement of the address names
+	// a community that nothing defines: a path without it could reach further
+	// than it may.
+	ReasonCommunityUnresolved Reason = "CommunityUnresolved"
+	// ReasonTooManyCommunities says that the BGPAdvertisements of the address
+	// together have more communities than a message carries.
+	ReasonTooManyCommunities Reason = "TooManyCommunities"
+	// ReasonNoPodCIDR says that a BGPAdvertisement announces the pod ranges of a
+	// node that has none.
+	ReasonNoPodCIDR Reason = "NoPodCIDR"
 	// ReasonNoPeer says that no BGPPeer of this node is told of the address.
 	ReasonNoPeer Reason = "NoPeer"
 	// ReasonNoSession says that no session to a peer that is to be told is

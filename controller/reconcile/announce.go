@@ -55,7 +55,7 @@ func whyWithheld() []v1beta1.Reason {
 	return []v1beta1.Reason{
 		v1beta1.ReasonAddressConflict, v1beta1.ReasonInterfaceMissing, v1beta1.ReasonSocketProblem,
 		v1beta1.ReasonNoAdvertisement, v1beta1.ReasonNoEndpoint, v1beta1.ReasonNoLocalEndpoint,
-		v1beta1.ReasonNoPeer, v1beta1.ReasonNoSession,
+		v1beta1.ReasonCommunityUnresolved, v1beta1.ReasonTooManyCommunities, v1beta1.ReasonNoPeer, v1beta1.ReasonNoSession,
 	}
 }
 

@@ -509,7 +509,7 @@ func (s *site) treat(ctx context.Context, clients kube.Clients, svc *corev1.Serv
 
 // asSpeaker asks what a speaker asks.
 func asSpeaker(ctx context.Context, s *site, clients kube.Clients) {
-	view, err := kube.NewSpeakerView(clients, config.ServiceAnnotations())
+	view, err := kube.NewSpeakerView(clients, "n1", config.ServiceAnnotations())
 	if err == nil {
 		err = view.WatchPasswords(clients, cluster.Namespace)
 	}

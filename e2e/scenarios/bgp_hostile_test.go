@@ -210,11 +210,17 @@ func (p *plot) resident(node string) (size int) {
 // dropped is how many UPDATEs of a peer the speaker of n1 has dropped.
 func (p *plot) dropped(ctx context.Context, peer string) (count int) {
 	p.t.Helper()
-	out, err := p.Exec(ctx, "n1", "curl", "-sS", "--max-time", "5", "http://127.0.0.1:7473/metrics")
+	return p.counted(ctx, "n1", "baliza_speaker_bgp_updates_dropped_total", peer)
+}
+
+// counted is the metric of a peer, by the speaker of a node.
+func (p *plot) counted(ctx context.Context, node, metric, peer string) (count int) {
+	p.t.Helper()
+	out, err := p.Exec(ctx, node, "curl", "-sS", "--max-time", "5", "http://127.0.0.1:7473/metrics")
 	p.must(err)
 	for line := range strings.Lines(out) {
 		var value float64
-		if _, err := fmt.Sscanf(line, `baliza_speaker_bgp_updates_dropped_total{peer="`+peer+`"} %g`, &value); err == nil {
+		if _, err := fmt.Sscanf(line, metric+`{peer="`+peer+`"} %g`, &value); err == nil {
 			return int(value)
 		}
 	}

@@ -19,7 +19,7 @@ import (
 )
 
 // patch changes the spec of one of the plot's objects.
-func (p *routed) patch(ctx context.Context, kind string, spec map[string]any) {
+func (p *plot) patch(ctx context.Context, kind string, spec map[string]any) {
 	p.t.Helper()
 	body, err := json.Marshal(map[string]any{"spec": spec})
 	p.must(err)
@@ -146,7 +146,7 @@ func TestB08_Many_routes_come_and_go_without_a_reset(t *testing.T) {
 }
 
 // session waits until the Speaker of a node says this of its session.
-func (p *routed) session(ctx context.Context, node, peer, what string, good func(*v1beta1.BGPSession) bool) {
+func (p *plot) session(ctx context.Context, node, peer, what string, good func(*v1beta1.BGPSession) bool) {
 	p.t.Helper()
 	var last *v1beta1.BGPSession
 	err := lab.WaitFor(ctx, fmt.Sprintf("the session of %s with %s to be %s", node, peer, what), func() (bool, error) {

@@ -47,6 +47,11 @@ func bgpSchemaCases() map[string]schemaCase {
 		"communities spec.communities[].name must not contain a colon, which would make it look like a value": {"backup", "back:up"},
 		"bgppeers spec.vrf VRFs are not supported: the session runs in the node's main routing table":         {"", "red"},
 	}
+	cases["bgpadvertisements spec podCIDRs and externalIPs exclude aggregationLength and aggregationLengthV6: "+
+		"the network around them is not this node's, or not the cluster's"] = schemaCase{
+		map[string]any{"podCIDRs": true, "externalIPs": true, "clusterIPs": true, "aggregationLength": int64(32)},
+		map[string]any{"podCIDRs": true, "aggregationLength": int64(24)},
+	}
 	for _, list := range []string{"ipAddressPoolSelectors", "serviceSelectors", "nodeSelectors"} {
 		cases["bgpadvertisements spec."+list+" maxItems"] = schemaCase{many(64, selector), many(65, selector)}
 	}
@@ -79,10 +84,13 @@ func bgpSchemaCases() map[string]schemaCase {
 // peerSchemaCases are the cases of what fields of a BGPPeer say together.
 func peerSchemaCases() map[string]schemaCase {
 	cases := map[string]schemaCase{
-		"set either peerASN or dynamicASN":                     {with("peerASN", int64(0), "dynamicASN", "internal"), with("dynamicASN", "internal")},
-		"set either password or passwordSecret":                {with("password", "a"), with("password", "a", "passwordSecret", map[string]any{"name": "a"})},
-		"localASN must differ from myASN":                      {with("localASN", int64(64999)), with("localASN", int64(64513))},
-		"set one of peerAddress, interface and defaultGateway": {with("interface", ""), with("interface", "eth0")},
+		"set one of peerASN, peerASNFrom and dynamicASN": {with("peerASN", nil, "peerASNFrom", asnLabel()), with("peerASNFrom", asnLabel())},
+		"set either myASN or myASNFrom":                  {with("myASN", nil, "myASNFrom", asnLabel()), with("myASNFrom", asnLabel())},
+		"set either password or passwordSecret":          {with("password", "a"), with("password", "a", "passwordSecret", map[string]any{"name": "a"})},
+		"localASN must differ from myASN":                {with("localASN", int64(64999)), with("localASN", int64(64513))},
+		"set one of peerAddress, peerAddressFrom, interface and defaultGateway; only a link-local peerAddress goes with its interface": {
+			with("peerAddress", "fe80::1", "interface", "eth0"), with("peerAddress", "2001:db8::1", "interface", "eth0"),
+		},
 		"sourceAddress goes with peerAddress": {
 			with("sourceAddress", "192.0.2.11"), with("sourceAddress", "192.0.2.11", "peerAddress", nil, "defaultGateway", "IPv4"),
 		},
@@ -101,8 +109,20 @@ func peerSchemaCases() map[string]schemaCase {
 	for name, c := range cases {
 		named["bgppeers spec "+name] = c
 	}
+	for _, field := range []string{"peerAddressFrom", "peerASNFrom", "myASNFrom"} {
+		field = "bgppeers spec." + field
+		named[field+" set either nodeLabel or nodeAnnotation"] = schemaCase{
+			map[string]any{"nodeAnnotation": "example.com/tor"}, map[string]any{"nodeAnnotation": "example.com/tor", "nodeLabel": "example.com/tor"},
+		}
+		for _, key := range []string{"nodeLabel", "nodeAnnotation"} {
+			named[field+"."+key+" minLength"] = schemaCase{text(1), text(0)}
+			named[field+"."+key+" maxLength"] = schemaCase{text(317), text(318)}
+		}
+	}
 	return named
 }
+
+func asnLabel() map[string]any { return map[string]any{"nodeLabel": "asn"} }
 
 // with is a peer's spec with these fields; nil removes one.
 func with(fields ...any) any {
@@ -136,6 +156,11 @@ func accommodate(spec map[string]any, path string) {
 		}
 	case "spec.sourceAddress":
 		spec["peerAddress"] = "2001:db8::1"
+	}
+	for from, replaced := range map[string]string{"peerAddressFrom": "peerAddress", "peerASNFrom": "peerASN", "myASNFrom": "myASN"} {
+		if strings.HasPrefix(path, "spec."+from) {
+			delete(spec, replaced)
+		}
 	}
 }
 

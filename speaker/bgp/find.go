@@ -17,6 +17,8 @@ const (
 	// 3 s go by between two advertisements, and half a second more at random
 	// (RFC 4861 sections 6.2.6 and 10).
 	listenFor = 4 * time.Second
+	// oneHop is the hop limit of a packet that no router has passed on.
+	oneHop = 255
 	// Messages and the option of RFC 4861 sections 4.1, 4.2 and 4.6.1; the
 	// unit of an option's length is 8 bytes.
 	typeSolicitation, typeAdvertisement = 133, 134
@@ -37,7 +39,7 @@ func find(ctx context.Context, name string) (netip.Addr, error) {
 	}
 	raw, err := new(net.ListenConfig).ListenPacket(ctx, "ip6:ipv6-icmp", "::")
 	if err != nil {
-		return netip.Addr{}, fmt.Errorf("listening for router advertisements: %w", cause(err))
+		return netip.Addr{}, fmt.Errorf("listening for router advertisements: %w", rootCause(err))
 	}
 	defer func() { _ = raw.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
@@ -58,9 +60,9 @@ func find(ctx context.Context, name string) (netip.Addr, error) {
 	}{{"ff02::1", advertisement(link.HardwareAddr)}, {"ff02::2", solicitation(link.HardwareAddr)}} {
 		// The zone is a number because Go remembers for a minute which interface
 		// had a name.
-		how := &ipv6.ControlMessage{HopLimit: oneHop, IfIndex: link.Index}
+		how := &ipv6.ControlMessage{HopLimit: oneHop, TrafficClass: networkControl, IfIndex: link.Index}
 		if _, err := conn.WriteTo(m.data, how, &net.IPAddr{IP: net.ParseIP(m.to), Zone: strconv.Itoa(link.Index)}); err != nil {
-			return netip.Addr{}, fmt.Errorf("advertising this node on %s: %w", name, cause(err))
+			return netip.Addr{}, fmt.Errorf("advertising this node on %s: %w", name, rootCause(err))
 		}
 	}
 	return hear(ctx, conn, link)

@@ -170,7 +170,7 @@ func TestB05_A_session_over_an_interface_carries_both_families(t *testing.T) {
 			Name: "rack", Interface: node, Port: netip.MustParseAddrPort(listener.Addr().String()).Port(),
 			MyASN: 64513, Dynamic: External, HoldTime: 90 * time.Second, ConnectTime: 50 * time.Millisecond,
 		},
-		Paths: Paths{{netip.MustParsePrefix("203.0.113.1/32"), &Path{}}, {netip.MustParsePrefix("2001:db8:5::1/128"), &Path{}}},
+		Paths: Paths{{netip.MustParsePrefix("203.0.113.1/32"), plain()}, {netip.MustParsePrefix("2001:db8:5::1/128"), plain()}},
 	}})
 	f.solicited(typeSolicitation)
 	f.advertises(30, 255)
@@ -187,12 +187,8 @@ func TestB05_A_session_over_an_interface_carries_both_families(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	open, err := parseOpen(body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if o := offered(open); !o.extended || len(o.families) != 2 {
-		t.Errorf("it offers %+v", o)
+	if o, err := parseOpen(body); err != nil || !o.extended || o.families != (familySet{true, true}) {
+		t.Errorf("it offers %+v, %v", o, err)
 	}
 	reply, _ := wire.NewBGPOpenMessage(64512, 90, netip.MustParseAddr("192.0.2.254"), []wire.OptionParameterInterface{
 		wire.NewOptionParameterCapability([]wire.ParameterCapabilityInterface{

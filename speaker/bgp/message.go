@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 
 	wire "github.com/osrg/gobgp/v4/pkg/packet/bgp"
 )
@@ -19,6 +20,7 @@ const (
 // notification is the end of a session by a NOTIFICATION, ours or theirs.
 type notification struct {
 	code, subcode uint8
+	data          []byte // beside the codes
 	received      bool
 	words         string
 }
@@ -31,32 +33,45 @@ func (n *notification) Error() string {
 	return who + ": " + n.words
 }
 
-// complain makes a notification to send.
-func complain(code, subcode uint8, format string, args ...any) *notification {
+// codeSendHold is that the router takes nothing (RFC 9687), and subcodeBFDDown
+// that BFD sees the path broken (RFC 9384).
+const codeSendHold, subcodeBFDDown = 8, 10
+
+// newNotification makes one to send.
+func newNotification(code, subcode uint8, format string, args ...any) *notification {
 	return &notification{code: code, subcode: subcode, words: fmt.Sprintf(format, args...)}
 }
 
-// heard makes the error of a NOTIFICATION that was received.
-func heard(body []byte) error {
+// parseNotification makes the error of one that was received.
+func parseNotification(body []byte) error {
 	if len(body) < 2 { //nolint:mnd // code and subcode
 		return errors.New("the router ended the session without saying why")
 	}
 	n := &notification{code: body[0], subcode: body[1], received: true}
 	n.words = describe(n.code, n.subcode)
-	if text := communication(n, body[2:]); text != "" {
+	if text := operatorText(n, body[2:]); text != "" {
 		n.words += " (" + text + ")"
 	}
 	return n
 }
 
-// communication is what an operator wrote (RFC 9003).
-func communication(n *notification, data []byte) string {
+// communication is a text for the operator of the router (RFC 9003).
+func communication(text string) []byte {
+	const longest = 255
+	text = text[:min(len(text), longest)]
+	return append([]byte{byte(len(text))}, text...)
+}
+
+// operatorText is what an operator of the router wrote (RFC 9003), without what
+// could change more than a line of a status, a log or a terminal: controls, C1
+// ones, too, and marks that turn the direction of writing.
+func operatorText(n *notification, data []byte) string {
 	shutdown := n.subcode == wire.BGP_ERROR_SUB_ADMINISTRATIVE_SHUTDOWN || n.subcode == wire.BGP_ERROR_SUB_ADMINISTRATIVE_RESET
 	if n.code != wire.BGP_ERROR_CEASE || !shutdown || len(data) == 0 || int(data[0]) >= len(data) {
 		return ""
 	}
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == '\ufffd' {
+		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
 			return -1
 		}
 		return r
@@ -74,6 +89,7 @@ func describe(code, subcode uint8) string {
 		wire.BGP_ERROR_UPDATE_MESSAGE_ERROR: {"UPDATE"},
 		wire.BGP_ERROR_HOLD_TIMER_EXPIRED:   {"hold timer expired"},
 		wire.BGP_ERROR_FSM_ERROR:            {"state machine"},
+		codeSendHold:                        {"send hold timer expired"},
 		wire.BGP_ERROR_CEASE: {
 			"cease", "maximum number of prefixes reached", "administrative shutdown", "peer deconfigured", "administrative reset",
 			"connection rejected", "other configuration change", "connection collision", "out of resources", "hard reset", "BFD down",
@@ -99,14 +115,16 @@ func read(r *bufio.Reader) (kind uint8, body []byte, err error) {
 	}
 	for _, b := range header[:16] {
 		if b != 0xff {
-			return 0, nil, complain(wire.BGP_ERROR_MESSAGE_HEADER_ERROR, wire.BGP_ERROR_SUB_CONNECTION_NOT_SYNCHRONIZED, "what it sends is not BGP")
+			return 0, nil, newNotification(wire.BGP_ERROR_MESSAGE_HEADER_ERROR, wire.BGP_ERROR_SUB_CONNECTION_NOT_SYNCHRONIZED,
+				"what it sends is not BGP")
 		}
 	}
-	size := int(binary.BigEndian.Uint16(header[16:]))
-	if size < headerSize || size > messageSize {
-		return 0, nil, complain(wire.BGP_ERROR_MESSAGE_HEADER_ERROR, wire.BGP_ERROR_SUB_BAD_MESSAGE_LENGTH, "it sent a message of %d bytes", size)
+	size, kind := int(binary.BigEndian.Uint16(header[16:])), header[18]
+	if size < headerSize || size > messageSize || kind == wire.BGP_MSG_KEEPALIVE && size != headerSize {
+		n := newNotification(wire.BGP_ERROR_MESSAGE_HEADER_ERROR, wire.BGP_ERROR_SUB_BAD_MESSAGE_LENGTH, "it sent a message of %d bytes", size)
+		n.data = header[16:18]
+		return 0, nil, n
 	}
-	kind = header[18]
 	switch kind {
 	case wire.BGP_MSG_UPDATE:
 		_, err = r.Discard(size - headerSize)
@@ -116,58 +134,7 @@ func read(r *bufio.Reader) (kind uint8, body []byte, err error) {
 		_, err = io.ReadFull(r, body)
 		return kind, body, err
 	}
-	return 0, nil, complain(wire.BGP_ERROR_MESSAGE_HEADER_ERROR, wire.BGP_ERROR_SUB_BAD_MESSAGE_TYPE, "it sent a message of type %d", kind)
-}
-
-// parseOpen reads an OPEN. Whatever the router sends, it returns.
-func parseOpen(body []byte) (open *wire.BGPOpen, err error) {
-	defer func() {
-		if recovered := recover(); recovered != nil {
-			open, err = nil, complain(wire.BGP_ERROR_OPEN_MESSAGE_ERROR, 0, "its OPEN cannot be read")
-		}
-	}()
-	open = &wire.BGPOpen{}
-	if failed := open.DecodeFromBytes(body); failed != nil {
-		return nil, complain(wire.BGP_ERROR_OPEN_MESSAGE_ERROR, 0, "its OPEN cannot be read: %v", failed)
-	}
-	return open, nil
-}
-
-// offer is what the router's OPEN says that matters here.
-type offer struct {
-	asn      uint32
-	fourByte bool
-	families map[wire.Family]bool
-	graceful bool
-	// extended says that IPv4 may have IPv6 next hops (RFC 8950).
-	extended bool
-}
-
-func offered(open *wire.BGPOpen) offer {
-	o := offer{asn: uint32(open.MyAS), families: map[wire.Family]bool{}}
-	for _, parameter := range open.OptParams {
-		capabilities, ok := parameter.(*wire.OptionParameterCapability)
-		if !ok {
-			continue
-		}
-		for _, c := range capabilities.Capability {
-			switch c := c.(type) {
-			case *wire.CapFourOctetASNumber:
-				o.fourByte, o.asn = true, c.CapValue
-			case *wire.CapMultiProtocol:
-				o.families[c.CapValue] = true
-			case *wire.CapGracefulRestart:
-				o.graceful = true
-			case *wire.CapExtendedNexthop:
-				for _, t := range c.Tuples {
-					ipv4 := t.NLRIAFI == wire.AFI_IP && t.NLRISAFI == wire.SAFI_UNICAST
-					o.extended = o.extended || ipv4 && t.NexthopAFI == wire.AFI_IP6
-				}
-			}
-		}
-	}
-	if len(o.families) == 0 {
-		o.families[wire.RF_IPv4_UC] = true
-	}
-	return o
+	n := newNotification(wire.BGP_ERROR_MESSAGE_HEADER_ERROR, wire.BGP_ERROR_SUB_BAD_MESSAGE_TYPE, "it sent a message of type %d", kind)
+	n.data = []byte{kind}
+	return 0, nil, n
 }

@@ -2,7 +2,6 @@ package bgp
 
 import (
 	"net/netip"
-	"slices"
 	"time"
 )
 
@@ -52,23 +51,7 @@ type Peer struct {
 	// DualFamily carries both families, and so does an Interface; otherwise
 	// only Address's.
 	DualFamily bool
-	// BFD watches the path unless its Multiplier is zero.
-	BFD BFD
 }
-
-// BFD has the times by which a path is watched.
-type BFD struct {
-	Receive, Transmit time.Duration
-	Multiplier        uint8
-	// MinTTL is what packets must have that come over several hops.
-	MinTTL uint8
-	// Passive waits for the router to begin.
-	Passive bool
-}
-
-// detection is how long the router hears nothing before it gives the path up,
-// unless it asks for fewer packets (RFC 5880 section 6.8.4).
-func (b BFD) detection() time.Duration { return time.Duration(b.Multiplier) * b.Transmit }
 
 // as is our number as the router knows it.
 func (p *Peer) as() uint32 {
@@ -78,75 +61,39 @@ func (p *Peer) as() uint32 {
 	return p.MyASN
 }
 
-// Path is what goes with a prefix.
-type Path struct {
-	// LocalPref, for peers of our AS, and MED are nil unless they are wanted.
-	LocalPref, MED *uint32
-	// Prepend is how often our number is put in front once more.
-	Prepend          int
-	Communities      []uint32
-	LargeCommunities [][3]uint32
-	// Bandwidth of the link behind us in bytes a second, by which a router
-	// weighs next hops; zero means none is told.
-	Bandwidth float32
+// carries reports whether a session with the peer is to carry a family.
+func (p *Peer) carries(f family) bool {
+	return p.DualFamily || p.Interface != "" || p.Address.Is4() == (f == familyIPv4)
 }
 
-// Equal reports whether two paths are the same to a router; nil, which is no
-// path, equals nil alone.
-func (p *Path) Equal(o *Path) bool {
-	if p == nil || o == nil {
-		return p == o
-	}
-	return same(p.LocalPref, o.LocalPref) && same(p.MED, o.MED) && p.Prepend == o.Prepend && p.Bandwidth == o.Bandwidth &&
-		slices.Equal(p.Communities, o.Communities) && slices.Equal(p.LargeCommunities, o.LargeCommunities)
+// sameRouter reports whether another peer leads to the same router, as far as
+// can be told.
+func (p *Peer) sameRouter(o *Peer) bool {
+	return p.Address == o.Address && p.Interface == o.Interface && p.Port == o.Port
 }
 
-func same(a, b *uint32) bool {
-	return a == b || a != nil && b != nil && *a == *b
-}
-
-// Route is a path to a prefix.
-type Route struct {
-	Prefix netip.Prefix
-	Path   *Path
-}
-
-// Paths are one Route for each prefix, in the order of netip.Prefix.Compare.
-// They may be shared; nobody changes them.
-type Paths []Route
-
-// compare calls changed for each route that is not in before as it is in p,
-// and gone for each prefix of before that p lacks.
-func (p Paths) compare(before Paths, changed func(Route), gone func(netip.Prefix)) {
-	for len(p) > 0 || len(before) > 0 {
-		order := 0
-		switch {
-		case len(p) == 0:
-			order = 1
-		case len(before) == 0:
-			order = -1
-		case p[0].Prefix != before[0].Prefix:
-			order = p[0].Prefix.Compare(before[0].Prefix)
-		}
-		if order > 0 {
-			gone(before[0].Prefix)
-			before = before[1:]
-			continue
-		}
-		if order < 0 || p[0].Path != before[0].Path && !p[0].Path.Equal(before[0].Path) {
-			changed(p[0])
-		}
-		if order == 0 {
-			before = before[1:]
-		}
-		p = p[1:]
-	}
+// needsNewSession reports whether a session that was opened for p cannot go on
+// as one for o. Times between attempts and between KEEPALIVEs can change at any
+// moment, and that graceful restart is no longer wanted only matters at the end.
+func (p *Peer) needsNewSession(o *Peer) bool {
+	kept := *p
+	kept.ConnectTime, kept.KeepAlive = o.ConnectTime, o.KeepAlive
+	kept.GracefulRestart = kept.GracefulRestart && o.GracefulRestart
+	return kept != *o
 }
 
 // Desired is a session to have and what to tell the router.
 type Desired struct {
 	Peer  Peer
 	Paths Paths
+	// Missing is why the peer is not complete: its password or its gateway is
+	// not known just now. A session that there is goes on as it was, for Grace,
+	// or for as long as it takes where that is zero; none is begun.
+	Missing string
+	Grace   time.Duration
+	// EditDelay is how long an established session that has to begin anew goes
+	// on before it does: see EditDelay.
+	EditDelay time.Duration
 }
 
 // State of a session (RFC 4271, section 8.2.2).
@@ -161,6 +108,23 @@ const (
 	Established State = "Established"
 )
 
+// FamilyStatus says what becomes of one address family in a session.
+type FamilyStatus struct {
+	// Wanted is asked for by the peer. Carried is agreed with the router, and
+	// this node has a next hop for it.
+	Wanted, Carried bool
+	// NextHop that stands in the UPDATEs while it is carried.
+	NextHop netip.Addr
+	// Why an established session does not carry what is wanted.
+	Why string
+}
+
+// Unsent is a prefix that the router is not told, and why.
+type Unsent struct {
+	Prefix netip.Prefix
+	Why    string
+}
+
 // Status of a session.
 type Status struct {
 	Name    string
@@ -172,13 +136,31 @@ type Status struct {
 	PeerASN uint32
 	// LastError is why it is not established, or was last lost.
 	LastError string
-	// BFD is the state of the path, empty when it is not watched.
-	BFD BFDState
-	// Sent is how many prefixes the router has been told.
+	// BFD is the state of the path, empty when it is not watched, and BFDError
+	// what keeps it from being Up, empty unless that lasts.
+	BFD, BFDError string
+	// IPv4 and IPv6 say which families the session carries.
+	IPv4, IPv6 FamilyStatus
+	// GracefulRestart says that both ends agreed on it in this session.
+	GracefulRestart bool
+	// Told is what the router has been sent and has not been taken back; nobody
+	// changes it. Sent is its length.
+	Told Paths
 	Sent int
+	// Unsent are prefixes that the session cannot carry though it carries their
+	// family, in order, the first of them where there are many.
+	Unsent []Unsent
 	// Established, Updates and Heard count the sessions, the UPDATEs sent and
 	// the UPDATEs received and dropped, since the speaker started.
 	Established, Updates, Heard uint64
 	// Panics counts the faults of ours that ended a session, and nothing else.
 	Panics uint64
+}
+
+// Family returns the status of a prefix's or an address's family.
+func (s *Status) Family(a netip.Addr) *FamilyStatus {
+	if a.Is4() {
+		return &s.IPv4
+	}
+	return &s.IPv6
 }

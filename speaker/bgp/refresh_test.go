@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/baliza-lb/baliza/speaker/model"
 )
 
 // D1: a router asks for everything again, again and again, while paths flap.
@@ -14,9 +16,9 @@ import (
 func TestD1_RouteRefreshWhilePathsFlap(t *testing.T) {
 	const refresh, count = 5, 500
 	r, s := newRouter(t), newSessions(t)
-	all := map[netip.Prefix]*Path{}
+	all := map[netip.Prefix]model.Attributes{}
 	for i := range count {
-		all[netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)}), 32)] = &Path{}
+		all[netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)}), 32)] = model.Attributes{}
 	}
 	full := ordered(all)
 	s.Apply([]Desired{{Peer: r.peer("r"), Paths: full}})
@@ -50,15 +52,19 @@ func TestD1_RouteRefreshWhilePathsFlap(t *testing.T) {
 	}
 }
 
+// plain are attributes without anything.
+func plain() Attributes { return AttributesOf(model.Attributes{}) }
+
 // D1: the same without luck: the prefix is away when the router asks, and back
 // when it is told.
 func TestD1_RefreshWhileAPathIsAway(t *testing.T) {
 	prefix := netip.MustParsePrefix("203.0.113.1/32")
-	there := Paths{{prefix, &Path{}}}
-	left := withdrawnOnly(there, Paths{})
-	messages, err := sample(false, true).difference(left, there)
-	if err != nil || len(messages) != 1 {
-		t.Errorf("%d messages, %v; want the path told once", len(messages), err)
+	there := Paths{{prefix, plain()}}
+	for _, told := range []Paths{nil, there} {
+		messages, err := sample(false, true).difference(told, there, familySet{true, false})
+		if err != nil || len(messages) != 1 {
+			t.Errorf("%d messages, %v; want the path told once", len(messages), err)
+		}
 	}
 }
 
@@ -71,8 +77,8 @@ func TestD1_APanicEndsOneSessionAlone(t *testing.T) {
 	other.meet(64512)
 	await(t, s, "r", "established", established)
 	await(t, s, "other", "established", established)
-	// There is no such path: encoding it is the fault.
-	bad := Paths{{netip.MustParsePrefix("203.0.113.1/32"), nil}}
+	// There are no such attributes: encoding them is the fault.
+	bad := Paths{{netip.MustParsePrefix("203.0.113.1/32"), Attributes{}}}
 	s.Apply([]Desired{{Peer: r.peer("r"), Paths: bad}, {Peer: other.peer("other")}})
 	await(t, s, "r", "ended by a panic", func(st *Status) bool { return st.Panics == 1 && st.LastError != "" })
 	s.Apply([]Desired{{Peer: r.peer("r")}, {Peer: other.peer("other")}})

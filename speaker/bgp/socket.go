@@ -8,9 +8,14 @@ import (
 	"net/netip"
 	"os"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
+
+// networkControl is the traffic class of routing protocols, CS6 (RFC 4594
+// section 3.1): on a full link they must not be the first to be dropped.
+const networkControl = 0xc0
 
 // dial opens the connection of a session, with what the kernel must know
 // before its first packet.
@@ -36,7 +41,7 @@ func dial(ctx context.Context, p *Peer) (net.Conn, error) {
 		}
 		return nil, errors.New("connecting: no answer")
 	}
-	return nil, fmt.Errorf("connecting: %w", cause(err))
+	return nil, fmt.Errorf("connecting: %w", rootCause(err))
 }
 
 func isTimeout(err error) bool {
@@ -44,9 +49,9 @@ func isTimeout(err error) bool {
 	return ok && timeout.Timeout()
 }
 
-// cause leaves the addresses and ports out of an error of package net: the
+// rootCause leaves the addresses and ports out of an error of package net: the
 // port is another each time, and each time it would be news.
-func cause(err error) error {
+func rootCause(err error) error {
 	if number, ok := errors.AsType[syscall.Errno](err); ok {
 		return number
 	}
@@ -70,9 +75,12 @@ func prepare(fd int, p *Peer) error {
 	case external:
 		ttl = nearest
 	}
-	level, hops, least := unix.IPPROTO_IP, unix.IP_TTL, unix.IP_MINTTL
+	level, hops, least, class := unix.IPPROTO_IP, unix.IP_TTL, unix.IP_MINTTL, unix.IP_TOS
 	if p.Address.Is6() {
-		level, hops, least = unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS, unix.IPV6_MINHOPCOUNT
+		level, hops, least, class = unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS, unix.IPV6_MINHOPCOUNT, unix.IPV6_TCLASS
+	}
+	if err := unix.SetsockoptInt(fd, level, class, networkControl); err != nil {
+		return fmt.Errorf("setting the traffic class: %w", err)
 	}
 	if ttl != 0 {
 		if err := unix.SetsockoptInt(fd, level, hops, ttl); err != nil {
@@ -107,8 +115,22 @@ func setPassword(fd int, p *Peer) error {
 
 // localAddress of a connection.
 func localAddress(conn net.Conn) netip.Addr {
-	if a, ok := conn.LocalAddr().(*net.TCPAddr); ok {
+	if a, ok := conn.LocalAddr().(interface{ AddrPort() netip.AddrPort }); ok {
 		return a.AddrPort().Addr().Unmap()
 	}
 	return netip.Addr{}
+}
+
+// setUserTimeout bounds for how long sent bytes may stay unacknowledged (RFC
+// 5482).
+func setUserTimeout(conn *net.TCPConn, limit time.Duration) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(limit/time.Millisecond))
+	})
+	return errors.Join(err, failed)
 }

@@ -1,7 +1,7 @@
 package bgp
 
 import (
-	"encoding/binary"
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -9,6 +9,8 @@ import (
 	"slices"
 
 	wire "github.com/osrg/gobgp/v4/pkg/packet/bgp"
+
+	"github.com/baliza-lb/baliza/speaker/model"
 )
 
 // encoding is how paths are written in one session.
@@ -20,8 +22,10 @@ type encoding struct {
 	// path is the AS path before anything is prepended, as is our number.
 	path []uint32
 	as   uint32
-	// next4 and next6 are the next hops.
+	// next4 and next6 are the next hops, once they were chosen; what there is
+	// none of is not valid.
 	next4, next6 netip.Addr
+	chosen       bool
 	// extended writes IPv4 prefixes with the IPv6 next hop (RFC 8950).
 	extended bool
 }
@@ -29,17 +33,39 @@ type encoding struct {
 // bodySize is what a message has room for beside its header and lengths.
 const bodySize = messageSize - headerSize - 4
 
+// nextHop that prefixes of a family have.
+func (e *encoding) nextHop(f family) netip.Addr {
+	if f == familyIPv4 && !e.extended {
+		return e.next4
+	}
+	return e.next6
+}
+
 // difference returns the messages that bring a router from what it was told to
-// what it is to be told: first what is new or has changed, then what is gone.
-func (e *encoding) difference(told, desired Paths) ([]*wire.BGPMessage, error) {
-	groups := map[string]*group{}
-	var gone []netip.Prefix
-	desired.compare(told, func(route Route) {
-		k := key(route.Path, route.Prefix.Addr().Is4())
+// what it is to be told: first what is new or has changed, and all of the
+// families that it wants again, then what is gone.
+func (e *encoding) difference(told, desired Paths, again familySet) ([]*wire.BGPMessage, error) {
+	groups := map[groupKey]*group{}
+	add := func(route Route) {
+		k := groupKey{route.Attributes, familyOf(route.Prefix.Addr())}
 		if groups[k] == nil {
-			groups[k] = &group{path: route.Path}
+			groups[k] = &group{groupKey: k}
 		}
 		groups[k].prefixes = append(groups[k].prefixes, route.Prefix)
+	}
+	parts := desired.split()
+	for _, f := range families() {
+		if again[f] {
+			for _, route := range parts[f] {
+				add(route)
+			}
+		}
+	}
+	var gone []netip.Prefix
+	desired.compare(told, func(route Route) {
+		if !again[familyOf(route.Prefix.Addr())] {
+			add(route)
+		}
 	}, func(prefix netip.Prefix) { gone = append(gone, prefix) })
 	var messages []*wire.BGPMessage
 	for _, g := range sorted(groups) {
@@ -53,47 +79,67 @@ func (e *encoding) difference(told, desired Paths) ([]*wire.BGPMessage, error) {
 	return append(messages, more...), err
 }
 
-// group is the prefixes, in order, that share a path, and so a message.
+// groupKey is what prefixes must have in common to share a message.
+type groupKey struct {
+	attributes Attributes
+	family     family
+}
+
+// group is the prefixes, in order, that share attributes, and so a message.
 type group struct {
-	path     *Path
+	groupKey
 	prefixes []netip.Prefix
 }
 
-func sorted(groups map[string]*group) []*group {
+func sorted(groups map[groupKey]*group) []*group {
 	all := slices.Collect(maps.Values(groups))
 	slices.SortFunc(all, func(a, b *group) int { return a.prefixes[0].Compare(b.prefixes[0]) })
 	return all
 }
 
-// key is the same for paths that are equal.
-func key(p *Path, v4 bool) string {
-	var b []byte
-	number := func(n uint32) { b = binary.BigEndian.AppendUint32(b, n) }
-	optional := func(n *uint32) {
-		if n == nil {
-			b = append(b, 0)
-			return
+// fitting returns the routes, of one family, whose attributes leave room for a
+// prefix in a message (RFC 4271 section 4.1: 4096 bytes), and the others.
+func (e *encoding) fitting(routes Paths) (fit Paths, unsent []Unsent) {
+	sizes := map[Attributes]bool{}
+	fits := func(r Route) bool {
+		known, ok := sizes[r.Attributes]
+		if !ok {
+			size, err := e.size(r.Attributes.Value(), familyOf(r.Prefix.Addr()))
+			known = err == nil && room(size, r.Prefix.Addr().Is4()) > 0
+			sizes[r.Attributes] = known
 		}
-		b = append(b, 1)
-		number(*n)
+		return known
 	}
-	if v4 {
-		b = append(b, 4)
+	if !slices.ContainsFunc(routes, func(r Route) bool { return !fits(r) }) {
+		return routes, nil
 	}
-	optional(p.LocalPref)
-	optional(p.MED)
-	number(uint32(p.Prepend))
-	number(math.Float32bits(p.Bandwidth))
-	for _, c := range p.Communities {
-		number(c)
+	for _, r := range routes {
+		if fits(r) {
+			fit = append(fit, r)
+			continue
+		}
+		a := r.Attributes.Value()
+		unsent = append(unsent, Unsent{r.Prefix, fmt.Sprintf("its path has more than fits into a BGP message: %d communities and %d large ones",
+			a.Communities.Len(), a.LargeCommunities.Len())})
 	}
-	b = append(b, ' ')
-	for _, c := range p.LargeCommunities {
-		number(c[0])
-		number(c[1])
-		number(c[2])
+	return fit, unsent
+}
+
+// size of the attributes, without prefixes, in bytes.
+func (e *encoding) size(a model.Attributes, f family) (int, error) {
+	plain := f == familyIPv4 && !e.extended
+	attributes, err := e.attributes(a, plain)
+	if err != nil {
+		return 0, err
 	}
-	return string(b)
+	size := 0
+	if f == familyIPv4 && !plain {
+		size = reach
+	}
+	for _, a := range attributes {
+		size += a.Len()
+	}
+	return size, nil
 }
 
 // reach is what MP_REACH_NLRI or MP_UNREACH_NLRI has before its prefixes, at
@@ -123,21 +169,15 @@ func nlri(prefixes []netip.Prefix) ([]wire.PathNLRI, error) {
 
 // announce makes the UPDATEs of one group.
 func (e *encoding) announce(g *group) ([]*wire.BGPMessage, error) {
-	v4 := g.prefixes[0].Addr().Is4()
+	v4 := g.family == familyIPv4
 	plain := v4 && !e.extended
-	attributes, err := e.attributes(g.path, plain)
+	attributes, err := e.attributes(g.attributes.Value(), plain)
 	if err != nil {
 		return nil, err
 	}
-	size, family := 0, wire.RF_IPv6_UC
-	if v4 {
-		family = wire.RF_IPv4_UC
-	}
-	if v4 && !plain {
-		size = reach
-	}
-	for _, a := range attributes {
-		size += a.Len()
+	size, err := e.size(g.attributes.Value(), g.family)
+	if err != nil {
+		return nil, err
 	}
 	var messages []*wire.BGPMessage
 	for chunk := range slices.Chunk(g.prefixes, max(1, room(size, v4))) {
@@ -149,7 +189,7 @@ func (e *encoding) announce(g *group) ([]*wire.BGPMessage, error) {
 			messages = append(messages, wire.NewBGPUpdateMessage(nil, attributes, prefixes))
 			continue
 		}
-		reach, err := wire.NewPathAttributeMpReachNLRI(family, prefixes, e.next6)
+		reach, err := wire.NewPathAttributeMpReachNLRI(g.family.wire(), prefixes, e.next6)
 		if err != nil {
 			return nil, fmt.Errorf("encoding prefixes: %w", err)
 		}
@@ -188,11 +228,11 @@ func withdraw(gone []netip.Prefix) ([]*wire.BGPMessage, error) {
 	return messages, nil
 }
 
-// attributes of a path, in the order of their types; MP_REACH_NLRI is added
-// with the prefixes, in place of NEXT_HOP.
-func (e *encoding) attributes(p *Path, nextHop bool) ([]wire.PathAttributeInterface, error) {
+// attributes of a path, in the order of their types (RFC 4271 section 5);
+// MP_REACH_NLRI is added with the prefixes, in place of NEXT_HOP.
+func (e *encoding) attributes(a model.Attributes, nextHop bool) ([]wire.PathAttributeInterface, error) {
 	const igp = 0
-	all := append([]wire.PathAttributeInterface{wire.NewPathAttributeOrigin(igp)}, e.asPath(p)...)
+	all := append([]wire.PathAttributeInterface{wire.NewPathAttributeOrigin(igp)}, e.asPath(a.Prepend)...)
 	if nextHop {
 		next, err := wire.NewPathAttributeNextHop(e.next4)
 		if err != nil {
@@ -200,44 +240,45 @@ func (e *encoding) attributes(p *Path, nextHop bool) ([]wire.PathAttributeInterf
 		}
 		all = append(all, next)
 	}
-	if p.MED != nil {
-		all = append(all, wire.NewPathAttributeMultiExitDisc(*p.MED))
+	if a.MED.Set {
+		all = append(all, wire.NewPathAttributeMultiExitDisc(a.MED.Value))
 	}
 	if e.internal {
 		preference := uint32(100) //nolint:mnd // the usual
-		if p.LocalPref != nil {
-			preference = *p.LocalPref
+		if a.LocalPref.Set {
+			preference = a.LocalPref.Value
 		}
 		all = append(all, wire.NewPathAttributeLocalPref(preference))
 	}
-	if len(p.Communities) > 0 {
-		all = append(all, wire.NewPathAttributeCommunities(p.Communities))
+	if a.Communities.Len() > 0 {
+		all = append(all, wire.NewPathAttributeCommunities(slices.Collect(a.Communities.All())))
 	}
-	if p.Bandwidth > 0 {
+	if a.Bandwidth > 0 {
 		short := uint16(wire.AS_TRANS)
 		if e.as <= math.MaxUint16 {
 			short = uint16(e.as)
 		}
-		bandwidth := []wire.ExtendedCommunityInterface{wire.NewLinkBandwidthExtended(short, p.Bandwidth)}
+		bandwidth := []wire.ExtendedCommunityInterface{wire.NewLinkBandwidthExtended(short, float32(a.Bandwidth))}
 		all = append(all, wire.NewPathAttributeExtendedCommunities(bandwidth))
 	}
-	if len(p.LargeCommunities) > 0 {
+	if a.LargeCommunities.Len() > 0 {
 		var large []*wire.LargeCommunity
-		for _, c := range p.LargeCommunities {
+		for c := range a.LargeCommunities.All() {
 			large = append(large, wire.NewLargeCommunity(c[0], c[1], c[2]))
 		}
 		all = append(all, wire.NewPathAttributeLargeCommunities(large))
 	}
+	slices.SortStableFunc(all, func(a, b wire.PathAttributeInterface) int { return cmp.Compare(a.GetType(), b.GetType()) })
 	return all, nil
 }
 
 // asPath is AS_PATH and, for a router that knows only numbers of two bytes,
 // AS4_PATH where one is larger (RFC 6793).
-func (e *encoding) asPath(p *Path) []wire.PathAttributeInterface {
+func (e *encoding) asPath(prepend int) []wire.PathAttributeInterface {
 	if e.internal {
 		return []wire.PathAttributeInterface{wire.NewPathAttributeAsPath(nil)}
 	}
-	path := append(slices.Repeat(e.path[:1], p.Prepend), e.path...)
+	path := append(slices.Repeat(e.path[:1], prepend), e.path...)
 	four := wire.NewAs4PathParam(wire.BGP_ASPATH_ATTR_TYPE_SEQ, path)
 	if e.fourByte {
 		return []wire.PathAttributeInterface{wire.NewPathAttributeAsPath([]wire.AsPathParamInterface{four})}

@@ -12,19 +12,21 @@ import (
 
 	wire "github.com/osrg/gobgp/v4/pkg/packet/bgp"
 	"pgregory.net/rapid"
+
+	"github.com/baliza-lb/baliza/speaker/model"
 )
 
 func sample(internal, fourByte bool) *encoding {
 	return &encoding{
 		internal: internal, fourByte: fourByte, path: []uint32{64513}, as: 64513,
-		next4: netip.MustParseAddr("192.0.2.11"), next6: netip.MustParseAddr("2001:db8:1::11"),
+		chosen: true, next4: netip.MustParseAddr("192.0.2.11"), next6: netip.MustParseAddr("2001:db8:1::11"),
 	}
 }
 
 // written encodes and decodes the difference.
 func written(t *testing.T, e *encoding, told, desired Paths) []*wire.BGPUpdate {
 	t.Helper()
-	messages, err := e.difference(told, desired)
+	messages, err := e.difference(told, desired, familySet{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,20 +53,19 @@ func written(t *testing.T, e *encoding, told, desired Paths) []*wire.BGPUpdate {
 }
 
 // ordered makes Paths of a map.
-func ordered(m map[netip.Prefix]*Path) Paths {
+func ordered(m map[netip.Prefix]model.Attributes) Paths {
 	var paths Paths
 	for _, prefix := range slices.SortedFunc(maps.Keys(m), netip.Prefix.Compare) {
-		paths = append(paths, Route{prefix, m[prefix]})
+		paths = append(paths, Route{prefix, AttributesOf(m[prefix])})
 	}
 	return paths
 }
 
 func TestB03_B04_What_stands_in_an_UPDATE(t *testing.T) {
-	number := func(n uint32) *uint32 { return &n }
-	full := &Path{
-		LocalPref: number(250), MED: number(50), Prepend: 2, Communities: []uint32{64513<<16 | 100},
-		LargeCommunities: [][3]uint32{{64513, 1, 2}}, Bandwidth: 1.25e8,
-	}
+	full := AttributesOf(model.Attributes{
+		LocalPref: model.Some(250), MED: model.Some(50), Prepend: 2, Communities: model.CommunitiesOf(64513<<16 | 100),
+		LargeCommunities: model.LargeCommunitiesOf([3]uint32{64513, 1, 2}), Bandwidth: 125_000_000,
+	})
 	large := sample(false, false)
 	large.path = []uint32{4200000000}
 	for sentence, test := range map[string]struct {
@@ -98,10 +99,10 @@ func TestB03_B04_What_stands_in_an_UPDATE(t *testing.T) {
 // B08: what does not fit into one message is split, and only what changed is
 // sent.
 func TestB08_Ten_thousand_routes_of_both_families(t *testing.T) {
-	desired := map[netip.Prefix]*Path{}
+	desired := map[netip.Prefix]model.Attributes{}
 	for i := range 5000 {
-		desired[netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)}), 32)] = &Path{}
-		desired[netip.PrefixFrom(netip.MustParseAddr(fmt.Sprintf("2001:db8:4::%x", i)), 128)] = &Path{}
+		desired[netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)}), 32)] = model.Attributes{}
+		desired[netip.PrefixFrom(netip.MustParseAddr(fmt.Sprintf("2001:db8:4::%x", i)), 128)] = model.Attributes{}
 	}
 	count := func(updates []*wire.BGPUpdate) (announced, withdrawn int) {
 		for _, u := range updates {
@@ -125,7 +126,7 @@ func TestB08_Ten_thousand_routes_of_both_families(t *testing.T) {
 		t.Errorf("%d announced, %d withdrawn", announced, withdrawn)
 	}
 	changed := maps.Clone(desired)
-	changed[netip.MustParsePrefix("198.18.0.1/32")] = &Path{Communities: []uint32{1}}
+	changed[netip.MustParsePrefix("198.18.0.1/32")] = model.Attributes{Communities: model.CommunitiesOf(1)}
 	delete(changed, netip.MustParsePrefix("198.18.0.2/32"))
 	if announced, withdrawn := count(written(t, sample(false, true), ordered(desired), ordered(changed))); announced != 1 || withdrawn != 1 {
 		t.Errorf("%d announced, %d withdrawn, want one each", announced, withdrawn)
@@ -137,9 +138,9 @@ func TestB08_Ten_thousand_routes_of_both_families(t *testing.T) {
 func TestB08_Ten_thousand_routes_over_one_session(t *testing.T) {
 	const count, size = 10_000, 5 // bytes of a /32
 	r, s := newRouter(t), newSessions(t)
-	desired := map[netip.Prefix]*Path{}
+	desired := map[netip.Prefix]model.Attributes{}
 	for i := range count {
-		desired[netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)}), 32)] = &Path{}
+		desired[netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)}), 32)] = model.Attributes{}
 	}
 	s.Apply([]Desired{{Peer: r.peer("r"), Paths: ordered(desired)}})
 	_, in := r.meet(64512)
@@ -184,36 +185,40 @@ func TestB08_Ten_thousand_routes_over_one_session(t *testing.T) {
 // What is told brings a router from any paths to any others, and no more.
 func TestWhatChangesBetweenPaths(t *testing.T) {
 	draw := func(t *rapid.T, what string) Paths {
-		all := map[netip.Prefix]*Path{}
+		all := map[netip.Prefix]model.Attributes{}
 		for range rapid.IntRange(0, 8).Draw(t, what) {
 			prefix, err := netip.AddrFrom4([4]byte{198, 18, 0, byte(rapid.IntRange(0, 5).Draw(t, "address"))}).Prefix(rapid.IntRange(30, 32).Draw(t, "length"))
 			if err != nil {
 				t.Fatal(err)
 			}
-			all[prefix] = &Path{Prepend: rapid.IntRange(0, 1).Draw(t, "prepend")}
+			all[prefix] = model.Attributes{Prepend: rapid.IntRange(0, 1).Draw(t, "prepend")}
 		}
 		return ordered(all)
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		before, after := draw(t, "before"), draw(t, "after")
-		knows := map[netip.Prefix]*Path{}
+		knows := map[netip.Prefix]Attributes{}
 		for _, r := range before {
-			knows[r.Prefix] = r.Path
+			knows[r.Prefix] = r.Attributes
 		}
 		after.compare(before, func(r Route) {
-			if have := knows[r.Prefix]; have != nil && have.Equal(r.Path) {
+			if have, ok := knows[r.Prefix]; ok && have == r.Attributes {
 				t.Fatalf("%s has not changed", r.Prefix)
 			}
-			knows[r.Prefix] = r.Path
+			knows[r.Prefix] = r.Attributes
 		}, func(p netip.Prefix) {
-			if knows[p] == nil {
+			if _, ok := knows[p]; !ok {
 				t.Fatalf("%s was not there", p)
 			}
 			delete(knows, p)
 		})
-		same := slices.EqualFunc(ordered(knows), after, func(x, y Route) bool { return x.Prefix == y.Prefix && x.Path.Equal(y.Path) })
-		if !same {
-			t.Fatalf("it knows %v, not %v", ordered(knows), after)
+		if len(knows) != len(after) {
+			t.Fatalf("it knows %v, not %v", knows, after)
+		}
+		for _, r := range after {
+			if knows[r.Prefix] != r.Attributes {
+				t.Fatalf("it knows %v, not %v", knows, after)
+			}
 		}
 	})
 }

@@ -23,6 +23,8 @@ type Interface struct {
 	Up bool
 	// Addrs are the addresses with their prefix lengths, sorted.
 	Addrs []netip.Prefix
+	// States of the addresses, each at the place of its address.
+	States []AddrState
 
 	// Usable says that ARP and NDP can be spoken on the interface, so that an
 	// advertisement may name it.
@@ -35,6 +37,17 @@ type Interface struct {
 	// Epoch grows each time the interface becomes usable, or changes its MAC
 	// or its index: sockets must be opened again and neighbours be told.
 	Epoch uint64
+}
+
+// AddrState is what the kernel says of an address.
+type AddrState struct {
+	// Tentative: duplicate address detection goes on, or has failed.
+	Tentative bool
+	// Deprecated is that its preferred lifetime is over (RFC 4862 section 5.5.4).
+	Deprecated bool
+	// Temporary: it is made to be forgotten (RFC 8981). Of an IPv4 address it
+	// says that it is a secondary one of its subnet.
+	Temporary bool
 }
 
 // Snapshot is all interfaces of the node, by name, and where its default routes
@@ -55,7 +68,7 @@ func (s *Snapshot) Interface(name string) (Interface, bool) {
 
 func (i *Interface) equal(o *Interface) bool {
 	return i.Name == o.Name && i.Index == o.Index && slices.Equal(i.MAC, o.MAC) && i.Kind == o.Kind && i.Master == o.Master &&
-		i.Up == o.Up && slices.Equal(i.Addrs, o.Addrs) && i.Usable == o.Usable &&
+		i.Up == o.Up && slices.Equal(i.Addrs, o.Addrs) && slices.Equal(i.States, o.States) && i.Usable == o.Usable &&
 		i.Suitable == o.Suitable && i.Why == o.Why && i.Epoch == o.Epoch
 }
 

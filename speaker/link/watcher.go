@@ -36,7 +36,7 @@ type Watcher struct {
 
 	// owned by the goroutine of Run
 	links  map[int]netlink.Link
-	addrs  map[int]map[netip.Prefix]struct{}
+	addrs  map[int]map[netip.Prefix]int // the kernel's flags
 	epochs map[string]epoch
 	next   uint64
 	exits  exits
@@ -197,10 +197,10 @@ func (w *Watcher) applyAddr(update netlink.AddrUpdate) {
 		return
 	}
 	if of == nil {
-		of = map[netip.Prefix]struct{}{}
+		of = map[netip.Prefix]int{}
 		w.addrs[update.LinkIndex] = of
 	}
-	of[prefix] = struct{}{}
+	of[prefix] = update.Flags
 }
 
 // list replaces the whole state by what the kernel has now.
@@ -214,13 +214,13 @@ func (w *Watcher) list() error {
 		return fmt.Errorf("list addresses: %w", err)
 	}
 	w.exits.stale = true
-	w.links, w.addrs = make(map[int]netlink.Link, len(links)), map[int]map[netip.Prefix]struct{}{}
+	w.links, w.addrs = make(map[int]netlink.Link, len(links)), map[int]map[netip.Prefix]int{}
 	for _, l := range links {
 		w.links[l.Attrs().Index] = l
 		w.noteEpoch(l)
 	}
 	for _, a := range addrs {
-		w.applyAddr(netlink.AddrUpdate{LinkAddress: *a.IPNet, LinkIndex: a.LinkIndex, NewAddr: true})
+		w.applyAddr(netlink.AddrUpdate{LinkAddress: *a.IPNet, LinkIndex: a.LinkIndex, Flags: a.Flags, NewAddr: true})
 	}
 	return nil
 }
@@ -267,6 +267,9 @@ func (w *Watcher) build(index int, l netlink.Link) Interface {
 		Master: attributes.MasterIndex, Up: up(attributes),
 	}
 	i.Addrs = slices.SortedFunc(maps.Keys(w.addrs[index]), netip.Prefix.Compare)
+	for _, prefix := range i.Addrs {
+		i.States = append(i.States, stateOf(w.addrs[index][prefix]))
+	}
 	t := traits{
 		ethernet: attributes.EncapType == "ether", broadcast: attributes.RawFlags&unix.IFF_BROADCAST != 0,
 		loopback: attributes.RawFlags&unix.IFF_LOOPBACK != 0, pointToPoint: attributes.RawFlags&unix.IFF_POINTOPOINT != 0,
@@ -293,6 +296,16 @@ func (w *Watcher) epochOf(i *Interface) uint64 {
 // up tells whether the interface is up and has carrier.
 func up(a *netlink.LinkAttrs) bool {
 	return a.RawFlags&unix.IFF_UP != 0 && a.RawFlags&unix.IFF_LOWER_UP != 0 && a.RawFlags&unix.IFF_DORMANT == 0
+}
+
+// stateOf reads an address's flags.
+func stateOf(flags int) AddrState {
+	return AddrState{
+		Tentative:  flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) != 0 && flags&unix.IFA_F_OPTIMISTIC == 0,
+		Deprecated: flags&unix.IFA_F_DEPRECATED != 0,
+		// The same bit says of an IPv4 address that it is a secondary one.
+		Temporary: flags&unix.IFA_F_TEMPORARY != 0,
+	}
 }
 
 func toPrefix(n net.IPNet) (netip.Prefix, bool) {

@@ -46,6 +46,9 @@ type Route struct {
 type PeerPlan struct {
 	Peer   *config.BGPPeer
 	Routes []Route
+	// Problem says why there can be no session on this node, whose labels and
+	// annotations lack what the peer takes from them; it is empty if there can.
+	Problem string
 }
 
 // BGPDecision is what becomes of one address in BGP, on this node.
@@ -59,20 +62,66 @@ type BGPDecision struct {
 	Message string
 }
 
+// OtherDecision is what becomes of a prefix that is no load balancer's: a cluster
+// IP, an external IP, or a pod range of the node.
+type OtherDecision struct {
+	// Prefix is not valid where a pod range is to be announced and the node has
+	// none.
+	Prefix netip.Prefix
+	BGPDecision
+}
+
 // BGPPlan is one PeerPlan for each peer of this node, by name, and one
 // BGPDecision for each address, in the order of Plan's; none where there is no
 // BGPAdvertisement.
 type BGPPlan struct {
 	Peers     []PeerPlan
 	Decisions []BGPDecision
+	// Others are those that a BGPAdvertisement selects.
+	Others []OtherDecision
 }
 
 // gracefulShutdown is the well-known community GRACEFUL_SHUTDOWN (RFC 8326).
 func gracefulShutdown() config.CommunityValue { return config.CommunityValue{B: 65535, C: 0} }
 
-// MakeBGP makes the plan that follows from a view.
+// MakeBGP makes the plan that follows from a view. Where a path cannot be told
+// as it should be, the prefix is not told at all; the plan is then made a second
+// time, so that the decisions say so.
 func MakeBGP(view *BGPView) BGPPlan {
-	b := newBGPPlanner(view)
+	b := newBGPPlanner(view, nil)
+	made := b.plan()
+	if len(b.refused) > 0 {
+		made = newBGPPlanner(view, b.refused).plan()
+	}
+	return made
+}
+
+type bgpPlanner struct {
+	view *BGPView
+	self Node
+	// peers are those that are told the same, as one; members are they, by name.
+	peers   []*told
+	members []member
+	// here are the advertisements that select this node.
+	here map[*config.BGPAdvertisement]bool
+	// last are an advertisement's communities and GRACEFUL_SHUTDOWN.
+	last  map[*config.BGPAdvertisement][]config.CommunityValue
+	least uint32
+	// hearing are the peers of the decision that is being made, before those of
+	// the one before, and alike their names: most addresses go to the same peers.
+	hearing, heard []*told
+	alike          []string
+	claim          bgpClaim // that is being looked at
+	// refused are the routes that were found not to be tellable, and before
+	// those that an earlier planner found.
+	refused, before map[routeKey]v1beta1.Reason
+	// unsaid is why a peer is not told of the decision that is being made, though
+	// it should be.
+	unsaid v1beta1.Reason
+}
+
+func (b *bgpPlanner) plan() BGPPlan {
+	view := b.view
 	var plan BGPPlan
 	if len(view.Config.BGPAdvertisements) > 0 {
 		plan.Decisions = make([]BGPDecision, 0, view.Services.holdings())
@@ -80,10 +129,36 @@ func MakeBGP(view *BGPView) BGPPlan {
 			plan.Decisions = append(plan.Decisions, b.decide(holdings[0].address, holdings))
 		}
 	}
-	for _, p := range b.peers {
-		plan.Peers = append(plan.Peers, PeerPlan{p.config, merged(p.routes)})
+	if view.Config.AnnouncesOthers() {
+		plan.Others = b.others()
+	}
+	for _, t := range b.peers {
+		t.routes = b.sendable(t.config.Name, merged(t.routes))
+	}
+	for _, m := range b.members {
+		plan.Peers = append(plan.Peers, PeerPlan{m.peer, m.of.routes, m.of.problem})
 	}
 	return plan
+}
+
+// sendable refuses the routes whose communities no message has room for: one
+// tenant's advertisements must not end the session of all.
+func (b *bgpPlanner) sendable(peer string, routes []Route) []Route {
+	return slices.DeleteFunc(routes, func(r Route) bool {
+		fits := config.CommunitiesFit(r.Communities)
+		if !fits {
+			b.refuseRoute(peer, r.Prefix, v1beta1.ReasonTooManyCommunities)
+		}
+		return !fits
+	})
+}
+
+// refuseRoute notes that a peer must not be told a prefix.
+func (b *bgpPlanner) refuseRoute(peer string, prefix netip.Prefix, reason v1beta1.Reason) {
+	if b.refused == nil {
+		b.refused = map[routeKey]v1beta1.Reason{}
+	}
+	b.refused[routeKey{peer, prefix}] = reason
 }
 
 // merged brings routes in order and makes one of those to the same prefix.
@@ -105,35 +180,72 @@ func merged(routes []Route) []Route {
 	return kept
 }
 
-type bgpPlanner struct {
-	view  *BGPView
-	self  Node
-	peers []*told
-	// here are the advertisements that select this node.
-	here map[*config.BGPAdvertisement]bool
-	// last are an advertisement's communities and GRACEFUL_SHUTDOWN.
-	last  map[*config.BGPAdvertisement][]config.CommunityValue
-	least uint32
-	// names are those of the peers of the decision that is being made, alike
-	// those of the one before: most addresses go to the same peers.
-	names, alike []string
-	claim        bgpClaim // that is being looked at
+// routeKey is one prefix that one peer is told.
+type routeKey struct {
+	peer   string
+	prefix netip.Prefix
 }
 
-// told is a peer of this node with what it is told so far.
+// told are peers of this node that are told the same, with what that is so far:
+// many routers cost no more to plan for than one.
 type told struct {
-	config *config.BGPPeer
-	routes []Route
+	config  *config.BGPPeer // of the first of them
+	names   []string
+	routes  []Route
+	problem string
 }
 
-func newBGPPlanner(view *BGPView) *bgpPlanner {
+// member is one of them.
+type member struct {
+	peer *config.BGPPeer
+	of   *told
+}
+
+// join adds a peer to those that the same advertisements select, and that carry the
+// same families; one that has a problem is by itself.
+func (b *bgpPlanner) join(p *config.BGPPeer, kinds map[string]*told) {
+	here, err := p.On(b.self.Labels, b.self.Annotations)
+	if err != nil {
+		t := &told{config: p, problem: err.Error()}
+		b.peers, b.members = append(b.peers, t), append(b.members, member{p, t})
+		return
+	}
+	kind := make([]byte, 0, len(b.view.Config.BGPAdvertisements)+len("46"))
+	mark := func(is bool) {
+		mark := byte('-')
+		if is {
+			mark = '+'
+		}
+		kind = append(kind, mark)
+	}
+	mark(here.Carries(netip.IPv4Unspecified()))
+	mark(here.Carries(netip.IPv6Unspecified()))
+	for _, a := range b.view.Config.BGPAdvertisements {
+		mark(a.SelectsPeer(here.Name))
+	}
+	t := kinds[string(kind)]
+	if t == nil {
+		t = &told{config: here, routes: make([]Route, 0, b.view.Services.holdings())}
+		kinds[string(kind)], b.peers = t, append(b.peers, t)
+	}
+	t.names, b.members = append(t.names, here.Name), append(b.members, member{here, t})
+}
+
+// hears reports whether an advertisement's path to an address of that family is
+// one for the peer.
+func (t *told) hears(a *config.BGPAdvertisement, address netip.Addr) bool {
+	return t.problem == "" && a.SelectsPeer(t.config.Name) && t.config.Carries(address)
+}
+
+func newBGPPlanner(view *BGPView, refused map[routeKey]v1beta1.Reason) *bgpPlanner {
 	b := &bgpPlanner{
-		view: view, self: view.Nodes[view.Self],
+		view: view, self: view.Nodes[view.Self], before: refused,
 		here: map[*config.BGPAdvertisement]bool{}, last: map[*config.BGPAdvertisement][]config.CommunityValue{},
 	}
+	kinds := map[string]*told{}
 	for _, p := range view.Config.BGPPeers {
 		if p.SelectsNode(b.self.Labels) {
-			b.peers = append(b.peers, &told{config: p, routes: make([]Route, 0, view.Services.holdings())})
+			b.join(p, kinds)
 		}
 	}
 	for _, a := range view.Config.BGPAdvertisements {
@@ -145,14 +257,14 @@ func newBGPPlanner(view *BGPView) *bgpPlanner {
 // decide finds out who is told of an address, and why nobody is.
 func (b *bgpPlanner) decide(address netip.Addr, holdings []holding) BGPDecision {
 	d := BGPDecision{Address: address}
-	b.names = b.names[:0]
+	b.hearing, b.unsaid = b.hearing[:0], ""
 	var first *refusal
 	for _, h := range holdings {
 		s := &h.service.Service
 		on := &b.claim
 		*on = bgpClaim{
-			service: s, endpoints: s.of(address), address: address,
-			advertisements: selecting(b.view.Config, b.view.Config.BGPAdvertisements, address, s, on.advertisements[:0]),
+			service: s, endpoints: s.of(address), address: address, kind: h.kind,
+			advertisements: b.selecting(h, on.advertisements[:0]),
 		}
 		if r := b.refuse(on); r != nil {
 			// Of several Services, the one that came furthest explains.
@@ -169,6 +281,8 @@ func (b *bgpPlanner) decide(address netip.Addr, holdings []holding) BGPDecision 
 	}
 	d.Peers = b.told()
 	switch {
+	case len(d.Peers) == 0 && b.unsaid != "":
+		d.Reason, d.Message = b.unsaid, unsaidMessage(b.unsaid)
 	case len(d.Peers) == 0 && first != nil:
 		d.Reason, d.Message = first.reason, first.message
 	case len(d.Peers) > 0 && b.view.Drain == Lowering:
@@ -181,44 +295,95 @@ func (b *bgpPlanner) decide(address netip.Addr, holdings []holding) BGPDecision 
 
 // told are the names, in order and each once; many decisions share them.
 func (b *bgpPlanner) told() []string {
-	slices.Sort(b.names)
-	b.names = slices.Compact(b.names)
-	if !slices.Equal(b.names, b.alike) {
-		b.alike = slices.Clone(b.names)
+	if slices.Equal(b.hearing, b.heard) {
+		return b.alike
 	}
+	b.heard, b.alike = slices.Clone(b.hearing), nil
+	for _, t := range b.heard {
+		b.alike = append(b.alike, t.names...)
+	}
+	slices.Sort(b.alike)
 	return b.alike
+}
+
+// unsaidMessage puts into words why no peer is told, though some should be.
+func unsaidMessage(reason v1beta1.Reason) string {
+	if reason == v1beta1.ReasonCommunityUnresolved {
+		return "a BGPAdvertisement of the address names a community that nothing defines: see the Ready conditions"
+	}
+	return "the BGPAdvertisements of the address together have more communities than a message carries"
+}
+
+// lengthOf the prefixes that an advertisement makes of an address's family.
+func lengthOf(a *config.BGPAdvertisement, address netip.Addr) int {
+	if address.Is4() {
+		return a.LengthV4
+	}
+	return a.LengthV6
 }
 
 // tell adds an advertisement's path to what its peers are told.
 func (b *bgpPlanner) tell(a *config.BGPAdvertisement, on *bgpClaim) {
-	length := a.LengthV4
-	if on.address.Is6() {
-		length = a.LengthV6
-	}
-	prefix, err := on.address.Prefix(length)
-	if err != nil {
-		return // the schema bounds the length
-	}
-	route := Route{Prefix: prefix, LocalPref: a.LocalPref, MED: a.MED, Prepend: a.Prepend, Communities: a.Communities}
-	if a.Weighted && on.service.Local {
+	route := Route{LocalPref: a.LocalPref, MED: a.MED, Prepend: a.Prepend, Communities: a.Communities}
+	if a.Weighted && on.local() {
 		route.Weight = on.endpoints.Counts[b.view.Self]
 	}
 	if b.view.Drain == Lowering {
 		route = b.lowered(a, &route)
 	}
 	for _, p := range b.peers {
-		if !a.SelectsPeer(p.config.Name) || !p.config.Carries(on.address) {
+		if !p.hears(a, on.address) {
 			continue
 		}
-		p.routes = append(p.routes, route)
-		b.names = append(b.names, p.config.Name)
+		prefix, err := on.address.Prefix(b.length(a, on, p))
+		if err != nil {
+			continue // the schema bounds the length
+		}
+		b.add(p, a, prefix, route)
 	}
+}
+
+// add adds one route to what a peer is told, unless it cannot be told as it
+// should be.
+func (b *bgpPlanner) add(p *told, a *config.BGPAdvertisement, prefix netip.Prefix, route Route) {
+	if reason := b.before[routeKey{p.config.Name, prefix}]; reason != "" {
+		b.unsaid = reason
+		return
+	}
+	if a.Incomplete {
+		b.refuseRoute(p.config.Name, prefix, v1beta1.ReasonCommunityUnresolved)
+		return
+	}
+	route.Prefix = prefix
+	p.routes = append(p.routes, route)
+	if !slices.Contains(b.hearing, p) {
+		b.hearing = append(b.hearing, p)
+	}
+}
+
+// length of the prefix that a peer is told. An aggregate leads to addresses that
+// only other nodes serve, if their Services want the traffic where the pods are
+// (externalTrafficPolicy Local): for such a Service the peer is told the address
+// itself, and the aggregate only beside it.
+func (b *bgpPlanner) length(a *config.BGPAdvertisement, on *bgpClaim, p *told) int {
+	length, host := lengthOf(a, on.address), on.address.BitLen()
+	if length == host || !on.local() {
+		return length
+	}
+	guided := slices.ContainsFunc(on.advertisements, func(o *config.BGPAdvertisement) bool {
+		_, refused := b.before[routeKey{p.config.Name, netip.PrefixFrom(on.address, host)}]
+		return b.here[o] && p.hears(o, on.address) && lengthOf(o, on.address) == host && !refused
+	})
+	if guided {
+		return length
+	}
+	return host
 }
 
 // lowered is Lowered, with what many routes share made once.
 func (b *bgpPlanner) lowered(a *config.BGPAdvertisement, route *Route) Route {
 	if b.last[a] == nil {
-		b.last[a] = union(a.Communities, []config.CommunityValue{gracefulShutdown()})
+		b.last[a] = config.UnionOfCommunities(a.Communities, []config.CommunityValue{gracefulShutdown()})
 	}
 	lowered := *route
 	lowered.LocalPref, lowered.Communities = &b.least, b.last[a]
@@ -229,7 +394,7 @@ func (b *bgpPlanner) lowered(a *config.BGPAdvertisement, route *Route) Route {
 // preference, which stands in least.
 func Lowered(route Route, least *uint32) Route {
 	route.LocalPref = least
-	route.Communities = union(route.Communities, []config.CommunityValue{gracefulShutdown()})
+	route.Communities = config.UnionOfCommunities(route.Communities, []config.CommunityValue{gracefulShutdown()})
 	return route
 }
 
@@ -237,7 +402,7 @@ func Lowered(route Route, least *uint32) Route {
 // prefix: all communities; of the rest what prefers the path more, except that
 // the longer path was asked for.
 func merge(a, b Route) Route {
-	a.Communities = union(a.Communities, b.Communities)
+	a.Communities = config.UnionOfCommunities(a.Communities, b.Communities)
 	if a.LocalPref == nil || b.LocalPref != nil && *b.LocalPref > *a.LocalPref {
 		a.LocalPref = b.LocalPref
 	}
@@ -247,17 +412,4 @@ func merge(a, b Route) Route {
 	a.Prepend = max(a.Prepend, b.Prepend)
 	a.Weight = max(a.Weight, b.Weight)
 	return a
-}
-
-// union of two lists that are in order and without doubles.
-func union(a, b []config.CommunityValue) []config.CommunityValue {
-	if len(b) == 0 || slices.Equal(a, b) {
-		return a
-	}
-	if len(a) == 0 {
-		return b
-	}
-	all := slices.Concat(a, b)
-	slices.SortFunc(all, config.CommunityValue.Compare)
-	return slices.Compact(all)
 }

@@ -21,6 +21,7 @@ type bgpWorld struct {
 	services       []plan.Service
 	node           plan.Node
 	drain          plan.Drain
+	peers          []*v1beta1.BGPPeer // beside the others
 }
 
 func (w *bgpWorld) plan(t *testing.T) plan.BGPPlan {
@@ -41,6 +42,7 @@ func (w *bgpWorld) plan(t *testing.T) plan.BGPPlan {
 			}}},
 		},
 	}
+	objects.BGP.Peers = append(objects.BGP.Peers, w.peers...)
 	for i, spec := range w.advertisements {
 		objects.BGP.Advertisements = append(objects.BGP.Advertisements, &v1beta1.BGPAdvertisement{
 			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("a%d", i)}, Spec: spec,
@@ -84,10 +86,133 @@ func lines(p plan.BGPPlan) []string {
 			out = append(out, fmt.Sprintf("%s %s", d.Address, d.Reason))
 		}
 	}
+	for _, d := range p.Others {
+		if len(d.Peers) == 0 {
+			out = append(out, fmt.Sprintf("%s %s", d.Prefix, d.Reason))
+		}
+	}
+	for _, peer := range p.Peers {
+		if peer.Problem != "" {
+			out = append(out, peer.Peer.Name+": "+peer.Problem)
+		}
+	}
 	return out
 }
 
-func TestB01_B02_B03_B04_B11_B12_What_peers_are_told(t *testing.T) {
+// otherService has cluster IPs and external IPs.
+func otherService(name string, args []string, local bool, clusterIPs ...string) plan.Service {
+	s := service(name, "", args)
+	s.InternalLocal = local
+	for _, ip := range clusterIPs {
+		s.ClusterIPs = append(s.ClusterIPs, netip.MustParseAddr(ip))
+	}
+	return s
+}
+
+// B19: what is no pool's is announced by opt-in, by the same rules.
+func TestB19_Other_prefixes(t *testing.T) {
+	four := []string{"four"}
+	db := otherService("db", []string{"ready=n1,n2"}, false, "198.18.0.1", "2001:db8:9::1")
+	here := otherService("here", []string{"ready=n1"}, true, "198.18.0.2")
+	away := otherService("away", []string{"ready=n2"}, true, "198.18.0.3")
+	empty := otherService("empty", []string{"down=n1"}, false, "198.18.0.4")
+	outside := otherService("outside", []string{"local", "ready=n2"}, false, "198.18.0.5")
+	outside.ExternalIPs = []netip.Addr{netip.MustParseAddr("203.0.113.77")}
+	balanced := service("lb", "203.0.113.9", []string{"ready=n1"})
+	balanced.ClusterIPs = []netip.Addr{netip.MustParseAddr("198.18.0.6")}
+	ranges := plan.Node{PodCIDRs: []netip.Prefix{netip.MustParsePrefix("198.18.64.0/24"), netip.MustParsePrefix("2001:db8:a::/64")}}
+	excluded, unusable := ranges, ranges
+	excluded.Excluded = "the label"
+	unusable.Excluded, unusable.Unusable = "no network", true
+	length := int32(24)
+	for sentence, test := range map[string]struct {
+		world bgpWorld
+		want  []string
+	}{
+		"off unless it is asked for": {
+			bgpWorld{advertisements: []v1beta1.BGPAdvertisementSpec{{Peers: four}}, services: []plan.Service{db, balanced}, node: ranges},
+			[]string{"four 203.0.113.9/32"},
+		},
+		"cluster IPs, and no pool that is not named": {
+			bgpWorld{advertisements: []v1beta1.BGPAdvertisementSpec{{Peers: []string{"both"}, ClusterIPs: true}}, services: []plan.Service{db, balanced}},
+			[]string{"both 198.18.0.1/32", "both 198.18.0.6/32", "both 2001:db8:9::1/128", "203.0.113.9 NoAdvertisement"},
+		},
+		"cluster IPs beside a pool": {
+			bgpWorld{advertisements: []v1beta1.BGPAdvertisementSpec{{Peers: four, ClusterIPs: true, IPAddressPools: []string{"lan"}}}, services: []plan.Service{balanced}},
+			[]string{"four 198.18.0.6/32", "four 203.0.113.9/32"},
+		},
+		"cluster IPs follow internalTrafficPolicy": {
+			bgpWorld{advertisements: []v1beta1.BGPAdvertisementSpec{{Peers: four, ClusterIPs: true}}, services: []plan.Service{here, away, empty, outside}},
+			[]string{"four 198.18.0.2/32", "four 198.18.0.5/32", "198.18.0.3/32 NoLocalEndpoint", "198.18.0.4/32 NoEndpoint"},
+		},
+		"external IPs follow externalTrafficPolicy": {
+			bgpWorld{advertisements: []v1beta1.BGPAdvertisementSpec{{Peers: four, ExternalIPs: true}}, services: []plan.Service{outside}},
+			[]string{"203.0.113.77/32 NoLocalEndpoint"},
+		},
+		"Services are selected": {
+			bgpWorld{advertisements: []v1beta1.BGPAdvertisementSpec{{
+				Peers: four, ClusterIPs: true, ServiceSelectors: []metav1.LabelSelector{{MatchLabels: map[string]string{"tier": "gold"}}},
+			}}, services: []plan.Service{db, otherService("gold", []string{"tier=gold", "ready=n1"}, false, "198.18.0.7")}},
+			[]string{"four 198.18.0.7/32"},
+		},
+		"cluster IPs as one network, those that are Local by themselves": {
+			bgpWorld{advertisements: []v1beta1.BGPAdvertisementSpec{{Peers: four, ClusterIPs: true, AggregationLength: &length}}, services: []plan.Service{db, here, away}},
+			[]string{"four 198.18.0.0/24", "four 198.18.0.2/32", "198.18.0.3/32 NoLocalEndpoint", "2001:db8:9::1/128 NoPeer"},
+		},
+		"this node's pod ranges": {
+			bgpWorld{advertisements: []v1beta1.BGPAdvertisementSpec{{Peers: []string{"both", "six"}, PodCIDRs: true, Communities: []string{"backup"}}}, node: ranges},
+			[]string{"both 198.18.64.0/24 64513:7", "both 2001:db8:a::/64 64513:7", "six 2001:db8:a::/64 64513:7"},
+		},
+		"pod ranges are not drained": {
+			bgpWorld{advertisements: []v1beta1.BGPAdvertisementSpec{{Peers: four, PodCIDRs: true, ClusterIPs: true}}, node: excluded, services: []plan.Service{here}, drain: plan.Withdrawn},
+			[]string{"four 198.18.64.0/24", "198.18.0.2/32 NodeExcluded", "2001:db8:a::/64 NoPeer"},
+		},
+		"but withdrawn with the node's network": {
+			bgpWorld{advertisements: []v1beta1.BGPAdvertisementSpec{{Peers: four, PodCIDRs: true}}, node: unusable, drain: plan.Withdrawn},
+			[]string{"198.18.64.0/24 NodeExcluded", "2001:db8:a::/64 NodeExcluded"},
+		},
+		"a node without pod ranges says so": {
+			bgpWorld{advertisements: []v1beta1.BGPAdvertisementSpec{{PodCIDRs: true}}}, []string{"invalid Prefix NoPodCIDR"},
+		},
+		"another node's are none of ours": {
+			bgpWorld{advertisements: []v1beta1.BGPAdvertisementSpec{{
+				PodCIDRs: true, NodeSelectors: []metav1.LabelSelector{{MatchLabels: map[string]string{"rack": "1"}}},
+			}}, node: ranges}, nil,
+		},
+		"D16: a community that is not there keeps them in, too": {
+			bgpWorld{advertisements: []v1beta1.BGPAdvertisementSpec{{Peers: four, PodCIDRs: true, Communities: []string{"none"}}}, node: ranges},
+			[]string{"198.18.64.0/24 CommunityUnresolved", "2001:db8:a::/64 NoPeer"},
+		},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			if got := lines(test.world.plan(t)); !slices.Equal(got, test.want) {
+				t.Errorf("got\n  %s\nwant\n  %s", strings.Join(got, "\n  "), strings.Join(test.want, "\n  "))
+			}
+		})
+	}
+}
+
+// B19: a peer that is taken from the node; where the node lacks it the others
+// are told.
+func TestB19_Peers_from_the_node(t *testing.T) {
+	rack := &v1beta1.BGPPeer{ObjectMeta: metav1.ObjectMeta{Name: "rack"}, Spec: v1beta1.BGPPeerSpec{
+		MyASN: 64513, PeerASN: 64512, PeerAddressFrom: &v1beta1.NodeValue{NodeAnnotation: "example.com/tor"},
+	}}
+	w := bgpWorld{
+		advertisements: []v1beta1.BGPAdvertisementSpec{{Peers: []string{"four", "rack"}}}, peers: []*v1beta1.BGPPeer{rack},
+		services: []plan.Service{service("web", "203.0.113.1,2001:db8::1", []string{"ready=n1"})},
+	}
+	missing := []string{"four 203.0.113.1/32", "2001:db8::1 NoPeer", "rack: spec of BGPPeer rack: this node has no annotation example.com/tor"}
+	if got := lines(w.plan(t)); !slices.Equal(got, missing) {
+		t.Errorf("without the annotation: %q", got)
+	}
+	w.node.Annotations = map[string]string{"example.com/tor": "2001:db8:7::1"}
+	if got, want := lines(w.plan(t)), []string{"four 203.0.113.1/32", "rack 2001:db8::1/128"}; !slices.Equal(got, want) {
+		t.Errorf("with it: %q", got)
+	}
+}
+
+func TestB01_B02_B03_B04_B11_B12_D8_D16_D18_What_peers_are_told(t *testing.T) {
 	everything := []v1beta1.BGPAdvertisementSpec{{}}
 	number := func(n int64) *int64 { return &n }
 	short := func(n int32) *int32 { return &n }
@@ -95,6 +220,7 @@ func TestB01_B02_B03_B04_B11_B12_What_peers_are_told(t *testing.T) {
 	here := service("here", "203.0.113.2", []string{"local", "ready=n1,n1,n2"})
 	elsewhere := service("elsewhere", "203.0.113.3", []string{"local", "ready=n2"})
 	empty := service("empty", "203.0.113.4", []string{"down=n1"})
+	elsewhereServed := service("plain", "203.0.113.5", []string{"ready=n1"})
 	for sentence, test := range map[string]struct {
 		world bgpWorld
 		want  []string
@@ -135,7 +261,62 @@ func TestB01_B02_B03_B04_B11_B12_What_peers_are_told(t *testing.T) {
 		},
 		"addresses are announced as one network": {
 			bgpWorld{advertisements: []v1beta1.BGPAdvertisementSpec{{AggregationLength: short(28), AggregationLengthV6: short(64)}}, services: []plan.Service{here, web}},
-			[]string{"both 203.0.113.0/28", "both 2001:db8::/64", "four 203.0.113.0/28", "six 2001:db8::/64"},
+			[]string{
+				"both 203.0.113.0/28", "both 203.0.113.2/32", "both 2001:db8::/64",
+				"four 203.0.113.0/28", "four 203.0.113.2/32", "six 2001:db8::/64",
+			},
+		},
+		"D16: a community that nothing defines keeps the address in, whoever else selects it": {
+			bgpWorld{advertisements: []v1beta1.BGPAdvertisementSpec{
+				{Peers: []string{"four"}, Communities: []string{"not-there"}}, {Peers: []string{"four", "both"}},
+			}, services: []plan.Service{here}},
+			[]string{"both 203.0.113.2/32"},
+		},
+		"D16: nobody is told, and why": {
+			bgpWorld{advertisements: []v1beta1.BGPAdvertisementSpec{{Communities: []string{"not-there", "backup"}}}, services: []plan.Service{here, empty}},
+			[]string{"203.0.113.2 CommunityUnresolved", "203.0.113.4 NoEndpoint"},
+		},
+		"D16: another prefix is another path": {
+			bgpWorld{advertisements: []v1beta1.BGPAdvertisementSpec{
+				{Peers: []string{"four"}, Communities: []string{"not-there"}}, {Peers: []string{"four"}, AggregationLength: short(24)},
+			}, services: []plan.Service{web}},
+			[]string{"four 203.0.113.0/24", "2001:db8::1 NoPeer"},
+		},
+		"D16: well-known names are known": {
+			bgpWorld{advertisements: []v1beta1.BGPAdvertisementSpec{{
+				Peers: []string{"four"}, Communities: []string{"no-export", "no-advertise", "no-peer", "blackhole", "graceful-shutdown"},
+			}}, services: []plan.Service{here}},
+			[]string{"four 203.0.113.2/32 65535:0 65535:666 65535:65281 65535:65282 65535:65284"},
+		},
+		"D8: more communities than a message carries take one prefix away, and not the session": {
+			bgpWorld{advertisements: manyCommunities("four", 6), services: []plan.Service{here, labelled(elsewhereServed, "plain")}},
+			[]string{"four 203.0.113.5/32", "203.0.113.2 TooManyCommunities"},
+		},
+		"D18: a Service under Local is told by its address where it would be aggregated": {
+			bgpWorld{
+				advertisements: []v1beta1.BGPAdvertisementSpec{{Peers: []string{"four"}, AggregationLength: short(24), MED: number(3)}},
+				services:       []plan.Service{here, elsewhere},
+			},
+			[]string{"four 203.0.113.2/32 med=3", "203.0.113.3 NoLocalEndpoint"},
+		},
+		"D18: beside others that are aggregated, too": {
+			bgpWorld{
+				advertisements: []v1beta1.BGPAdvertisementSpec{{Peers: []string{"four"}, AggregationLength: short(24)}},
+				services:       []plan.Service{here, web},
+			},
+			[]string{"four 203.0.113.0/24", "four 203.0.113.2/32", "2001:db8::1 NoPeer"},
+		},
+		"D18: the aggregate is told beside the address where both are asked for": {
+			bgpWorld{advertisements: []v1beta1.BGPAdvertisementSpec{
+				{Peers: []string{"four"}, AggregationLength: short(24), Communities: []string{"64513:1"}}, {Peers: []string{"four"}, Communities: []string{"no-export"}},
+			}, services: []plan.Service{here}},
+			[]string{"four 203.0.113.0/24 64513:1", "four 203.0.113.2/32 65535:65281"},
+		},
+		"D18: and not where the address is kept in": {
+			bgpWorld{advertisements: []v1beta1.BGPAdvertisementSpec{
+				{Peers: []string{"four"}, AggregationLength: short(24)}, {Peers: []string{"four"}, Communities: []string{"not-there"}},
+			}, services: []plan.Service{here}},
+			[]string{"203.0.113.2 CommunityUnresolved"},
 		},
 		"a node that is drained is the last choice": {
 			bgpWorld{
@@ -155,6 +336,27 @@ func TestB01_B02_B03_B04_B11_B12_What_peers_are_told(t *testing.T) {
 			}
 		})
 	}
+}
+
+// manyCommunities are that many advertisements to a peer, with 63 large
+// communities each, of all Services but those with the label plain.
+func manyCommunities(peer string, count int) []v1beta1.BGPAdvertisementSpec {
+	all := []v1beta1.BGPAdvertisementSpec{{Peers: []string{peer}}}
+	for i := range count {
+		spec := v1beta1.BGPAdvertisementSpec{Peers: []string{peer}, ServiceSelectors: []metav1.LabelSelector{{
+			MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "plain", Operator: metav1.LabelSelectorOpDoesNotExist}},
+		}}}
+		for j := range 63 {
+			spec.Communities = append(spec.Communities, fmt.Sprintf("large:64513:%d:%d", i, j))
+		}
+		all = append(all, spec)
+	}
+	return all
+}
+
+func labelled(s plan.Service, label string) plan.Service {
+	s.Labels = map[string]string{label: ""}
+	return s
 }
 
 // What 10,000 routes cost to plan.

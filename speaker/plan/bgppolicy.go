@@ -14,7 +14,17 @@ type bgpClaim struct {
 	service        *Service
 	endpoints      *Endpoints
 	address        netip.Addr
+	kind           addressKind
 	advertisements []*config.BGPAdvertisement
+}
+
+// local reports whether only the endpoints of this node get the traffic of the
+// address that comes to it.
+func (on *bgpClaim) local() bool {
+	if on.kind == ofCluster {
+		return on.service.InternalLocal
+	}
+	return on.service.Local
 }
 
 // bgpPolicy is one rule that this node must keep to announce an address.
@@ -58,13 +68,17 @@ func bgpSelected(b *bgpPlanner, on *bgpClaim) (v1beta1.Reason, string, bool) {
 }
 
 func bgpServedHere(b *bgpPlanner, on *bgpClaim) (v1beta1.Reason, string, bool) {
-	allowed := !on.service.Local || on.endpoints.Nodes[b.view.Self] || len(on.endpoints.Nodes) == 0 && on.endpoints.Unknown
-	return v1beta1.ReasonNoLocalEndpoint, "externalTrafficPolicy is Local and this node has no usable endpoint", !allowed
+	allowed := !on.local() || on.endpoints.Nodes[b.view.Self] || len(on.endpoints.Nodes) == 0 && on.endpoints.Unknown
+	message := "externalTrafficPolicy is Local and this node has no usable endpoint"
+	if on.kind == ofCluster {
+		message = "internalTrafficPolicy is Local and this node has no usable endpoint"
+	}
+	return v1beta1.ReasonNoLocalEndpoint, message, !allowed
 }
 
 func bgpHeard(b *bgpPlanner, on *bgpClaim) (v1beta1.Reason, string, bool) {
 	heard := slices.ContainsFunc(on.advertisements, func(a *config.BGPAdvertisement) bool {
-		return b.here[a] && slices.ContainsFunc(b.peers, func(p *told) bool { return a.SelectsPeer(p.config.Name) && p.config.Carries(on.address) })
+		return b.here[a] && slices.ContainsFunc(b.peers, func(p *told) bool { return p.hears(a, on.address) })
 	})
 	return v1beta1.ReasonNoPeer, "no BGPPeer of this node is told of the address: none is selected, or none carries its family", !heard
 }

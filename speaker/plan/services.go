@@ -13,6 +13,18 @@ import (
 type Services struct {
 	byKey map[string]*record
 	held  []holding
+	// others are the addresses that no load balancer gave.
+	others []holding
+	// revision counts the changes.
+	revision uint64
+}
+
+// Revision changes with every Update.
+func (s *Services) Revision() uint64 {
+	if s == nil {
+		return 0
+	}
+	return s.revision
 }
 
 type record struct {
@@ -21,10 +33,20 @@ type record struct {
 	gone bool
 }
 
+// addressKind is where a Service has an address from.
+type addressKind int
+
+const (
+	ofLoadBalancer addressKind = iota
+	ofCluster                  // spec.clusterIPs
+	external                   // spec.externalIPs
+)
+
 // holding is one of a Service's addresses.
 type holding struct {
 	address netip.Addr
 	service *record
+	kind    addressKind
 }
 
 // ServicesOf makes Services; of those with one key the last counts.
@@ -52,31 +74,47 @@ func (s *Services) Update(changed map[string]*Service) {
 	if s.byKey == nil {
 		s.byKey = map[string]*record{}
 	}
+	s.revision++
 	for key := range changed {
 		if before := s.byKey[key]; before != nil {
 			before.gone = true
 			delete(s.byKey, key)
 		}
 	}
-	s.held = slices.DeleteFunc(s.held, func(h holding) bool { return h.service.gone })
+	gone := func(h holding) bool { return h.service.gone }
+	s.held, s.others = slices.DeleteFunc(s.held, gone), slices.DeleteFunc(s.others, gone)
 	for key, service := range changed {
 		if service == nil {
 			continue
 		}
 		now := &record{Service: *service}
 		s.byKey[key] = now
-		for i, address := range service.Addresses {
-			if !slices.Contains(service.Addresses[:i], address) {
-				s.held = append(s.held, holding{address, now})
-			}
+		s.held = now.hold(s.held, service.Addresses, ofLoadBalancer)
+		s.others = now.hold(s.others, service.ClusterIPs, ofCluster)
+		s.others = now.hold(s.others, service.ExternalIPs, external)
+	}
+	slices.SortFunc(s.held, holding.compare)
+	slices.SortFunc(s.others, holding.compare)
+}
+
+// hold adds addresses of a Service, each once.
+func (r *record) hold(all []holding, addresses []netip.Addr, kind addressKind) []holding {
+	for i, address := range addresses {
+		if !slices.Contains(addresses[:i], address) {
+			all = append(all, holding{address, r, kind})
 		}
 	}
-	slices.SortFunc(s.held, func(x, y holding) int {
-		if c := x.address.Compare(y.address); c != 0 {
-			return c
-		}
-		return cmp.Compare(x.service.Key, y.service.Key)
-	})
+	return all
+}
+
+func (h holding) compare(o holding) int {
+	if c := h.address.Compare(o.address); c != 0 {
+		return c
+	}
+	if c := cmp.Compare(h.service.Key, o.service.Key); c != 0 {
+		return c
+	}
+	return cmp.Compare(h.kind, o.kind)
 }
 
 // holdings are how many addresses the Services have, each counted by itself.
@@ -103,11 +141,23 @@ func (s *Services) keys() func([]holding) []string {
 // byAddress yields what is held of each address, in address order, the Services
 // by key and each once. What is yielded is not empty.
 func (s *Services) byAddress() iter.Seq[[]holding] {
+	if s == nil {
+		return grouped(nil)
+	}
+	return grouped(s.held)
+}
+
+// othersByAddress is the same of the addresses that no load balancer gave.
+func (s *Services) othersByAddress() iter.Seq[[]holding] {
+	if s == nil {
+		return grouped(nil)
+	}
+	return grouped(s.others)
+}
+
+func grouped(all []holding) iter.Seq[[]holding] {
 	return func(yield func([]holding) bool) {
-		if s == nil {
-			return
-		}
-		for rest := s.held; len(rest) > 0; {
+		for rest := all; len(rest) > 0; {
 			n := 1
 			for n < len(rest) && rest[n].address == rest[0].address {
 				n++

@@ -1,7 +1,9 @@
 package plan
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -55,9 +57,22 @@ type Interface struct {
 // Node is what matters of a Kubernetes node.
 type Node struct {
 	Labels labels.Set
+	// Annotations and PodCIDRs of the node that the plan is for; nobody asks for
+	// those of others.
+	Annotations map[string]string
+	PodCIDRs    []netip.Prefix
 	// Excluded says, in words, what takes the node out of load balancing; it
 	// is empty if nothing does.
 	Excluded string
+	// Unusable says that what excludes the node also keeps it from serving: it is
+	// not drained, since there is nothing that it could finish.
+	Unusable bool
+}
+
+// Equal reports whether a plan for BGP follows from both alike.
+func (n *Node) Equal(o *Node) bool {
+	return n.Excluded == o.Excluded && n.Unusable == o.Unusable && maps.Equal(n.Labels, o.Labels) &&
+		maps.Equal(n.Annotations, o.Annotations) && slices.Equal(n.PodCIDRs, o.PodCIDRs)
 }
 
 // Service is what matters of a Kubernetes Service.
@@ -69,8 +84,12 @@ type Service struct {
 	Pool string
 	// Addresses that are assigned.
 	Addresses []netip.Addr
-	// Local is externalTrafficPolicy: Local.
-	Local bool
+	// ClusterIPs and ExternalIPs are announced only where a BGPAdvertisement says
+	// so.
+	ClusterIPs, ExternalIPs []netip.Addr
+	// Local is externalTrafficPolicy: Local, InternalLocal the same of the
+	// internalTrafficPolicy, which counts for ClusterIPs.
+	Local, InternalLocal bool
 	// IPv4 and IPv6 endpoints: an address is served by those of its family.
 	IPv4, IPv6 Endpoints
 }
@@ -97,7 +116,12 @@ const (
 // NodeOf makes a Node of the object. A cordon does not exclude a node, and
 // NotReady does not: whether its speaker lives is known better.
 func NodeOf(object *corev1.Node) Node {
-	node := Node{Labels: object.Labels}
+	node := Node{Labels: object.Labels, Annotations: object.Annotations}
+	for _, text := range object.Spec.PodCIDRs {
+		if prefix, err := netip.ParsePrefix(text); err == nil {
+			node.PodCIDRs = append(node.PodCIDRs, prefix.Masked())
+		}
+	}
 	if value, ok := object.Labels[v1beta1.LabelExcludeNode]; ok {
 		// What is no boolean counts as true: the label was put there for a
 		// reason, and its presence used to be enough.
@@ -108,11 +132,12 @@ func NodeOf(object *corev1.Node) Node {
 	for _, taint := range object.Spec.Taints {
 		if taint.Key == taintToBeDeleted || taint.Key == taintOutOfService {
 			node.Excluded = "the node has the taint " + taint.Key
+			node.Unusable = node.Unusable || taint.Key == taintOutOfService
 		}
 	}
 	for _, condition := range object.Status.Conditions {
 		if condition.Type == corev1.NodeNetworkUnavailable && condition.Status == corev1.ConditionTrue {
-			node.Excluded = "the node has the condition NetworkUnavailable"
+			node.Excluded, node.Unusable = "the node has the condition NetworkUnavailable", true
 		}
 	}
 	return node
@@ -120,12 +145,14 @@ func NodeOf(object *corev1.Node) Node {
 
 // ServiceOf makes a Service of the objects. What stands in status and is no
 // address is left out.
-func ServiceOf(object *corev1.Service, slices []*discoveryv1.EndpointSlice) Service {
+func ServiceOf(object *corev1.Service, endpoints []*discoveryv1.EndpointSlice) Service {
 	pool, _ := config.Annotation(object, v1beta1.AnnotationAllocatedPool)
 	service := Service{
 		Key: config.ServiceKey(object), Labels: object.Labels, Pool: pool,
-		Local: object.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
-		IPv4:  endpointsOf(slices, discoveryv1.AddressTypeIPv4), IPv6: endpointsOf(slices, discoveryv1.AddressTypeIPv6),
+		Local:         object.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
+		InternalLocal: object.Spec.InternalTrafficPolicy != nil && *object.Spec.InternalTrafficPolicy == corev1.ServiceInternalTrafficPolicyLocal,
+		ClusterIPs:    addresses(object.Spec.ClusterIPs), ExternalIPs: addresses(object.Spec.ExternalIPs),
+		IPv4: endpointsOf(endpoints, discoveryv1.AddressTypeIPv4), IPv6: endpointsOf(endpoints, discoveryv1.AddressTypeIPv6),
 	}
 	for _, ingress := range object.Status.LoadBalancer.Ingress {
 		if address, err := config.ParseAddress(ingress.IP); err == nil {
@@ -135,9 +162,19 @@ func ServiceOf(object *corev1.Service, slices []*discoveryv1.EndpointSlice) Serv
 	return service
 }
 
-func endpointsOf(slices []*discoveryv1.EndpointSlice, family discoveryv1.AddressType) Endpoints {
+// addresses reads those that are; a headless Service has "None".
+func addresses(texts []string) (found []netip.Addr) {
+	for _, text := range texts {
+		if address, err := config.ParseAddress(text); err == nil {
+			found = append(found, address)
+		}
+	}
+	return found
+}
+
+func endpointsOf(all []*discoveryv1.EndpointSlice, family discoveryv1.AddressType) Endpoints {
 	var ready, terminating Endpoints
-	for _, slice := range slices {
+	for _, slice := range all {
 		if slice.AddressType != family {
 			continue
 		}

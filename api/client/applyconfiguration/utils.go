@@ -68,6 +68,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1beta1.MissingSpeakerApplyConfiguration{}
 	case v1beta1.SchemeGroupVersion.WithKind("NamespaceQuota"):
 		return &apiv1beta1.NamespaceQuotaApplyConfiguration{}
+	case v1beta1.SchemeGroupVersion.WithKind("NodeValue"):
+		return &apiv1beta1.NodeValueApplyConfiguration{}
 	case v1beta1.SchemeGroupVersion.WithKind("PasswordSecret"):
 		return &apiv1beta1.PasswordSecretApplyConfiguration{}
 	case v1beta1.SchemeGroupVersion.WithKind("PoolQuota"):

@@ -16,10 +16,23 @@ import (
 // match; an absent list does not restrict.
 type BGPAdvertisementSpecApplyConfiguration struct {
 	// ipAddressPools are names of pools whose addresses are announced. With
-	// neither names nor selectors, all pools are.
+	// neither names nor selectors all pools are, unless the advertisement is one
+	// of clusterIPs, externalIPs or podCIDRs.
 	IPAddressPools []string `json:"ipAddressPools,omitempty"`
 	// ipAddressPoolSelectors select further pools by label.
 	IPAddressPoolSelectors []v1.LabelSelectorApplyConfiguration `json:"ipAddressPoolSelectors,omitempty"`
+	// clusterIPs announces the cluster IPs of the selected Services, of every type
+	// and class, from the nodes that serve them: with internalTrafficPolicy Local
+	// only from those that have an endpoint.
+	ClusterIPs *bool `json:"clusterIPs,omitempty"`
+	// externalIPs announces spec.externalIPs of the selected Services, of every
+	// type and class, as externalTrafficPolicy has it. Whoever may write a Service
+	// then draws the traffic of any address: restrict that first.
+	ExternalIPs *bool `json:"externalIPs,omitempty"`
+	// podCIDRs announces the pod ranges of each selected node (spec.podCIDRs of
+	// the Node) from that node. They are not drained: no other node has these
+	// pods. serviceSelectors do not matter to them.
+	PodCIDRs *bool `json:"podCIDRs,omitempty"`
 	// serviceSelectors select, by label, the Services whose addresses are
 	// announced.
 	ServiceSelectors []v1.LabelSelectorApplyConfiguration `json:"serviceSelectors,omitempty"`
@@ -29,7 +42,9 @@ type BGPAdvertisementSpecApplyConfiguration struct {
 	Peers []string `json:"peers,omitempty"`
 	// aggregationLength of the announced IPv4 prefix: 32 announces each
 	// address, less announces the network around it as soon as this node
-	// serves one of its addresses.
+	// serves one of its addresses. A Service with externalTrafficPolicy Local is
+	// announced by its address all the same, so that no node attracts what only
+	// others serve.
 	AggregationLength *int32 `json:"aggregationLength,omitempty"`
 	// aggregationLengthV6 is the same for IPv6.
 	AggregationLengthV6 *int32 `json:"aggregationLengthV6,omitempty"`
@@ -77,6 +92,30 @@ func (b *BGPAdvertisementSpecApplyConfiguration) WithIPAddressPoolSelectors(valu
 		}
 		b.IPAddressPoolSelectors = append(b.IPAddressPoolSelectors, *values[i])
 	}
+	return b
+}
+
+// WithClusterIPs sets the ClusterIPs field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ClusterIPs field is set to the value of the last call.
+func (b *BGPAdvertisementSpecApplyConfiguration) WithClusterIPs(value bool) *BGPAdvertisementSpecApplyConfiguration {
+	b.ClusterIPs = &value
+	return b
+}
+
+// WithExternalIPs sets the ExternalIPs field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ExternalIPs field is set to the value of the last call.
+func (b *BGPAdvertisementSpecApplyConfiguration) WithExternalIPs(value bool) *BGPAdvertisementSpecApplyConfiguration {
+	b.ExternalIPs = &value
+	return b
+}
+
+// WithPodCIDRs sets the PodCIDRs field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the PodCIDRs field is set to the value of the last call.
+func (b *BGPAdvertisementSpecApplyConfiguration) WithPodCIDRs(value bool) *BGPAdvertisementSpecApplyConfiguration {
+	b.PodCIDRs = &value
 	return b
 }
 

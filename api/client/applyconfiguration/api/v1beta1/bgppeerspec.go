@@ -17,18 +17,27 @@ import (
 type BGPPeerSpecApplyConfiguration struct {
 	// myASN is the AS number of the cluster.
 	MyASN *int64 `json:"myASN,omitempty"`
+	// myASNFrom takes it from each node, in place of myASN.
+	MyASNFrom *NodeValueApplyConfiguration `json:"myASNFrom,omitempty"`
 	// localASN replaces myASN in this session's OPEN, for a router that still
 	// knows the cluster by another number; paths then carry both.
 	LocalASN *int64 `json:"localASN,omitempty"`
 	// peerASN is the AS number of the router.
 	PeerASN *int64 `json:"peerASN,omitempty"`
+	// peerASNFrom takes it from each node, in place of peerASN.
+	PeerASNFrom *NodeValueApplyConfiguration `json:"peerASNFrom,omitempty"`
 	// dynamicASN takes whatever AS number the router has, as long as it is
 	// the same as ours (internal) or another (external).
 	DynamicASN *apiv1beta1.DynamicASN `json:"dynamicASN,omitempty"`
-	// peerAddress of the router, IPv4 or IPv6.
+	// peerAddress of the router, IPv4 or IPv6. It may be the node's own, as that
+	// of a routing daemon at 127.0.0.1, and link-local together with interface.
 	PeerAddress *string `json:"peerAddress,omitempty"`
-	// interface of the node at whose other end the router is, in place of
-	// peerAddress: the session runs between the link-local addresses of both
+	// peerAddressFrom takes it from each node, in place of peerAddress: one
+	// object serves every rack. (The value of a label has no colons, so that an
+	// IPv6 address is taken from an annotation.)
+	PeerAddressFrom *NodeValueApplyConfiguration `json:"peerAddressFrom,omitempty"`
+	// interface of the node at whose other end the router is. Beside a link-local
+	// peerAddress it is where that address is; in place of one the session runs between the link-local addresses of both
 	// ("unnumbered"), and carries both families; the router needs the extended
 	// next hop capability for IPv4 (RFC 8950). Both ends learn of each other
 	// by router advertisements.
@@ -95,6 +104,14 @@ func (b *BGPPeerSpecApplyConfiguration) WithMyASN(value int64) *BGPPeerSpecApply
 	return b
 }
 
+// WithMyASNFrom sets the MyASNFrom field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MyASNFrom field is set to the value of the last call.
+func (b *BGPPeerSpecApplyConfiguration) WithMyASNFrom(value *NodeValueApplyConfiguration) *BGPPeerSpecApplyConfiguration {
+	b.MyASNFrom = value
+	return b
+}
+
 // WithLocalASN sets the LocalASN field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the LocalASN field is set to the value of the last call.
@@ -111,6 +128,14 @@ func (b *BGPPeerSpecApplyConfiguration) WithPeerASN(value int64) *BGPPeerSpecApp
 	return b
 }
 
+// WithPeerASNFrom sets the PeerASNFrom field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the PeerASNFrom field is set to the value of the last call.
+func (b *BGPPeerSpecApplyConfiguration) WithPeerASNFrom(value *NodeValueApplyConfiguration) *BGPPeerSpecApplyConfiguration {
+	b.PeerASNFrom = value
+	return b
+}
+
 // WithDynamicASN sets the DynamicASN field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the DynamicASN field is set to the value of the last call.
@@ -124,6 +149,14 @@ func (b *BGPPeerSpecApplyConfiguration) WithDynamicASN(value apiv1beta1.DynamicA
 // If called multiple times, the PeerAddress field is set to the value of the last call.
 func (b *BGPPeerSpecApplyConfiguration) WithPeerAddress(value string) *BGPPeerSpecApplyConfiguration {
 	b.PeerAddress = &value
+	return b
+}
+
+// WithPeerAddressFrom sets the PeerAddressFrom field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the PeerAddressFrom field is set to the value of the last call.
+func (b *BGPPeerSpecApplyConfiguration) WithPeerAddressFrom(value *NodeValueApplyConfiguration) *BGPPeerSpecApplyConfiguration {
+	b.PeerAddressFrom = value
 	return b
 }
 

@@ -14,8 +14,15 @@ type BGPReportApplyConfiguration struct {
 	// announcedCount is how many addresses are announced to one peer at least
 	// whose session is established.
 	AnnouncedCount *int32 `json:"announcedCount,omitempty"`
+	// draining is how many of them are announced as the last choice, because the
+	// node is being drained.
+	Draining *int32 `json:"draining,omitempty"`
 	// announced are these addresses, the first 16,384.
 	Announced []string `json:"announced,omitempty"`
+	// otherCount is how many prefixes beside those of load balancers (cluster
+	// IPs, external IPs, pod ranges) are announced to one peer at least whose
+	// session is established. What is not stands among withheld.
+	OtherCount *int32 `json:"otherCount,omitempty"`
 }
 
 // BGPReportApplyConfiguration constructs a declarative configuration of the BGPReport type for use with
@@ -45,6 +52,14 @@ func (b *BGPReportApplyConfiguration) WithAnnouncedCount(value int32) *BGPReport
 	return b
 }
 
+// WithDraining sets the Draining field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Draining field is set to the value of the last call.
+func (b *BGPReportApplyConfiguration) WithDraining(value int32) *BGPReportApplyConfiguration {
+	b.Draining = &value
+	return b
+}
+
 // WithAnnounced adds the given value to the Announced field in the declarative configuration
 // and returns the receiver, so that objects can be build by chaining "With" function invocations.
 // If called multiple times, values provided by each call will be appended to the Announced field.
@@ -52,5 +67,13 @@ func (b *BGPReportApplyConfiguration) WithAnnounced(values ...string) *BGPReport
 	for i := range values {
 		b.Announced = append(b.Announced, values[i])
 	}
+	return b
+}
+
+// WithOtherCount sets the OtherCount field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the OtherCount field is set to the value of the last call.
+func (b *BGPReportApplyConfiguration) WithOtherCount(value int32) *BGPReportApplyConfiguration {
+	b.OtherCount = &value
 	return b
 }
