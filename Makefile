@@ -213,7 +213,7 @@ bin/kube: $(wildcard e2e/kube/*.go) e2e/go.mod e2e/go.sum
 GOBGP := github.com/osrg/gobgp/v4/cmd
 bin/gobgpd: e2e/gobgp/go.mod e2e/gobgp/go.sum
 	@$(GO_BUILD) e2e/gobgp $(GOBGP)/gobgpd $(GOBGP)/gobgp -- -o $(BIN)/
-	@touch $@
+	@touch -c $@
 
 .PHONY: tools
 tools: bin/golangci-lint bin/helm bin/helm3 bin/cyclonedx-gomod
