@@ -305,7 +305,8 @@ func (s *Stack) Shut(ctx context.Context, words string) (said bool, err error) {
 	case OpenBGPD:
 		_, err = s.bgpctl(ctx, "neighbor", node, "down", words)
 	case GoBGP:
-		_, err = s.gobgp(ctx, "neighbor", node, "disable", "--reason", words)
+		_, err = s.gobgp(ctx, "neighbor", node, "disable") // it would take words, and drop them
+		return false, err
 	default:
 		return false, s.command("neighbor " + node + " teardown 2")
 	}
