@@ -104,6 +104,7 @@ func TestB19_Cluster_IPs_external_IPs_and_pod_ranges(t *testing.T) {
 // the same node tells it at 127.0.0.1.
 const ownBIRD = `router id 198.51.100.1;
 protocol device {}
+protocol direct { ipv4; } # by which the next hop, the node's own address, is reached
 protocol bgp speaker {
   local 127.0.0.1 port 1179 as 64512;
   neighbor 127.0.0.2 as 64513;
