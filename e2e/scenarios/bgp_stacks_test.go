@@ -295,6 +295,7 @@ func (p *stacked) updates(ctx context.Context) int {
 // since is when n1's session with the peer was established.
 func (p *stacked) since(ctx context.Context) string {
 	p.t.Helper()
+	p.session(ctx, "n1", p.name, "established", isUp)
 	out, err := p.Kubectl(ctx, "get", "speaker/n1", "-o", `jsonpath={.status.bgp.peers[?(@.name=="`+p.name+`")].since}`)
 	p.must(err)
 	return out
