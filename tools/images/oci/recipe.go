@@ -25,6 +25,7 @@ type Recipe struct {
 	// and Kubernetes believes runAsNonRoot only of a number.
 	User string
 	// Entrypoint and Cmd are what a container runs unless its pod says otherwise.
+	// The first of Entrypoint is the absolute path of an executable file of the image.
 	Entrypoint, Cmd []string
 	// WorkingDir may be empty, which means the root.
 	WorkingDir string
@@ -112,6 +113,9 @@ func (r *Recipe) validate() error {
 	}
 	if !regexp.MustCompile(`^\d+(:\d+)?$`).MatchString(r.User) {
 		return fmt.Errorf("user %q must be UID or UID:GID, as numbers", r.User)
+	}
+	if len(r.Entrypoint) > 0 && !path.IsAbs(r.Entrypoint[0]) {
+		return fmt.Errorf("entry point %q must be an absolute path in the image", r.Entrypoint[0])
 	}
 	for _, variable := range r.Env {
 		if key, _, found := strings.Cut(variable, "="); !found || key == "" {
