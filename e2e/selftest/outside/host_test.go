@@ -122,7 +122,7 @@ func lookAround(t *testing.T, number int) string {
 	}
 	groups := filepath.WalkDir("/sys/fs/cgroup", func(dir string, entry fs.DirEntry, err error) error {
 		of := groupsOfLabs.FindStringSubmatch(dir)
-		if err == nil && entry.IsDir() && (of == nil || of[1] == strconv.Itoa(number)) {
+		if err == nil && entry.IsDir() && (len(of) == 0 || of[1] == strconv.Itoa(number)) {
 			found = append(found, "group "+dir)
 		}
 		return nil

@@ -90,6 +90,8 @@ func (r *Recipe) checkEntrypoint(entries map[string]entry) error {
 	program := r.Entrypoint[0]
 	e, found := entries[program]
 	switch {
+	case !path.IsAbs(program):
+		return fmt.Errorf("entry point %q must be an absolute path in the image", program)
 	case found && e.target != "":
 		return nil
 	case !found || !e.mode.IsRegular():

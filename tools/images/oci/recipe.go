@@ -114,9 +114,6 @@ func (r *Recipe) validate() error {
 	if !regexp.MustCompile(`^\d+(:\d+)?$`).MatchString(r.User) {
 		return fmt.Errorf("user %q must be UID or UID:GID, as numbers", r.User)
 	}
-	if len(r.Entrypoint) > 0 && !path.IsAbs(r.Entrypoint[0]) {
-		return fmt.Errorf("entry point %q must be an absolute path in the image", r.Entrypoint[0])
-	}
 	for _, variable := range r.Env {
 		if key, _, found := strings.Cut(variable, "="); !found || key == "" {
 			return fmt.Errorf("environment variable %q must be NAME=VALUE", variable)
