@@ -45,8 +45,6 @@ type site struct {
 	t *testing.T
 	// helm is the program in use.
 	helm string
-	// missing is the rule that was taken away last.
-	missing string
 }
 
 // begin returns the cluster without Baliza in it, and without its CRDs.
