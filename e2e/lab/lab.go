@@ -198,11 +198,8 @@ func (l *Lab) prepare() error {
 	if l.groups, err = hierarchies(); err != nil {
 		return err
 	}
-	if err := makePreferred(l.groups, os.Getenv(groupVariable)); err != nil {
-		return err
-	}
 	l.ca, err = newAuthority(time.Now())
-	return err
+	return errors.Join(err, makePreferred(l.groups, os.Getenv(groupVariable)))
 }
 
 func (l *Lab) path(parts ...string) string {
