@@ -80,10 +80,11 @@ func (s *site) clear() {
 	if err != nil {
 		s.t.Error(err)
 	}
-	for _, name := range crds {
-		if _, err := s.Kubectl(ctx, "delete", "crd", name); err != nil {
-			s.t.Error(err)
-		}
+	if len(crds) == 0 {
+		return
+	}
+	if _, err := s.Kubectl(ctx, append([]string{"delete", "crd"}, crds...)...); err != nil {
+		s.t.Error(err)
 	}
 }
 
