@@ -61,7 +61,7 @@ install: bin/helm ## install the chart with Helm, for example on the cluster of 
 .PHONY: test
 test: deps build $(LINT_NEEDS) $(UNIT_NEEDS) $(E2E_NEEDS) ## everything below, as it must pass before a change is merged
 	@BIN=$(BIN) hack/side-by-side.sh \
-		"checks and unit tests=nice -n 10 bash -ec 'hack/lint.sh; hack/verify-generated.sh; hack/test-unit.sh'" \
+		"checks and unit tests=nice -n 5 bash -ec 'hack/lint.sh; hack/verify-generated.sh; hack/test-unit.sh'" \
 		"labs=hack/test-e2e.sh"
 	@echo "test: ok: lint, generated files, unit tests and lab scenarios passed"
 

@@ -13,8 +13,9 @@ mapfile -t packages < <(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.Impor
 
 # Most tests wait, for a time-out or for another process: four packages at once
 # take no longer than the slowest. They bound what they share (CONTRIBUTING.md).
+# The time-out catches a hang: beside labs some wait for the processors.
 echo "test-unit: tests of the main module"
-go test -race -p 4 "${packages[@]}"
+go test -race -p 4 -timeout 30m "${packages[@]}"
 echo "test-unit: tests of the lab and the benchmarks that need no privilege"
 (cd e2e && go test -race -short ./lab ./cluster ./bench/bgp ./compat)
 echo "test-unit: tests of images, release and registry"
