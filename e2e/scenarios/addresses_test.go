@@ -281,9 +281,12 @@ func (p *plot) announced(ctx context.Context, name string) {
 // leader is the holder of the controller's Lease.
 func (p *plot) leader(ctx context.Context) string {
 	p.t.Helper()
-	out, err := p.Kubectl(ctx, "-n", cluster.Namespace, "get", "leases", "-o", "jsonpath={.items[*].spec.holderIdentity}")
+	leases, err := p.Client.CoordinationV1().Leases(cluster.Namespace).List(ctx, metav1.ListOptions{})
 	p.must(err)
-	return out
+	if len(leases.Items) != 1 || leases.Items[0].Spec.HolderIdentity == nil {
+		return ""
+	}
+	return *leases.Items[0].Spec.HolderIdentity
 }
 
 // controllers are the running controller processes.

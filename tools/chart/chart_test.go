@@ -180,6 +180,7 @@ speaker:
   priorityClassName: mine
   updateStrategy: {type: OnDelete, rollingUpdate: null}
   affinity: {nodeAffinity: {}}
+  topologySpreadConstraints: [{maxSkew: 2}]
 `)
 		for _, who := range [][2]string{{"Deployment", "baliza-controller"}, {"DaemonSet", "baliza-speaker"}} {
 			object := all.one(t, who[0], who[1])
@@ -197,6 +198,7 @@ speaker:
 			"a priority class":        {pod(t, speaker, "spec", "priorityClassName"), "mine"},
 			"the strategy":            {at(t, controller, "spec", "strategy", "type"), "Recreate"},
 			"the spread constraints":  {pod(t, controller, "spec", "topologySpreadConstraints", 0, "maxSkew"), float64(1)},
+			"those of the speaker":    {pod(t, speaker, "spec", "topologySpreadConstraints", 0, "maxSkew"), float64(2)},
 			"the update strategy":     {at(t, speaker, "spec", "updateStrategy", "type"), "OnDelete"},
 			"no rest of the default":  {at(t, speaker, "spec", "updateStrategy", "rollingUpdate"), nil},
 			"the speaker's affinity":  {pod(t, speaker, "spec", "affinity", "nodeAffinity"), map[string]any{}},

@@ -25,6 +25,7 @@ type Recipe struct {
 	// and Kubernetes believes runAsNonRoot only of a number.
 	User string
 	// Entrypoint and Cmd are what a container runs unless its pod says otherwise.
+	// The first of Entrypoint is the absolute path of an executable file of the image.
 	Entrypoint, Cmd []string
 	// WorkingDir may be empty, which means the root.
 	WorkingDir string
