@@ -7,7 +7,7 @@ bin=${BIN:-$PWD/bin}
 
 for module in . e2e tools; do
 	echo "lint: module $module"
-	(cd $module && "$bin/golangci-lint" run -c "$OLDPWD/.golangci.yml" ./...)
+	(cd $module && "$bin/golangci-lint" run --allow-parallel-runners -c "$OLDPWD/.golangci.yml" ./...)
 done
 echo "lint: Helm chart"
 go -C tools test -count=1 ./chart
