@@ -299,6 +299,20 @@ func (m *IPAM) Release(key string) {
 	m.Settled(key, nil)
 }
 
+// GiveUp has a Service leave one of its addresses, or, without a valid one, all.
+// They stay booked until Settled says that they are not shown.
+func (m *IPAM) GiveUp(key string, a netip.Addr) {
+	h := m.holdings[key]
+	if h == nil {
+		return
+	}
+	for f := range families {
+		if !a.IsValid() || h.addresses[f] == a {
+			m.leave(h, f)
+		}
+	}
+}
+
 // Settled says which addresses the cluster shows for a Service now. Those that
 // it has left and that are not shown are free from here on.
 func (m *IPAM) Settled(key string, shown []netip.Addr) {
@@ -333,8 +347,9 @@ type Rejection struct {
 }
 
 // Adopt books what the cluster shows for a Service and returns what cannot be
-// booked: an address that a Service adopted earlier may not share, a second
-// one of the same family, one that no pool covers while givenBy is empty.
+// booked: an address that another Service has and may not share, a second one of
+// the same family, one that no pool covers while givenBy is empty. Whoever is
+// leaving an address does not keep it from a Service that shows it already.
 // givenBy is the pool that the Service says its addresses came from.
 func (m *IPAM) Adopt(r config.Request, addresses []netip.Addr, givenBy string) []Rejection {
 	h := m.open(r)

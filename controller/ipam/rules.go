@@ -89,7 +89,7 @@ func (m *IPAM) adoptable(h *holding, a netip.Addr, givenBy string) *Refusal {
 	if givenBy == "" && m.covering(a) == nil {
 		return &Refusal{v1beta1.ReasonAddressOutsidePools, a.String() + " is not an address that an IPAddressPool gives"}
 	}
-	if other, objection := m.clash(h, a); other != nil {
+	if other, objection := m.clashing(h, a, false); other != nil {
 		return &Refusal{v1beta1.ReasonAddressInUse, fmt.Sprintf("%s is held by %s: %s", a, other.key, objection)}
 	}
 	return nil

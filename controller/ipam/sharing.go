@@ -128,12 +128,18 @@ func (m *IPAM) Note(r config.Request) {
 // clash returns the first other holder, by key, with whom the Service may not
 // share the address, and why not. One that is leaving counts.
 func (m *IPAM) clash(h *holding, a netip.Addr) (other *holding, objection string) {
+	return m.clashing(h, a, true)
+}
+
+// clashing is clash; leaving decides whether one that is leaving counts. It
+// does not for an address that the cluster shows for the Service already.
+func (m *IPAM) clashing(h *holding, a netip.Addr, leaving bool) (other *holding, objection string) {
 	t := m.taken[a]
 	if t == nil {
 		return nil, ""
 	}
 	for o := range t.holders() {
-		if o == h || other != nil && other.key < o.key {
+		if o == h || other != nil && other.key < o.key || !leaving && o.addresses[familyOf(a)] != a {
 			continue
 		}
 		if why := h.sharing.objection(o.sharing); why != "" {

@@ -54,7 +54,9 @@ func (r *Reconciler) decide(rec *record) {
 	}
 	if rec.yielded != "" {
 		delete(r.pending, rec.key)
-		r.bookForeign(rec)
+		if !r.bookForeign(rec) {
+			r.pending[rec.key] = rec // as soon as it is free
+		}
 		r.setReason(rec, v1beta1.ReasonWriteConflict)
 		r.propose(rec, &desired{allocated: r.condition(rec, v1beta1.ConditionAllocated, false, v1beta1.ReasonWriteConflict, rec.yielded)})
 		return
@@ -76,15 +78,23 @@ func (r *Reconciler) decide(rec *record) {
 	})
 }
 
-// ask puts the Service's request to the books. What it shows is booked first
-// if nothing is booked: another replica may have written it.
-func (r *Reconciler) ask(rec *record) (ipam.Assignment, *ipam.Refusal, []config.Problem) {
+// takeUp books what the Service shows, where the books do not say so: nothing is
+// booked, another provider wrote it, or another replica. That comes before
+// anything is given to anyone.
+func (r *Reconciler) takeUp(rec *record) {
 	switch {
+	case rec.yielded != "" && r.served(rec.object):
+		r.bookForeign(rec)
 	case !r.books.Known(rec.key):
 		r.adopt(rec)
 	case r.fromAnotherReplica(rec):
 		r.heed(rec)
 	}
+}
+
+// ask puts the Service's request to the books.
+func (r *Reconciler) ask(rec *record) (ipam.Assignment, *ipam.Refusal, []config.Problem) {
+	r.takeUp(rec)
 	request, problems := config.ParseService(rec.object)
 	for _, p := range problems {
 		if p.Reason == v1beta1.ReasonInvalidRequest {
@@ -100,10 +110,12 @@ func (r *Reconciler) ask(rec *record) (ipam.Assignment, *ipam.Refusal, []config.
 }
 
 // bookForeign books what another provider made a Service show: where that is
-// of a pool of ours, nobody else may be given it.
-func (r *Reconciler) bookForeign(rec *record) {
+// of a pool of ours, nobody else may be given it. It reports whether all that is
+// ours to book is booked.
+func (r *Reconciler) bookForeign(rec *record) bool {
 	request, _ := config.ParseService(rec.object)
-	r.books.Readopt(request, shown(rec.object), "")
+	rejected := r.books.Readopt(request, shown(rec.object), "")
+	return !slices.ContainsFunc(rejected, func(one ipam.Rejection) bool { return one.Reason == v1beta1.ReasonAddressInUse })
 }
 
 // verdict puts the outcome into a reason and a sentence.
@@ -167,6 +179,7 @@ func (r *Reconciler) retire(rec *record) {
 		r.books.Release(rec.key) // what it shows is another's, not to be taken back
 		rec.yielded = ""
 	}
+	r.books.GiveUp(rec.key, netip.Addr{})
 	if rec.unsure || r.inFlight[rec.key] || r.ours(rec) {
 		r.propose(rec, &desired{clean: true})
 		return
@@ -187,10 +200,10 @@ func (r *Reconciler) ours(rec *record) bool {
 	return slices.Contains(rec.object.Finalizers, v1beta1.Finalizer) || r.showsOurs(rec)
 }
 
-// showsOurs tells whether the Service shows an address that it was given here.
+// showsOurs reports whether the Service shows an address that is booked for it,
+// be it that it is leaving it.
 func (r *Reconciler) showsOurs(rec *record) bool {
-	mine := r.books.Holding(rec.key).Addresses
-	return slices.ContainsFunc(shown(rec.object), func(a netip.Addr) bool { return slices.Contains(mine, a) })
+	return slices.ContainsFunc(shown(rec.object), func(a netip.Addr) bool { return slices.Contains(r.books.Holders(a), rec.key) })
 }
 
 // fulfilled tells whether the observed Service is as it should be.

@@ -112,7 +112,16 @@ func (r *Reconciler) refresh(key string) (rec *record, isNew bool) {
 	namespace, name, _ := strings.Cut(key, "/")
 	svc := r.Cluster.Service(namespace, name)
 	rec = r.records[key]
+	if svc != nil && rec != nil && svc.UID == rec.object.UID {
+		rec.ahead = false
+	}
 	switch {
+	case svc == nil && rec != nil && rec.ahead:
+		// What the cache no longer shows is an earlier Service of that name: the
+		// watch has yet to show this one.
+		rec.unsure = true
+		r.enqueue(rec)
+		return nil, false
 	case svc == nil:
 		r.forget(key)
 		return nil, false
@@ -161,6 +170,7 @@ func (r *Reconciler) takeIn(fresh, changed []*record) {
 		if r.served(rec.object) {
 			request, _ := config.ParseService(rec.object)
 			r.books.Note(request)
+			r.takeUp(rec)
 		}
 	}
 	for _, rec := range all {
@@ -186,5 +196,11 @@ func (r *Reconciler) wakePending() {
 		return
 	}
 	r.woken = generation
-	r.decideEach(r.pending)
+	waiting := slices.SortedFunc(maps.Values(r.pending), byAge)
+	for _, rec := range waiting { // what is shown comes before what is given
+		r.takeUp(rec)
+	}
+	for _, rec := range waiting {
+		r.decide(rec)
+	}
 }

@@ -26,6 +26,9 @@ type record struct {
 	// reason for the metric, empty for a Service that is not served.
 	reason v1beta1.Reason
 	queued bool
+	// ahead says that the Service was read past the cache, which has not shown
+	// it yet: that the cache shows nothing is no proof that it is gone.
+	ahead bool
 	// unsure says that a write may have arrived though it failed: the object
 	// must be read before anything is concluded from it.
 	unsure   bool

@@ -42,23 +42,24 @@ func (r *Reconciler) heed(rec *record) {
 	addresses := shown(rec.object)
 	rec.untried = untriedOf(rec.object)
 	request, _ := config.ParseService(rec.object)
-	for range addresses { // each may take one younger holder to be let go
-		rejected := r.books.Readopt(request, addresses, rec.object.Annotations[v1beta1.AnnotationAllocatedPool])
-		if len(rejected) == 0 || !r.evict(rec, rejected) {
-			break
-		}
+	pool := rec.object.Annotations[v1beta1.AnnotationAllocatedPool]
+	// Each round may take one address from a younger holder, who then is leaving
+	// it; what was taken in the last round is adopted in one more.
+	for rejected := r.books.Readopt(request, addresses, pool); r.evict(rec, rejected); {
+		rejected = r.books.Readopt(request, addresses, pool)
 	}
 	r.Log.Warn("another controller wrote a Service", "service", rec.key, "shows", join(addresses))
 }
 
-// evict takes rejected addresses from holders that are younger than the
-// Service; it tells whether there were such.
+// evict has holders that are younger than the Service leave the addresses that
+// were rejected; it reports whether there were such. They keep the others, and
+// these stay booked for them, too, while the API shows that.
 func (r *Reconciler) evict(rec *record, rejected []ipam.Rejection) bool {
 	evicted := false
 	for _, one := range rejected {
 		for _, key := range r.books.Holders(one.Address) {
 			if other := r.records[key]; other != nil && other != rec && byAge(rec, other) < 0 {
-				r.books.Release(key)
+				r.books.GiveUp(key, one.Address)
 				r.again(key)
 				evicted = true
 			}

@@ -193,6 +193,7 @@ func (r *Reconciler) observe(rec *record, svc *corev1.Service) {
 	case svc.UID != rec.object.UID:
 		r.forget(rec.key)
 		fresh := r.admit(svc)
+		fresh.ahead = true
 		r.adopt(fresh)
 		r.decide(fresh)
 	default:
