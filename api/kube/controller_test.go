@@ -69,7 +69,7 @@ func TestOneWriteSaysEverythingAndAnEmptyOneTakesItBack(t *testing.T) {
 	if after, err = w.Write(t.Context(), again); err != nil {
 		t.Fatal(err)
 	}
-	if got = live(); len(got.Status.LoadBalancer.Ingress) != 2 || len(got.Status.Conditions) != 2 || len(got.Annotations) != 2 {
+	if got = live(); len(got.Status.LoadBalancer.Ingress) != 2 || len(got.Status.Conditions) != 2 || len(got.Annotations) != 3 {
 		t.Errorf("after a change: %+v", got)
 	}
 	kept := ServiceWrite{Before: after, Pool: "lan"}

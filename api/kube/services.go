@@ -133,9 +133,7 @@ func (w *ServiceWrite) patch() map[string]any {
 		metadata["$deleteFromPrimitiveList/finalizers"] = []string{v1beta1.Finalizer}
 	}
 	annotations := make(map[string]any)
-	for name, value := range map[string]string{
-		v1beta1.AnnotationAllocatedPool: w.Pool, v1beta1.AnnotationUntried: UntriedAnnotation(w.Untried),
-	} {
+	for name, value := range w.Annotations() {
 		switch before, present := w.Before.Annotations[name]; {
 		case value != "" && value != before:
 			annotations[name] = value
@@ -191,9 +189,25 @@ func Shows(svc *corev1.Service, addresses []netip.Addr) bool {
 	})
 }
 
-// UntriedAnnotation is the value of the annotation that names these addresses;
-// empty without any.
-func UntriedAnnotation(addresses []netip.Addr) string {
+// WrittenAnnotations are the annotations that the controller writes.
+func WrittenAnnotations() []string {
+	return []string{v1beta1.AnnotationAllocatedPool, v1beta1.AnnotationAllocatedAddresses, v1beta1.AnnotationUntried}
+}
+
+// Annotations are those that the controller writes, with their values; an empty
+// one is to be absent.
+func (w *ServiceWrite) Annotations() map[string]string {
+	values := map[string]string{
+		v1beta1.AnnotationAllocatedPool: w.Pool, v1beta1.AnnotationUntried: listed(w.Untried), v1beta1.AnnotationAllocatedAddresses: "",
+	}
+	if w.Pool != "" {
+		values[v1beta1.AnnotationAllocatedAddresses] = listed(w.Addresses)
+	}
+	return values
+}
+
+// listed is the value of an annotation that names these addresses.
+func listed(addresses []netip.Addr) string {
 	texts := make([]string, 0, len(addresses))
 	for _, a := range addresses {
 		texts = append(texts, a.String())

@@ -17,6 +17,7 @@ func speakerStripper(service func(*corev1.Service) *corev1.Service) func(any) (a
 			// What the controller says about a Service is not news to us.
 			slim.Status.Conditions, slim.Finalizers = nil, nil
 			delete(slim.Annotations, v1beta1.AnnotationUntried)
+			delete(slim.Annotations, v1beta1.AnnotationAllocatedAddresses)
 			slim.Spec.Ports, slim.Spec.Selector, slim.Generation = nil, nil, 0
 			return slim, nil
 		case *discoveryv1.EndpointSlice:

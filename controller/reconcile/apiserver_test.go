@@ -65,7 +65,9 @@ func (s *apiServer) list() []*corev1.Service {
 	for _, svc := range s.services {
 		all = append(all, svc)
 	}
-	slices.SortFunc(all, func(a, b *corev1.Service) int { return slices.Compare([]string{a.Namespace, a.Name}, []string{b.Namespace, b.Name}) })
+	slices.SortFunc(all, func(a, b *corev1.Service) int {
+		return slices.Compare([]string{a.Namespace, a.Name}, []string{b.Namespace, b.Name})
+	})
 	return all
 }
 
@@ -169,7 +171,9 @@ func (s *apiServer) patch(key string, body []byte) (*corev1.Service, error) {
 	if before == nil {
 		return nil, apierrors.NewNotFound(servicesResource.GroupResource(), key)
 	}
-	var bound struct{ Metadata struct{ ResourceVersion string } }
+	var bound struct {
+		Metadata struct{ ResourceVersion string }
+	}
 	if err := json.Unmarshal(body, &bound); err != nil {
 		return nil, err
 	}
