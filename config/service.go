@@ -25,6 +25,9 @@ type Request struct {
 	Policy corev1.IPFamilyPolicy
 	// Addresses named by the user, at most one of each family.
 	Addresses []netip.Addr
+	// Preferred are addresses that the Service was given before: where it has
+	// none and names none, it is to have these again if they are free.
+	Preferred []netip.Addr
 	// Pool named by the user, or empty.
 	Pool string
 	// SharingKey, or empty when the Service does not share.
@@ -52,7 +55,8 @@ var annotationAliases = map[string][]string{
 	v1beta1.AnnotationAllocatedPool: {
 		v1beta1.AnnotationAllocatedPool, "metallb.io/ip-allocated-from-pool", "metallb.universe.tf/ip-allocated-from-pool",
 	},
-	v1beta1.AnnotationUntried: {v1beta1.AnnotationUntried},
+	v1beta1.AnnotationAllocatedAddresses: {v1beta1.AnnotationAllocatedAddresses},
+	v1beta1.AnnotationUntried:            {v1beta1.AnnotationUntried},
 }
 
 // ServiceAnnotations are all annotations of Services that mean something to
@@ -110,6 +114,10 @@ func ParseService(svc *corev1.Service) (Request, []Problem) {
 	r.Pool, _ = Annotation(svc, v1beta1.AnnotationPool)
 	r.SharingKey, _ = Annotation(svc, v1beta1.AnnotationSharingKey)
 	problems := r.parseAddresses(svc)
+	if given, _ := Annotation(svc, v1beta1.AnnotationAllocatedAddresses); given != "" {
+		// Whatever cannot be read is no wish: it is not the user who wrote it.
+		r.Preferred, _ = r.readAddresses("", given)
+	}
 	return r, problems
 }
 

@@ -19,8 +19,9 @@ func speakerStripper(node string, service func(*corev1.Service) *corev1.Service)
 			slim.Spec.ClusterIPs, slim.Spec.ExternalIPs = o.Spec.ClusterIPs, o.Spec.ExternalIPs
 			slim.Spec.InternalTrafficPolicy, slim.Spec.ExternalTrafficPolicy = o.Spec.InternalTrafficPolicy, o.Spec.ExternalTrafficPolicy
 			// What the controller says about a Service is not news to us.
-			slim.Status.Conditions, slim.Finalizers = nil, nil
+			slim.Status.Conditions, slim.Finalizers, slim.ManagedFields = nil, nil, nil
 			delete(slim.Annotations, v1beta1.AnnotationUntried)
+			delete(slim.Annotations, v1beta1.AnnotationAllocatedAddresses)
 			slim.Spec.Ports, slim.Spec.Selector, slim.Generation = nil, nil, 0
 			return slim, nil
 		case *discoveryv1.EndpointSlice:

@@ -21,6 +21,13 @@ const (
 	// given stays announced when the pool is edited or deleted.
 	AnnotationAllocatedPool = "baliza.io/allocated-from-pool"
 
+	// AnnotationAllocatedAddresses is written by the controller: the addresses
+	// that it gave, separated by commas. It tells a later version of the
+	// controller, and another replica, what came from a controller of ours. On a
+	// Service that shows nothing, as one that was restored from a backup without
+	// its status, it is a wish to have them again.
+	AnnotationAllocatedAddresses = "baliza.io/allocated-addresses"
+
 	// AnnotationUntried is written by the controller: those of the Service's
 	// addresses, separated by commas, that it gave and that no node has
 	// announced yet. Only these may still be replaced when a stranger turns
@@ -36,8 +43,15 @@ const (
 	AnnotationIncomingKey = "baliza.io/incoming-key"
 
 	// Finalizer keeps a deleted Service until its address has been taken
-	// back. It is the one that Kubernetes reserves for load balancers.
-	Finalizer = "service.kubernetes.io/load-balancer-cleanup"
+	// back. It is our own: the one that Kubernetes reserves for load balancers,
+	// service.kubernetes.io/load-balancer-cleanup, belongs to whichever cloud
+	// provider put it there, and a controller of k8s.io/cloud-provider takes it
+	// off deleted Services that it does not serve.
+	Finalizer = "baliza.io/address"
+	// FormerFinalizer is what versions before v0.1.0 used in its place. It is
+	// taken off where the API server's record of field managers says that the
+	// controller put it there, and nobody else.
+	FormerFinalizer = "service.kubernetes.io/load-balancer-cleanup"
 
 	// LabelExcludeNode takes a node out of external load balancing. The
 	// value is parsed as a boolean; an empty value counts as true.

@@ -111,7 +111,7 @@ func graver(a, b v1beta1.Reason) v1beta1.Reason {
 // says that it announces a Service's addresses.
 func (r *Reconciler) tooSoon(rec *record) bool {
 	now := r.Now()
-	present, since := conditionOf(rec.object, v1beta1.ConditionAnnounced), conditionOf(rec.object, v1beta1.ConditionAllocated)
+	present, since := rec.object.announced, rec.object.allocated
 	switch {
 	case present == nil:
 		return since != nil && now.Sub(since.LastTransitionTime.Time) < foldGrace
@@ -127,8 +127,8 @@ func (r *Reconciler) tooSoon(rec *record) bool {
 // the one that is there, as long as the addresses are the same. Only
 // foldReports brings it up to date.
 func (r *Reconciler) announcement(rec *record, addresses []netip.Addr) *metav1.Condition {
-	present := conditionOf(rec.object, v1beta1.ConditionAnnounced)
-	if present == nil || len(addresses) == 0 || !kube.Shows(rec.object, addresses) {
+	present := rec.object.announced
+	if present == nil || len(addresses) == 0 || !kube.Shows(rec.object.Service, addresses) {
 		return nil
 	}
 	if rec.want != nil && rec.want.announced != nil {
@@ -187,7 +187,7 @@ func (r *Reconciler) foldReports(now time.Time) {
 			p.behind = r.outdated()
 		}
 	}
-	if len(r.queue) > 0 {
+	if r.queue.busy() {
 		return
 	}
 	for n := 0; n < foldAtOnce && len(p.behind) > 0; n++ {
@@ -209,7 +209,7 @@ func (r *Reconciler) outdated() []string {
 			continue
 		}
 		now := r.concluded(rec, addresses)
-		if now != nil && !sameCondition(conditionOf(rec.object, v1beta1.ConditionAnnounced), now) {
+		if now != nil && !sameCondition(rec.object.announced, now) {
 			keys = append(keys, key)
 		}
 	}
@@ -219,14 +219,14 @@ func (r *Reconciler) outdated() []string {
 
 // settledAddresses are a Service's addresses, once they are written.
 func (r *Reconciler) settledAddresses(rec *record) []netip.Addr {
-	if rec.want != nil || rec.yielded != "" || !r.served(rec.object) {
+	s := rec.object
+	if rec.want != nil || rec.yielded || !s.served {
 		return nil
 	}
-	addresses := shown(rec.object)
-	if !kube.Shows(rec.object, addresses) || rec.object.Annotations[v1beta1.AnnotationAllocatedPool] == "" {
+	if !kube.Shows(s.Service, s.shown) || s.pool == "" {
 		return nil
 	}
-	return addresses
+	return s.shown
 }
 
 // fold queues a write that differs from what is there in one condition.
@@ -240,7 +240,7 @@ func (r *Reconciler) fold(rec *record) {
 		return
 	}
 	r.propose(rec, &desired{
-		addresses: addresses, pool: rec.object.Annotations[v1beta1.AnnotationAllocatedPool], untried: rec.stillUntried(announced),
-		allocated: conditionOf(rec.object, v1beta1.ConditionAllocated), announced: announced,
+		addresses: addresses, pool: rec.object.pool, untried: rec.stillUntried(announced),
+		allocated: rec.object.allocated, announced: announced,
 	})
 }

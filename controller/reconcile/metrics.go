@@ -42,11 +42,15 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 	return m
 }
 
-// wrote counts a request.
-func (m *Metrics) wrote(err error) {
+// wrote counts a request; repeats says that what it wrote had been undone.
+func (m *Metrics) wrote(done result, repeats bool) {
 	var conflict *kube.FieldConflict
-	label := "error"
+	err, label := done.err, "error"
 	switch {
+	case done.wrote == nil:
+		return // it only read
+	case repeats:
+		label = "undone"
 	case err == nil:
 		label = "ok"
 	case errors.Is(err, kube.ErrStale):

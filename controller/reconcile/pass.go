@@ -3,9 +3,11 @@ package reconcile
 import (
 	"context"
 	"maps"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -56,16 +58,40 @@ func (r *Reconciler) pass(ctx context.Context, n news) {
 func (r *Reconciler) tick(ctx context.Context) {
 	now := r.Now()
 	r.books.Advance(now) // rests that are over wake whoever waits
-	r.retryDue(now)
-	if now.After(r.fullAt) {
-		r.fullAt = now.Add(fullEvery)
-		r.decideAll()
-	}
+	r.queue.due(now)
+	r.lookAgain(now)
 	r.endQuarantines(now)
 	r.foldReports(now)
 	r.dispatch(ctx)
 	r.sendEvents()
 	r.writeStatuses(ctx)
+}
+
+// lookAgain has every Service looked at once in a while without cause, as the
+// cache shows it. And it reads one that it knows well: where the API server has
+// an older state of it than it had, time ran backwards, and the caches would
+// stay silent about whatever happens.
+func (r *Reconciler) lookAgain(now time.Time) {
+	if now.After(r.fullAt) {
+		r.fullAt = now.Add(fullEvery)
+		for key := range r.records {
+			r.again(key)
+		}
+	}
+	if now.Before(r.probeAt) {
+		return
+	}
+	r.probeAt = now.Add(probeEvery)
+	var newest *record
+	for _, rec := range r.records {
+		if newest == nil || older(newest.object.Service, rec.object.Service) {
+			newest = rec
+		}
+	}
+	if newest != nil && !newest.unsure {
+		newest.unsure = true
+		r.queue.add(newest.key)
+	}
 }
 
 // again has a Service looked at in the next pass.
@@ -120,26 +146,27 @@ func (r *Reconciler) refresh(key string) (rec *record, isNew bool) {
 		// What the cache no longer shows is an earlier Service of that name: the
 		// watch has yet to show this one.
 		rec.unsure = true
-		r.enqueue(rec)
+		r.queue.add(key)
 		return nil, false
 	case svc == nil:
 		r.forget(key)
 		return nil, false
 	case rec == nil:
 		return r.admit(svc), true
-	case rec.object.UID != svc.UID && !older(svc, rec.object):
+	case rec.object.UID != svc.UID && !older(svc, rec.object.Service):
 		r.forget(key) // deleted and made again: nothing is inherited
 		return r.admit(svc), true
-	case older(svc, rec.object):
+	case older(svc, rec.object.Service):
 		return nil, false
 	}
-	rec.object = svc
+	rec.object = r.parse(svc)
 	return rec, false
 }
 
 // admit makes the record of a Service.
 func (r *Reconciler) admit(svc *corev1.Service) *record {
-	rec := &record{key: config.ServiceKey(svc), object: svc, untried: untriedOf(svc)}
+	s := r.parse(svc)
+	rec := &record{key: s.key, object: s, untried: s.untried}
 	r.records[rec.key] = rec
 	return rec
 }
@@ -152,7 +179,7 @@ func (r *Reconciler) forget(key string) {
 	}
 	r.setReason(rec, "")
 	delete(r.pending, key)
-	delete(r.retries, key)
+	r.queue.drop(key)
 	delete(r.records, key)
 	r.books.Release(key)
 }
@@ -167,23 +194,42 @@ func (r *Reconciler) takeIn(fresh, changed []*record) {
 	all := slices.Concat(fresh, changed)
 	slices.SortFunc(all, byAge)
 	for _, rec := range changed {
-		if r.served(rec.object) {
-			request, _ := config.ParseService(rec.object)
-			r.books.Note(request)
+		if rec.object.served {
+			r.books.Note(rec.object.request)
 			r.takeUp(rec)
 		}
+	}
+	for _, comes := range []func(*record) bool{r.namesOrHas, r.mayHaveAgain} {
+		var later []*record
+		for _, rec := range all {
+			if comes(rec) {
+				r.decide(rec)
+			} else {
+				later = append(later, rec)
+			}
+		}
+		all = later
 	}
 	for _, rec := range all {
 		r.decide(rec)
 	}
 }
 
-func (r *Reconciler) decideAll() { r.decideEach(r.records) }
+// namesOrHas reports whether a Service has an address or names one: it is decided
+// before the others of one pass.
+func (r *Reconciler) namesOrHas(rec *record) bool {
+	return r.books.Known(rec.key) || len(rec.object.request.Addresses) > 0
+}
 
-// decideEach decides for records, the oldest Service first. It works on a copy:
-// deciding changes the maps.
-func (r *Reconciler) decideEach(records map[string]*record) {
-	for _, rec := range slices.SortedFunc(maps.Values(records), byAge) {
+// mayHaveAgain reports whether a Service that has no address, as one that was
+// restored, can have one again that it had: before who takes whatever is free.
+func (r *Reconciler) mayHaveAgain(rec *record) bool {
+	return slices.ContainsFunc(rec.object.request.Preferred, func(a netip.Addr) bool { return len(r.books.Holders(a)) == 0 })
+}
+
+// decideAll decides for all, the oldest Service first.
+func (r *Reconciler) decideAll() {
+	for _, rec := range slices.SortedFunc(maps.Values(r.records), byAge) {
 		r.decide(rec)
 	}
 }

@@ -101,6 +101,8 @@ const (
 	tickEvery = 250 * time.Millisecond
 	// fullEvery is how often every Service is looked at again without cause.
 	fullEvery = 10 * time.Minute
+	// probeEvery is how often one Service is read past the cache.
+	probeEvery = time.Minute
 	// catchUp is how long the caches may lag behind the first full read.
 	catchUp = 30 * time.Second
 )
@@ -121,10 +123,8 @@ type Reconciler struct {
 	// woken is the generation of the books at which the pending were asked.
 	woken uint64
 
-	queue    []string
-	retries  map[string]*record
-	inFlight map[string]bool
-	results  chan result
+	queue   *queue
+	results chan result
 
 	statuses statuses
 	reports  reports
@@ -133,7 +133,8 @@ type Reconciler struct {
 	// when it is said of others.
 	quarantines map[netip.Addr]*quarantine
 	suspected   map[netip.Addr]time.Time
-	fullAt      time.Time
+	// fullAt and probeAt are when to look again without cause.
+	fullAt, probeAt time.Time
 }
 
 // New makes a Reconciler.
@@ -149,7 +150,7 @@ func New(deps Dependencies, options Options) *Reconciler {
 		Dependencies: deps, options: options, inbox: newInbox(),
 		books: ipam.New(), snapshot: empty,
 		records: make(map[string]*record), pending: make(map[string]*record),
-		retries: make(map[string]*record), inFlight: make(map[string]bool), results: make(chan result, options.Parallel),
+		queue: newQueue(options.Parallel), results: make(chan result, options.Parallel),
 		untold: untold{last: make(map[string]event)}, statuses: statuses{known: make(map[types.UID]*writtenStatus)},
 		quarantines: make(map[netip.Addr]*quarantine),
 	}
@@ -161,7 +162,7 @@ func (r *Reconciler) Changed(kind kube.Kind, key string) { r.inbox.add(kind, key
 
 // Run adopts what the cluster shows and then keeps it as it should be, until
 // the context ends. The caches must have been filled. It returns an error
-// only when the first reading fails.
+// only when the first reading fails, or when the API server goes back in time.
 func (r *Reconciler) Run(ctx context.Context) error {
 	defer r.drain()
 	r.inbox.open()
@@ -198,7 +199,9 @@ func (r *Reconciler) Run(ctx context.Context) error {
 			settled = nil
 			r.pass(ctx, r.inbox.take())
 		case done := <-r.results:
-			r.finish(done)
+			if err := r.finish(done); err != nil {
+				return err
+			}
 			r.dispatch(ctx)
 		case <-tick.C:
 			r.tick(ctx)
@@ -208,9 +211,8 @@ func (r *Reconciler) Run(ctx context.Context) error {
 
 // drain waits for the writes in flight, whose context has ended.
 func (r *Reconciler) drain() {
-	for len(r.inFlight) > 0 {
-		done := <-r.results
-		delete(r.inFlight, done.key)
+	for r.queue.flying > 0 {
+		r.queue.done((<-r.results).key)
 	}
 	r.statuses.wait()
 }
@@ -232,10 +234,10 @@ func (r *Reconciler) begin(ctx context.Context) error {
 		fresh = append(fresh, r.admit(svc))
 	}
 	r.takeIn(fresh, nil)
-	r.fullAt = r.Now().Add(fullEvery)
+	r.fullAt, r.probeAt = r.Now().Add(fullEvery), r.Now().Add(probeEvery)
 	r.Metrics.duration.Observe(r.Now().Sub(started).Seconds())
 	r.Log.Info("took in the cluster", "services", len(services), "pools", len(r.snapshot.Pools),
-		"pending", len(r.pending), "writes", len(r.queue), "took", r.Now().Sub(started))
+		"pending", len(r.pending), "writes", len(r.queue.tasks), "took", r.Now().Sub(started))
 	// Reports that changed while nobody led were news to nobody.
 	r.statuses.changed, r.reports.changed = true, true
 	r.dispatch(ctx)
@@ -256,6 +258,9 @@ func (r *Reconciler) awaitCaches(ctx context.Context, read []*corev1.Service) ([
 		for _, svc := range behind {
 			switch cached := r.Cluster.Service(svc.Namespace, svc.Name); {
 			case cached != nil && !older(cached, svc):
+				if err := r.fromTheFuture(ctx, svc, cached); err != nil {
+					return nil, err
+				}
 				current = append(current, cached)
 			default:
 				still = append(still, svc)
@@ -275,6 +280,20 @@ func (r *Reconciler) awaitCaches(ctx context.Context, read []*corev1.Service) ([
 		case <-time.After(defaultSettle):
 		}
 	}
+}
+
+// fromTheFuture returns an error if the cache has a state that the API server
+// does not have yet. That the cache is newer than what was read a moment before
+// is no proof: what is read now must be as new.
+func (r *Reconciler) fromTheFuture(ctx context.Context, read, cached *corev1.Service) error {
+	if !older(read, cached) {
+		return nil
+	}
+	live, err := r.Writer.Get(ctx, cached.Namespace, cached.Name)
+	if err == nil && live != nil && live.UID == cached.UID && older(live, cached) {
+		return timeRanBackwards(cached, live)
+	}
+	return err
 }
 
 // existing leaves out the Services that are gone.

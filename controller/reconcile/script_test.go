@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -139,21 +138,12 @@ func TestDefect5AnotherReplicasWriteStandsAndTheYoungerGivesUpThatAddressAlone(t
 // writtenByUs makes a Service say what another controller of ours would.
 func writtenByUs(pool string, addresses ...string) func(*corev1.Service) {
 	return func(svc *corev1.Service) {
-		var parsed []netip.Addr
-		for _, a := range addresses {
-			parsed = append(parsed, netip.MustParseAddr(a))
-		}
 		shownAs(addresses...)(svc)
 		for i := range svc.Status.LoadBalancer.Ingress {
 			vip := corev1.LoadBalancerIPModeVIP
 			svc.Status.LoadBalancer.Ingress[i].IPMode = &vip
 		}
-		annotate(v1beta1.AnnotationAllocatedPool, pool)(svc)
-		for i := range svc.Status.Conditions {
-			if svc.Status.Conditions[i].Type == v1beta1.ConditionAllocated {
-				svc.Status.Conditions[i].Message = join(parsed) + " from pool " + pool
-			}
-		}
+		annotate(v1beta1.AnnotationAllocatedPool, pool, v1beta1.AnnotationAllocatedAddresses, strings.Join(addresses, ","))(svc)
 	}
 }
 

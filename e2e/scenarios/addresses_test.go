@@ -199,7 +199,7 @@ func TestA10_Garbage_in_status_is_repaired(t *testing.T) {
 	want := p.addresses(ctx, "web", 1)
 	for _, garbage := range []string{`[{"hostname":"example.org"}]`, `[{"ip":"203.0.113.99"}]`, `[]`} {
 		_, err := p.Client.CoreV1().Services(p.name).Patch(ctx, "web", types.MergePatchType,
-			[]byte(`{"status":{"loadBalancer":{"ingress":`+garbage+`}}}`), metav1.PatchOptions{FieldManager: "clumsy"}, "status")
+			[]byte(`{"status":{"loadBalancer":{"ingress":`+garbage+`}}}`), metav1.PatchOptions{FieldManager: "kubectl-edit"}, "status")
 		p.must(err)
 		err = lab.WaitFor(ctx, "the address to be back after "+garbage, func() (bool, error) {
 			ingress := p.get(ctx, "web").Status.LoadBalancer.Ingress

@@ -1,0 +1,334 @@
+package reconcile
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/baliza-lb/baliza/api/v1beta1"
+)
+
+func lan() []*v1beta1.IPAddressPool {
+	return []*v1beta1.IPAddressPool{poolNamed("lan", 1, noRest, "192.0.2.10-192.0.2.20")}
+}
+
+// run lets time pass, with everything delivered and carried out at once; after
+// each turn others does what others do.
+func (w *world) run(d time.Duration, others func()) {
+	for end := time.Now().Add(d); time.Now().Before(end) && w.ended == nil; {
+		w.deliver(len(w.cache.events))
+		w.pass()
+		w.all()
+		if others != nil {
+			others()
+		}
+		w.wait(tickEvery)
+	}
+}
+
+// undone is how often the controller counted that its writes were undone.
+func (w *world) undone() float64 {
+	return testutil.ToFloat64(w.loop.Metrics.writes.WithLabelValues("undone"))
+}
+
+// Defect 2: whatever undoes what is written, the same is written again ever more
+// slowly; it is counted, and said in the log and on the Service.
+func TestDefect2AWriteThatDoesNotLastIsRepeatedEverMoreSlowly(t *testing.T) {
+	vip, ports := corev1.LoadBalancerIPModeVIP, []corev1.PortStatus{{Port: 80, Protocol: corev1.ProtocolTCP}}
+	dropAnnotations := func(s *corev1.Service) { s.Annotations = nil }
+	for sentence, test := range map[string]struct {
+		admit  func(*corev1.Service)
+		undo   func(*corev1.Service)
+		change string
+	}{
+		"admission strips the annotations": {dropAnnotations, nil, "metadata.annotations"},
+		"an operator drops them":           {nil, dropAnnotations, "metadata.annotations"},
+		"somebody empties the status":      {nil, shownAs(), "status.loadBalancer"},
+		"somebody lists the ports": {nil, func(s *corev1.Service) {
+			s.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "192.0.2.10", IPMode: &vip, Ports: ports}}
+		}, "status.loadBalancer"},
+		"somebody writes another address": {nil, shownAs("203.0.113.9"), "status.loadBalancer"},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			script(t, lan(), func(t *testing.T, w *world) {
+				w.api.admit = test.admit
+				w.make(class(v1beta1.LoadBalancerClass), "web")
+				w.run(10*time.Minute, func() {
+					if svc := w.get("web"); test.undo != nil && len(svc.Annotations) > 0 && len(svc.Status.LoadBalancer.Ingress) == 1 &&
+						svc.Status.LoadBalancer.Ingress[0].IPMode != nil && len(svc.Status.LoadBalancer.Ingress[0].Ports) == 0 {
+						w.api.edit("default/web", "operator", test.undo)
+					}
+				})
+				if w.api.patches < 5 || w.api.patches > 25 {
+					t.Errorf("%d writes in ten minutes", w.api.patches)
+				}
+				if n := w.undone(); n < 3 {
+					t.Errorf("%v writes counted as undone", n)
+				}
+				if n := strings.Count(w.logged.String(), "is undone by another writer"); n != 1 {
+					t.Errorf("logged %d times: %s", n, w.logged.String())
+				}
+				said := conditionOf(w.get("web"), v1beta1.ConditionAllocated)
+				if said == nil || !strings.Contains(said.Message, "another writer keeps changing "+test.change) {
+					t.Errorf("the Service says %+v", said)
+				}
+			})
+		})
+	}
+}
+
+func withCloudFinalizer(svc *corev1.Service) { svc.Finalizers = append(svc.Finalizers, cloudFinalizer) }
+
+// Defect 3: the finalizer that cloud providers use is theirs, whatever else
+// happens to the Service.
+func TestDefect3AnotherProvidersFinalizerStays(t *testing.T) {
+	keeps := func(t *testing.T, w *world) {
+		t.Helper()
+		if svc := w.get("web"); svc == nil || !slices.Contains(svc.Finalizers, cloudFinalizer) {
+			t.Errorf("it is gone: %+v", svc)
+		}
+	}
+	t.Run("no pool yet", func(t *testing.T) {
+		script(t, nil, func(t *testing.T, w *world) {
+			w.make(all(withCloudFinalizer, shownAs("203.0.113.9")), "web")
+			w.settle()
+			w.expectReason("web", v1beta1.ReasonNoPool)
+			keeps(t, w)
+		})
+	})
+	t.Run("yielding, and deleted while that provider is slow", func(t *testing.T) {
+		script(t, lan(), func(t *testing.T, w *world) {
+			w.make(withCloudFinalizer, "web")
+			w.api.edit("default/web", "k3s", shownAs("203.0.113.9"))
+			w.settle()
+			w.expectReason("web", v1beta1.ReasonWriteConflict)
+			keeps(t, w)
+			w.api.remove("default/web")
+			w.settle()
+			keeps(t, w)
+			w.expect("web=203.0.113.9")
+		})
+	})
+	t.Run("a foreign class with a copied annotation", func(t *testing.T) {
+		script(t, lan(), func(t *testing.T, w *world) {
+			w.make(all(class("example.com/other"), withCloudFinalizer, annotate(v1beta1.AnnotationAllocatedPool, "lan")), "web")
+			w.settle()
+			keeps(t, w)
+			if w.api.patches > 0 {
+				t.Errorf("%d writes to a Service of another class", w.api.patches)
+			}
+		})
+	})
+}
+
+// restore sets the API server back, as a restored backup of etcd does: the same
+// objects, with older versions. Watches that ask for the future stay silent.
+func (w *world) restore() {
+	w.api.mu.Lock()
+	defer w.api.mu.Unlock()
+	w.api.version = 1
+	for key, svc := range w.api.services {
+		svc = svc.DeepCopy()
+		svc.ResourceVersion = w.api.next()
+		w.api.services[key] = svc
+	}
+}
+
+// Defect 4: where the API server goes back in time the process ends with a clear
+// word, and sends no flood before.
+func TestDefect4AfterARestoreOfEtcdTheProcessEnds(t *testing.T) {
+	setup := func(w *world) {
+		w.api.version = 100_000
+		w.make(nil, "web", "api")
+		w.settle()
+	}
+	t.Run("a running leader that has nothing to write", func(t *testing.T) {
+		script(t, lan(), func(t *testing.T, w *world) {
+			setup(w)
+			w.restore()
+			before := w.api.patches
+			w.run(2*probeEvery, nil)
+			if !errors.Is(w.ended, errTimeRanBackwards) || w.api.patches > before {
+				t.Errorf("ended with %v after %d writes", w.ended, w.api.patches-before)
+			}
+		})
+	})
+	t.Run("a running leader that has something to write", func(t *testing.T) {
+		script(t, lan(), func(t *testing.T, w *world) {
+			setup(w)
+			w.restore()
+			before := w.api.patches
+			w.conf.pools = append(w.conf.pools, poolNamed("lan2", 3, noRest, "198.51.100.0/24"))
+			w.cache.items["default/web"] = edited(w.cache.items["default/web"], "100099", annotate(v1beta1.AnnotationAddresses, "192.0.2.15"))
+			w.loop.Changed("Service", "default/web")
+			w.run(10*time.Second, nil)
+			if !errors.Is(w.ended, errTimeRanBackwards) || w.api.patches > before+2 {
+				t.Errorf("ended with %v after %d writes", w.ended, w.api.patches-before)
+			}
+		})
+	})
+	t.Run("a standby with caches from the future", func(t *testing.T) {
+		script(t, lan(), func(t *testing.T, w *world) {
+			setup(w)
+			w.end()
+			w.restore()
+			go func() { // the one request of the beginning
+				time.Sleep(time.Second)
+				w.mu.Lock()
+				one := w.open[0]
+				w.open = nil
+				w.mu.Unlock()
+				one.fate <- "ok"
+			}()
+			w.start()
+			if !errors.Is(w.ended, errTimeRanBackwards) {
+				t.Errorf("it begins with %v", w.ended)
+			}
+		})
+	})
+}
+
+func edited(svc *corev1.Service, version string, change func(*corev1.Service)) *corev1.Service {
+	svc = svc.DeepCopy()
+	change(svc)
+	svc.ResourceVersion = version
+	return svc
+}
+
+// Defect 6: two hundred Services of one tenant whose writes hang keep no slot
+// from the Service of another.
+func TestDefect6HangingWritesOfOneTenantKeepNobodyElseWaiting(t *testing.T) {
+	script(t, []*v1beta1.IPAddressPool{poolNamed("lan", 1, noRest, "198.18.0.0-198.18.3.255")}, func(t *testing.T, w *world) {
+		for i := range 200 {
+			w.api.create(fmt.Sprintf("bad/s%d", i), nil)
+		}
+		for range 3 * 60 { // first attempts, and then retries for ever
+			w.deliver(len(w.cache.events))
+			w.pass()
+			w.wait(time.Second)
+			for i := len(w.open) - 1; i >= 0 && time.Since(w.open[i].since) >= firstTimeout; i-- {
+				w.decideFate(i, "fails")
+			}
+			w.finish()
+		}
+		began := time.Now()
+		w.make(nil, "good")
+		w.deliver(1)
+		w.pass()
+		i := slices.IndexFunc(w.open, func(r *request) bool { return r.key == "default/good" })
+		if i < 0 {
+			t.Fatalf("the other tenant's Service waits; in flight: %d", len(w.open))
+		}
+		w.decideFate(i, "ok")
+		w.finish()
+		if len(ingress(w.get("good"))) != 1 || time.Since(began) > 0 {
+			t.Errorf("it shows %v after %s", ingress(w.get("good")), time.Since(began))
+		}
+	})
+}
+
+// Defect 9: the working address of a program that nobody has heard of is not
+// overwritten; what a person or a backup wrote is.
+func TestDefect9AnUnknownProvidersAddressStays(t *testing.T) {
+	for manager, stays := range map[string]bool{
+		"kube-controller-manager": true, "antrea-controller": true, "metallb-controller": true, "microshift": true,
+		"kubectl-edit": false, "velero-server": false,
+	} {
+		t.Run(manager, func(t *testing.T) {
+			script(t, lan(), func(t *testing.T, w *world) {
+				w.make(nil, "web")
+				w.api.edit("default/web", manager, shownAs("203.0.113.9"))
+				w.settle()
+				if stays {
+					w.expect("web=203.0.113.9")
+					w.expectReason("web", v1beta1.ReasonWriteConflict)
+				} else {
+					w.expect("web=192.0.2.10")
+				}
+			})
+		})
+	}
+}
+
+// T16: where the class names us, the status is ours, whoever else writes it.
+func TestT16WithOurClassNobodyIsYieldedTo(t *testing.T) {
+	script(t, lan(), func(t *testing.T, w *world) {
+		w.make(class(v1beta1.LoadBalancerClass), "web")
+		w.settle()
+		for range 3 {
+			w.api.edit("default/web", "microshift", shownAs("198.51.100.9"))
+			w.make(nil, fmt.Sprintf("other%d", w.api.made))
+			w.settle()
+			w.expect("web=192.0.2.10")
+			w.expectReason("web", v1beta1.ReasonAllocated)
+		}
+	})
+}
+
+// Defect 14: Services that are restored without their status have the addresses
+// again that they had, in whatever order they come; a named request comes first.
+func TestDefect14ServicesRestoredWithoutStatusHaveTheirAddressesAgain(t *testing.T) {
+	script(t, lan(), func(t *testing.T, w *world) {
+		w.make(nil, "a", "b", "c")
+		w.settle()
+		w.expect("a=192.0.2.10 b=192.0.2.11 c=192.0.2.12")
+		saved := map[string]map[string]string{}
+		for _, name := range []string{"a", "b", "c"} {
+			saved[name] = w.get(name).Annotations
+			w.api.remove("default/" + name)
+		}
+		w.settle()
+		restore := func(name string) {
+			w.make(func(s *corev1.Service) { s.Annotations = saved[name] }, name)
+		}
+		w.make(nil, "new") // in one pass with the restored
+		w.make(annotate(v1beta1.AnnotationAddresses, "192.0.2.11"), "named")
+		restore("c")
+		restore("b")
+		restore("a")
+		w.settle()
+		w.expect("a=192.0.2.10 c=192.0.2.12 named=192.0.2.11 new=192.0.2.13 b=192.0.2.14")
+	})
+}
+
+// A wish is no more than that: quotas, reservations and pools that must be named
+// count, and what is taken stays with who has it.
+func TestDefect14AWishDoesNotTakeWhatCouldNotBeHad(t *testing.T) {
+	wish := func(pool, address string) func(*corev1.Service) {
+		return annotate(v1beta1.AnnotationAllocatedPool, pool, v1beta1.AnnotationAllocatedAddresses, address)
+	}
+	pools := append(lan(), poolNamed("dmz", 2, namedOnly, "198.51.100.10-198.51.100.10"))
+	script(t, pools, func(t *testing.T, w *world) {
+		w.make(nil, "holder")
+		w.settle()
+		w.make(wish("lan", "192.0.2.10"), "taken")
+		w.make(wish("dmz", "198.51.100.10"), "unnamed")
+		w.make(wish("lan", "203.0.113.1,x"), "garbage")
+		w.settle()
+		w.expect("holder=192.0.2.10 taken=192.0.2.12 unnamed=192.0.2.11 garbage=192.0.2.13")
+	})
+}
+
+// Defect 19: that a shown address cannot stay is logged once.
+func TestDefect19WhoWaitsIsLoggedOnce(t *testing.T) {
+	script(t, oneAddress(), func(t *testing.T, w *world) {
+		w.make(nil, "a")
+		for i := range 50 {
+			w.make(shownAs(fmt.Sprintf("203.0.113.%d", i+1)), fmt.Sprintf("old%d", i))
+		}
+		w.settle()
+		for i := range 10 {
+			w.api.edit("default/a", "kubectl", annotate(v1beta1.AnnotationSharingKey, fmt.Sprint(i)))
+			w.settle()
+		}
+		if n := strings.Count(w.logged.String(), "a shown address cannot stay"); n != 50 {
+			t.Errorf("%d warnings about 50 Services", n)
+		}
+	})
+}
