@@ -121,8 +121,10 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 	view.Start(ctx)
 	lead := func(ctx context.Context) error {
 		env.Log.Info("leading")
-		if err := ensureSecret(ctx, clients, f, env.Log); err != nil {
-			return err
+		if f.membershipSecret != "" {
+			if err := ensureSecret(ctx, clients, f.namespace, f.membershipSecret, f.rotation, env.Log); err != nil {
+				return err
+			}
 		}
 		defer startSecrets(ctx, clients, f, env.Log, passwords.Load(), view.Speakers)()
 		return loop.Load().Run(ctx)
@@ -163,16 +165,13 @@ func startSecrets(
 }
 
 // ensureSecret makes the Secret that the speakers wait for.
-func ensureSecret(ctx context.Context, clients kube.Clients, f *flags, log *slog.Logger) error {
-	if f.membershipSecret == "" {
-		return nil
-	}
-	made, err := kube.EnsureMembershipSecret(ctx, clients, f.namespace, f.membershipSecret, f.rotation)
+func ensureSecret(ctx context.Context, clients kube.Clients, namespace, name, rotation string, log *slog.Logger) error {
+	made, err := kube.EnsureMembershipSecret(ctx, clients, namespace, name, rotation)
 	if err != nil {
 		return err
 	}
 	if made {
-		log.Info("made the membership Secret", "namespace", f.namespace, "name", f.membershipSecret)
+		log.Info("made the membership Secret", "namespace", namespace, "name", name)
 	}
 	return nil
 }

@@ -156,6 +156,9 @@ const (
 	// ReasonUninstalled says that Baliza was uninstalled, and nobody announces
 	// what the Service still shows.
 	ReasonUninstalled Reason = "Uninstalled"
+	// ReasonSeveralOwners says that several nodes answer for the address at once,
+	// each of which should be the only one.
+	ReasonSeveralOwners Reason = "SeveralOwners"
 	// ReasonNotOwner says that another node owns the address.
 	ReasonNotOwner Reason = "NotOwner"
 	// ReasonNoAdvertisement says that no advertisement selects the address.

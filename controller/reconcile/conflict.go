@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -48,7 +49,7 @@ func (r *Reconciler) leaveAlone(rec *record) {
 	if rec.others != "" || !rec.object.leftAlone() {
 		said = r.condition(rec, v1beta1.ConditionAllocated, false, v1beta1.ReasonWriteConflict,
 			fmt.Sprintf("%s writes this Service's load-balancer status (%s): it is left alone until that is empty",
-				rec.others, ingressText(rec.object.Service)))
+				cmp.Or(rec.others, "another program"), ingressText(rec.object.Service)))
 	}
 	r.propose(rec, &desired{allocated: said})
 }

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,7 +11,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/baliza-lb/baliza/api/kube"
 	"github.com/baliza-lb/baliza/api/v1beta1"
 )
 
@@ -329,6 +332,156 @@ func TestDefect19WhoWaitsIsLoggedOnce(t *testing.T) {
 		}
 		if n := strings.Count(w.logged.String(), "a shown address cannot stay"); n != 50 {
 			t.Errorf("%d warnings about 50 Services", n)
+		}
+	})
+}
+
+// report has the speakers say something.
+func (w *world) report(speakers ...*v1beta1.Speaker) {
+	w.conf.mu.Lock()
+	w.conf.speakers = speakers
+	w.conf.mu.Unlock()
+	w.loop.Changed(kube.KindSpeaker, "any")
+}
+
+func speakerOf(node string, status v1beta1.SpeakerStatus) *v1beta1.Speaker {
+	return &v1beta1.Speaker{ObjectMeta: metav1.ObjectMeta{Name: node}, Status: status}
+}
+
+func held(addresses ...string) v1beta1.SpeakerStatus {
+	s := v1beta1.SpeakerStatus{HeldCount: int32(len(addresses))}
+	for _, a := range addresses {
+		s.Held = append(s.Held, v1beta1.HeldAddress{Address: a})
+	}
+	return s
+}
+
+// announced is what a Service's condition says.
+func (w *world) announced(name string) string {
+	said := conditionOf(w.get(name), v1beta1.ConditionAnnounced)
+	if said == nil {
+		return ""
+	}
+	return string(said.Status) + " " + said.Reason + ": " + said.Message
+}
+
+func (w *world) expectAnnounced(name, expected string) {
+	w.t.Helper()
+	if got := w.announced(name); !strings.HasPrefix(got, expected) {
+		w.t.Errorf("%s says %q, want %q", name, got, expected)
+	}
+}
+
+// Defect 8: that an address is not in a report that was cut proves nothing.
+func TestDefect8AbsenceFromAReportThatIsCutProvesNothing(t *testing.T) {
+	script(t, lan(), func(t *testing.T, w *world) {
+		w.make(nil, "web", "api")
+		w.settle()
+		cut := held("192.0.2.10")
+		cut.HeldCount = 2
+		w.report(speakerOf("n1", cut))
+		w.run(time.Minute, nil)
+		w.expectAnnounced("web", "True Announced: announced by n1")
+		if got := w.announced("api"); got != "" {
+			t.Errorf("api says %q", got)
+		}
+		w.report(speakerOf("n1", held("192.0.2.10")))
+		w.run(time.Minute, nil)
+		w.expectAnnounced("api", "False NoOwner")
+	})
+}
+
+// T05: nodes that do not hear each other answer for the same address. That is
+// said, after longer than a hand-over takes, and counted.
+func TestT05SeveralOwnersAreSaidAndCounted(t *testing.T) {
+	script(t, lan(), func(t *testing.T, w *world) {
+		w.make(nil, "web")
+		w.settle()
+		w.report(speakerOf("n1", held("192.0.2.10")), speakerOf("n2", held("192.0.2.10")))
+		w.run(severalFor/2, nil)
+		w.expectAnnounced("web", "True Announced: announced by n1, n2")
+		w.run(severalFor+2*foldEvery, nil)
+		w.expectAnnounced("web", "False SeveralOwners: 192.0.2.10 is answered for by n1, n2 at once")
+		if n := testutil.ToFloat64(w.loop.Metrics.severalOwners); n != 1 {
+			t.Errorf("%v addresses counted", n)
+		}
+		told, _ := w.loop.Recorder.(*events)
+		if got := told.of("web"); !slices.ContainsFunc(got, func(e string) bool { return strings.Contains(e, "SeveralOwners") }) {
+			t.Errorf("events: %q", got)
+		}
+		w.report(speakerOf("n1", held("192.0.2.10")), speakerOf("n2", held()))
+		w.run(2*foldEvery, nil)
+		w.expectAnnounced("web", "True Announced: announced by n1")
+	})
+}
+
+// T19: where nodes are excluded, the Service says by what.
+func TestT19AServiceWhoseNodesAreAllExcludedSaysSo(t *testing.T) {
+	script(t, lan(), func(t *testing.T, w *world) {
+		w.make(nil, "web")
+		w.settle()
+		w.report(speakerOf("n1", v1beta1.SpeakerStatus{Withheld: []v1beta1.WithheldAddresses{
+			{Reason: v1beta1.ReasonNodeExcluded, Count: 1, Addresses: []string{"192.0.2.10"}},
+		}}))
+		w.run(time.Minute, nil)
+		w.expectAnnounced("web", "False NodeExcluded: no node announces 192.0.2.10; nodes that could are excluded, by the label "+v1beta1.LabelExcludeNode)
+	})
+}
+
+// T24: one of a hundred nodes that announce an address comes and goes, and no
+// Service is written.
+func TestT24OneOfManyAnnouncersIsNoNews(t *testing.T) {
+	script(t, lan(), func(t *testing.T, w *world) {
+		w.make(nil, "web")
+		w.settle()
+		var speakers []*v1beta1.Speaker
+		for i := range 100 {
+			speakers = append(speakers, speakerOf(fmt.Sprintf("n%d", i), v1beta1.SpeakerStatus{
+				BGP: &v1beta1.BGPReport{AnnouncedCount: 1, Announced: []string{"192.0.2.10"}},
+			}))
+		}
+		w.report(speakers...)
+		w.run(time.Minute, nil)
+		w.expectAnnounced("web", "True Announced: announced by more than 3 nodes")
+		before := w.api.patches
+		for i := range speakers {
+			w.report(slices.Delete(slices.Clone(speakers), i, i+1)...)
+			w.run(2*foldEvery, nil)
+		}
+		if w.api.patches != before {
+			t.Errorf("%d writes", w.api.patches-before)
+		}
+	})
+}
+
+// refusing is a StatusWriter that refuses, and counts.
+type refusing struct {
+	noStatus
+	tries *int
+}
+
+func (r refusing) ApplyPool(context.Context, string, v1beta1.IPAddressPoolStatus) error {
+	*r.tries++
+	return r.err
+}
+
+// Defect 11: a status that cannot be written is said once, counted, and tried
+// ever more slowly.
+func TestDefect11AStatusThatCannotBeWrittenIsSaid(t *testing.T) {
+	script(t, lan(), func(t *testing.T, w *world) {
+		w.settle()
+		tries := 0
+		w.loop.StatusWriter = refusing{noStatus{errors.New(".status.newField: field not declared in schema")}, &tries}
+		w.make(nil, "web")
+		w.run(10*time.Minute, nil)
+		if tries < 3 || tries > 20 {
+			t.Errorf("%d tries in ten minutes", tries)
+		}
+		if n := strings.Count(w.logged.String(), "field not declared in schema"); n != 1 || !strings.Contains(w.logged.String(), "IPAddressPool lan") {
+			t.Errorf("logged %d times: %s", n, w.logged.String())
+		}
+		if n := testutil.ToFloat64(w.loop.Metrics.statusFailures); n != float64(tries) {
+			t.Errorf("%v failures counted of %d", n, tries)
 		}
 	})
 }
