@@ -90,6 +90,9 @@ const (
 	// ReasonInUseOutsideSpec says that Services hold addresses that the
 	// pool's spec no longer covers.
 	ReasonInUseOutsideSpec Reason = "InUseOutsideSpec"
+	// ReasonUsedByCluster says that the cluster itself has the address: a node, its
+	// pods, the cluster IPs of Services, the API server. It is not given.
+	ReasonUsedByCluster Reason = "UsedByCluster"
 	// ReasonDeparted says that a speaker was told to stop, and has.
 	ReasonDeparted Reason = "Departed"
 	// ReasonInterfaceMissing says that a listed interface does not exist on

@@ -282,6 +282,8 @@ func (m *IPAM) onlyPool(q *ask) (*pool, *Refusal) {
 	for _, a := range q.Addresses {
 		p := m.covering(a)
 		switch {
+		case p == nil && m.snapshot.UsedBy(a) != "":
+			return only, &Refusal{v1beta1.ReasonUsedByCluster, a.String() + " is of " + m.snapshot.UsedBy(a)}
 		case p == nil:
 			return only, &Refusal{v1beta1.ReasonAddressOutsidePools, a.String() + " is not an address that an IPAddressPool gives"}
 		case only == nil:

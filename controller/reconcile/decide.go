@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -84,6 +85,12 @@ func (r *Reconciler) decide(rec *record) {
 		r.pending[rec.key] = rec
 	}
 	says := verdict(given, refusal, rec.object.problems)
+	for _, a := range given.Addresses {
+		if by := r.snapshot.UsedBy(a); by != "" {
+			says.reason = v1beta1.ReasonUsedByCluster
+			says.message += fmt.Sprintf("; but %s is of %s: name another address, or delete the Service and make it anew", a, by)
+		}
+	}
 	r.setReason(rec, says.reason)
 	announced := r.announcement(rec, given.Addresses)
 	r.propose(rec, &desired{

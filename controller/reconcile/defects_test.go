@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -483,5 +484,64 @@ func TestDefect11AStatusThatCannotBeWrittenIsSaid(t *testing.T) {
 		if n := testutil.ToFloat64(w.loop.Metrics.statusFailures); n != float64(tries) {
 			t.Errorf("%v failures counted of %d", n, tries)
 		}
+	})
+}
+
+// has has the cluster itself have addresses.
+func (w *world) has(by string, prefixes ...string) {
+	w.conf.mu.Lock()
+	for _, p := range prefixes {
+		w.conf.inUse = append(w.conf.inUse, kube.InUse{Prefix: netip.MustParsePrefix(p), By: by})
+	}
+	w.conf.mu.Unlock()
+	w.loop.Changed(kube.KindInUse, by)
+}
+
+func (w *world) expectAllocated(name, expected string) {
+	w.t.Helper()
+	said := conditionOf(w.get(name), v1beta1.ConditionAllocated)
+	if said == nil || !strings.HasPrefix(string(said.Status)+" "+said.Reason+": "+said.Message, expected) {
+		w.t.Errorf("%s says %+v, want %q", name, said, expected)
+	}
+}
+
+// T03: what the cluster itself has is given to nobody; whoever has it already
+// keeps it, and says so.
+func TestT03WhatTheClusterItselfHasIsNotGiven(t *testing.T) {
+	script(t, lan(), func(t *testing.T, w *world) {
+		w.has("node n1", "192.0.2.10/32")
+		w.make(nil, "web")
+		w.make(annotate(v1beta1.AnnotationAddresses, "192.0.2.10"), "named")
+		w.settle()
+		w.expectAllocated("web", "True Allocated: 192.0.2.11 from pool lan")
+		w.expectAllocated("named", "False UsedByCluster: 192.0.2.10 is of node n1")
+		pool := w.loop.poolStatus(w.conf.pools[0])
+		if ready := pool.Conditions[0]; ready.Status != "False" || ready.Reason != string(v1beta1.ReasonUsedByCluster) || !strings.Contains(ready.Message, "192.0.2.10 is of node n1") {
+			t.Errorf("the pool says %+v", ready)
+		}
+		w.has("the pods of node n2", "192.0.2.8/29") // a node comes
+		w.settle()
+		w.expectAllocated("web", "True UsedByCluster: 192.0.2.11 from pool lan; but 192.0.2.11 is of the pods of node n2")
+		w.crash()
+		w.start()
+		w.make(nil, "next")
+		w.settle()
+		w.expectAllocated("web", "True UsedByCluster: 192.0.2.11")
+		w.expectAllocated("next", "True Allocated: 192.0.2.16 from pool lan")
+	})
+}
+
+// T03: the same of what only speakers see, as kube-vip's address, but not where
+// a Service has it: then it is kube-proxy's doing.
+func TestT03WhatSpeakersSeeOnNodesIsNotGiven(t *testing.T) {
+	script(t, lan(), func(t *testing.T, w *world) {
+		w.make(nil, "web")
+		w.settle()
+		w.report(speakerOf("n1", v1beta1.SpeakerStatus{LocalAddresses: []string{"192.0.2.10", "192.0.2.11"}}))
+		w.settle()
+		w.make(nil, "next")
+		w.settle()
+		w.expectAllocated("web", "True Allocated: 192.0.2.10 from pool lan")
+		w.expectAllocated("next", "True Allocated: 192.0.2.12 from pool lan")
 	})
 }

@@ -65,7 +65,7 @@ func (r *Reconciler) tell(before, after *corev1.Service, d *desired) {
 			r.record(event{after, false, v1beta1.ReasonReleased, "Release", join(had) + " was taken back"})
 		}
 	case d.allocated != nil && !sameCondition(conditionOf(before, v1beta1.ConditionAllocated), d.allocated):
-		warning := d.allocated.Status != metav1.ConditionTrue
+		warning := d.allocated.Status != metav1.ConditionTrue || d.allocated.Reason == string(v1beta1.ReasonUsedByCluster)
 		r.record(event{after, warning, v1beta1.Reason(d.allocated.Reason), "Allocate", d.allocated.Message})
 	case d.announced != nil && d.announced.Reason == string(v1beta1.ReasonSeveralOwners) &&
 		!sameCondition(conditionOf(before, v1beta1.ConditionAnnounced), d.announced):

@@ -105,15 +105,32 @@ func (r *Reconciler) configure() bool {
 	}
 	sortByName(objects.Pools)
 	sortByName(objects.L2Advertisements)
-	objects.BGP = r.bgpObjects()
+	objects.BGP, objects.InUse = r.bgpObjects(), r.inUse()
 	defer func() { r.objects = objects }()
 	if samePlan(r.objects.Pools, objects.Pools) && samePlan(r.objects.L2Advertisements, objects.L2Advertisements) &&
-		sameBGP(&r.objects.BGP, &objects.BGP) {
+		sameBGP(&r.objects.BGP, &objects.BGP) && slices.Equal(r.objects.InUse, objects.InUse) {
 		return false
 	}
 	r.snapshot, r.problems = config.Build(objects)
 	r.books.SetSnapshot(r.snapshot)
 	return true
+}
+
+// inUse are the addresses that the cluster itself has: as its objects say, and,
+// where no Service has them, as the speakers see them on nodes and beside them.
+func (r *Reconciler) inUse() []config.InUse {
+	var found []config.InUse
+	for _, one := range r.Configuration.InUse() {
+		found = append(found, config.InUse{Range: config.Prefixed(one.Prefix), By: one.By})
+	}
+	for _, s := range r.Configuration.Speakers() {
+		for _, local := range s.Status.LocalAddresses {
+			if a, err := config.ParseAddress(local); err == nil && len(r.books.Holders(a)) == 0 {
+				found = append(found, config.InUse{Range: config.Range{First: a, Last: a}, By: "node " + s.Name})
+			}
+		}
+	}
+	return config.SortInUse(found)
 }
 
 func sortByName[T metav1.Object](objects []T) {

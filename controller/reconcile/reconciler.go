@@ -36,6 +36,8 @@ type Configuration interface {
 	L2Advertisements() []*v1beta1.L2Advertisement
 	BGP() kube.BGPObjects
 	Speakers() []*v1beta1.Speaker
+	// InUse are the addresses that the cluster itself has.
+	InUse() []kube.InUse
 }
 
 // Writer writes Services; *kube.Services is one.

@@ -139,11 +139,19 @@ type static struct {
 	pools    []*v1beta1.IPAddressPool
 	mu       sync.Mutex
 	speakers []*v1beta1.Speaker
+	inUse    []kube.InUse
 }
 
 func (s *static) Pools() []*v1beta1.IPAddressPool              { return slices.Clone(s.pools) }
 func (s *static) L2Advertisements() []*v1beta1.L2Advertisement { return nil }
 func (s *static) BGP() kube.BGPObjects                         { return kube.BGPObjects{} }
+
+func (s *static) InUse() []kube.InUse {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.inUse)
+}
+
 func (s *static) Speakers() []*v1beta1.Speaker {
 	s.mu.Lock()
 	defer s.mu.Unlock()
