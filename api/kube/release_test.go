@@ -62,6 +62,24 @@ func TestDefect3TheFormerFinalizerIsTakenOffWhereItIsProvablyOurs(t *testing.T) 
 	}
 }
 
+// Defect 10: a speaker is told that the controller leaves a Service alone, and
+// nothing else of what that says.
+func TestDefect10ASpeakerSeesThatAServiceIsLeftAlone(t *testing.T) {
+	strip := speakerStripper("n1", serviceStripper(nil))
+	for reason, kept := range map[v1beta1.Reason]int{v1beta1.ReasonWriteConflict: 1, v1beta1.ReasonAllocated: 0} {
+		svc := loadBalancer()
+		svc.Status.Conditions = []metav1.Condition{{Type: v1beta1.ConditionAllocated, Reason: string(reason), Message: "any", LastTransitionTime: metav1.Now()}}
+		slim, err := strip(svc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := slim.(*corev1.Service).Status.Conditions
+		if len(got) != kept || kept > 0 && (got[0].Message != "" || !got[0].LastTransitionTime.IsZero()) {
+			t.Errorf("%s: %+v", reason, got)
+		}
+	}
+}
+
 func TestI03_ReleaseTakesOffOurFinalizerAndNoOther(t *testing.T) {
 	ours, theirs := held("ours", map[string]string{v1beta1.AnnotationAllocatedPool: "lan"}), held("theirs", nil)
 	ours.Finalizers = append(ours.Finalizers, v1beta1.Finalizer)

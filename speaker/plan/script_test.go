@@ -207,6 +207,8 @@ func service(name, addresses string, args []string) plan.Service {
 			s.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal
 		case "pool":
 			s.Annotations[v1beta1.AnnotationAllocatedPool] = value
+		case "left-alone":
+			s.Status.Conditions = []metav1.Condition{{Type: v1beta1.ConditionAllocated, Reason: string(v1beta1.ReasonWriteConflict)}}
 		case "ready":
 			add(value, true, true, false)
 		case "terminating":
