@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/baliza-lb/baliza/api/v1beta1"
 )
@@ -77,16 +78,32 @@ func Annotation(svc *corev1.Service, name string) (value, spelling string) {
 	return "", ""
 }
 
-// Wanted tells whether Baliza serves the Service: it is of type LoadBalancer
-// and names our class, or none while serveClassless is set.
-func Wanted(svc *corev1.Service, serveClassless bool) bool {
+// Wanted reports whether Baliza serves the Service: it is of type LoadBalancer
+// and names one of the classes (v1beta1.LoadBalancerClass where there are none),
+// or no class while serveClassless is set.
+func Wanted(svc *corev1.Service, serveClassless bool, classes ...string) bool {
 	if svc.Spec.Type != corev1.ServiceTypeLoadBalancer {
 		return false
 	}
-	if class := svc.Spec.LoadBalancerClass; class != nil {
+	class := svc.Spec.LoadBalancerClass
+	switch {
+	case class == nil:
+		return serveClassless
+	case len(classes) == 0:
 		return *class == v1beta1.LoadBalancerClass
 	}
-	return serveClassless
+	return slices.Contains(classes, *class)
+}
+
+// CheckClasses refuses what cannot be a loadBalancerClass: a name as labels have
+// (example.com/lb). It is what --load-balancer-class of both programs means.
+func CheckClasses(classes []string) error {
+	for _, class := range classes {
+		if wrong := validation.IsQualifiedName(class); len(wrong) > 0 {
+			return fmt.Errorf("--load-balancer-class %q: %s", class, strings.Join(wrong, "; "))
+		}
+	}
+	return nil
 }
 
 // ServiceKey is namespace/name.

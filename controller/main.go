@@ -27,6 +27,7 @@ type flags struct {
 	namespace        string
 	leaderElect      bool
 	serveClassless   bool
+	classes          []string
 	membershipSecret string
 	rotation         string
 	parallelWrites   int
@@ -49,6 +50,8 @@ func main() {
 	set.StringVar(&f.namespace, "namespace", "", "namespace of the Lease and of the membership Secret")
 	set.BoolVar(&f.leaderElect, "leader-elect", true, "choose one writing replica by a Lease; switch off only where a single replica ever runs")
 	set.BoolVar(&f.serveClassless, "serve-classless", true, "serve Services without a loadBalancerClass; must be the same as the speakers'")
+	set.StringSliceVar(&f.classes, "load-balancer-class", []string{v1beta1.LoadBalancerClass},
+		"loadBalancerClass of the Services that are always served, any number; must be the same as the speakers'")
 	set.StringVar(&f.membershipSecret, "membership-secret", "baliza-membership",
 		"Secret with the key of the speakers' membership, made if there is none; empty means not to make one")
 	set.StringVar(&f.rotation, "membership-rotation", "",
@@ -68,7 +71,7 @@ func (f *flags) check() error {
 	case f.parallelWrites < 1 || f.parallelWrites > 1024:
 		return fmt.Errorf("--parallel-writes %d: must be from 1 to 1024", f.parallelWrites)
 	}
-	return nil
+	return config.CheckClasses(f.classes)
 }
 
 func run(ctx context.Context, env daemon.Env, f *flags) error {
@@ -110,7 +113,7 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 		Cluster: view, Configuration: view,
 		Writer: kube.NewServices(clients, config.ServiceAnnotations()), StatusWriter: kube.NewConfigStatus(clients),
 		Recorder: recorder, Metrics: reconcile.NewMetrics(env.Metrics), Log: env.Log, Leading: leading, Now: time.Now, Pulse: pulse,
-	}, reconcile.Options{ServeClassless: f.serveClassless, Namespace: f.namespace, Parallel: f.parallelWrites}))
+	}, reconcile.Options{ServeClassless: f.serveClassless, Classes: f.classes, Namespace: f.namespace, Parallel: f.parallelWrites}))
 
 	env.Health.Ready("caches", func() error {
 		if !view.Synced() {

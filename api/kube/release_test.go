@@ -156,7 +156,7 @@ func TestI03_NothingIsReleasedWhileAControllerLives(t *testing.T) {
 func TestTheTrialSaysWhyThereIsNoAddressAndLeavesNothing(t *testing.T) {
 	client := fake.NewClientset()
 	clients := Clients{Kubernetes: client}
-	trial, err := NewTrial(t.Context(), clients, "ns", "trial", "lan")
+	trial, err := NewTrial(t.Context(), clients, "ns", "trial", v1beta1.LoadBalancerClass, "lan")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -87,6 +87,9 @@ type Pulse interface {
 type Options struct {
 	// ServeClassless serves Services that name no loadBalancerClass.
 	ServeClassless bool
+	// Classes are the loadBalancerClasses that are always served; none means
+	// v1beta1.LoadBalancerClass.
+	Classes []string
 	// Namespace of Baliza itself, where the Secrets of BGPPeers are.
 	Namespace string
 	// Parallel writes at once; 0 means 64.

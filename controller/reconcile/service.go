@@ -40,7 +40,7 @@ type service struct {
 func (r *Reconciler) parse(svc *corev1.Service) *service {
 	s := &service{
 		Service: svc, key: config.ServiceKey(svc),
-		served:  svc.DeletionTimestamp == nil && config.Wanted(svc, r.options.ServeClassless),
+		served:  svc.DeletionTimestamp == nil && config.Wanted(svc, r.options.ServeClassless, r.options.Classes...),
 		classed: svc.Spec.LoadBalancerClass != nil,
 		pool:    svc.Annotations[v1beta1.AnnotationAllocatedPool],
 		given:   addressesIn(svc, v1beta1.AnnotationAllocatedAddresses), untried: addressesIn(svc, v1beta1.AnnotationUntried),

@@ -84,7 +84,7 @@ func (p *plot) clear() {
 	if _, err := p.Kubectl(ctx, "delete", "namespace", p.name, "--ignore-not-found", "--wait=false"); err != nil {
 		p.t.Error(err)
 	}
-	if _, err := p.Kubectl(ctx, "delete", "--ignore-not-found", "ippool/"+p.name, "l2adv/"+p.name); err != nil {
+	if _, err := p.Kubectl(ctx, "delete", "--ignore-not-found", "bpool/"+p.name, "l2adv/"+p.name); err != nil {
 		p.t.Error(err)
 	}
 }

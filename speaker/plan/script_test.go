@@ -68,6 +68,8 @@ type world struct {
 	interfaces []plan.Interface
 	owners     map[netip.Addr]string
 	links      map[string]map[string]bool
+	// ignoreLabel is what --ignore-exclude-label says.
+	ignoreLabel bool
 }
 
 func newWorld(t *testing.T) *world {
@@ -112,6 +114,8 @@ func (w *world) command(name string, args []string) {
 		w.advertised[args[0]] = advertisement(args[0], args[1:])
 	case "service":
 		w.services[args[0]] = service(args[0], args[1], args[2:])
+	case "ignore-exclude-label":
+		w.ignoreLabel = true
 	case "alive":
 		w.alive = args
 	case "owner":
@@ -245,7 +249,7 @@ func (w *world) view(self string) plan.View {
 	}
 	v.Config, _ = config.Build(objects)
 	for name, n := range w.nodes {
-		v.Nodes[name] = plan.NodeOf(n)
+		v.Nodes[name] = plan.NodeOf(n, w.ignoreLabel)
 	}
 	v.Services = plan.ServicesOf(slices.Collect(maps.Values(w.services))...)
 	return v

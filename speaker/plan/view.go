@@ -115,15 +115,16 @@ const (
 )
 
 // NodeOf makes a Node of the object. A cordon does not exclude a node, and
-// NotReady does not: whether its speaker lives is known better.
-func NodeOf(object *corev1.Node) Node {
+// NotReady does not: whether its speaker lives is known better. ignoreLabel says
+// that the label does not either.
+func NodeOf(object *corev1.Node, ignoreLabel bool) Node {
 	node := Node{Labels: object.Labels, Annotations: object.Annotations}
 	for _, text := range object.Spec.PodCIDRs {
 		if prefix, err := netip.ParsePrefix(text); err == nil {
 			node.PodCIDRs = append(node.PodCIDRs, prefix.Masked())
 		}
 	}
-	if value, ok := object.Labels[v1beta1.LabelExcludeNode]; ok {
+	if value, ok := object.Labels[v1beta1.LabelExcludeNode]; ok && !ignoreLabel {
 		// What is no boolean counts as true: the label was put there for a
 		// reason, and its presence used to be enough.
 		if excluded, err := strconv.ParseBool(value); err != nil || excluded {
