@@ -259,11 +259,26 @@ func (r *Reconciler) wakePending() {
 		return
 	}
 	r.woken = generation
-	waiting := slices.SortedFunc(maps.Values(r.pending), byAge)
+	r.books.Wake()
+	var waiting []*record
+	for _, rec := range r.pending {
+		if r.mayGain(rec) {
+			waiting = append(waiting, rec)
+		}
+	}
+	slices.SortFunc(waiting, byAge)
 	for _, rec := range waiting { // what is shown comes before what is given
 		r.takeUp(rec)
 	}
 	for _, rec := range waiting {
-		r.decide(rec)
+		if r.mayGain(rec) { // an older one may have taken it
+			r.decide(rec)
+		}
 	}
+}
+
+// mayGain reports whether a Service that waits is worth asking again. Of one that
+// shows what is not booked for it, another must let that go.
+func (r *Reconciler) mayGain(rec *record) bool {
+	return rec.yielded || rec.object.shows() && !r.showsOnlyOurs(rec) || r.books.MayGain(rec.object.request)
 }

@@ -492,6 +492,12 @@ func runWorld(t *testing.T, d dice, may chances, steps int) (wrong, story []stri
 				w.audit.say("%d writes before it came to rest", w.audit.writes-before)
 			}
 			w.audit.atRest(w.api.list(), worldPool())
+			for key, rec := range w.loop.pending { // those that were not woken had no reason to be
+				reason, has := rec.reason, w.loop.books.Holding(key)
+				if w.loop.decide(rec); rec.reason != reason || !slices.Equal(w.loop.books.Holding(key).Addresses, has.Addresses) {
+					w.audit.say("%s was %s with %v, and can have %v", key, reason, has, w.loop.books.Holding(key))
+				}
+			}
 		}
 		w.end()
 		w.failAll()
