@@ -128,28 +128,3 @@ func TestDefect18OnlyThoseAreWokenWhoCanHaveWhatWasFreed(t *testing.T) {
 		t.Errorf("woken are %v, want waits0", keys)
 	}
 }
-
-// BenchmarkWake10k is what it costs to ask 10,000 who wait for a family that no
-// pool has, when an address of the other is freed.
-func BenchmarkWake10k(b *testing.B) {
-	m := books(b, poolOf("lan", "10.0.0.0/16"))
-	var waiting []config.Request
-	for i := range 10_000 {
-		r := want(fmt.Sprintf("dual%d", i))
-		prefer(&r)
-		m.Assign(r, nil, begin())
-		waiting = append(waiting, r)
-	}
-	m.Wake()
-	one := want("one")
-	for b.Loop() {
-		m.Assign(one, nil, begin())
-		m.Release(one.Key)
-		m.Wake()
-		for _, r := range waiting {
-			if m.MayGain(r) {
-				b.Fatal(r.Key)
-			}
-		}
-	}
-}

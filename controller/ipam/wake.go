@@ -52,14 +52,13 @@ func (m *IPAM) MayGain(r config.Request) bool {
 	if m.round.everything || r.SharingKey != "" && m.round.keys[r.SharingKey] {
 		return true
 	}
-	h := m.open(r)
 	for at, room := range m.round.places {
 		if room && !m.hasRoom(at) {
 			room = false
 			m.round.places[at] = false
 		}
 		// Who names an address is told, too, who has it now.
-		if (room || len(r.Addresses) > 0) && m.wantsOf(h, r, at) {
+		if (room || len(r.Addresses) > 0) && wants(r, at.family) && m.wantsOf(m.holdings[r.Key], r, at) {
 			return true
 		}
 	}
@@ -78,17 +77,16 @@ func (m *IPAM) hasRoom(at place) bool {
 // wantsOf reports whether a Service that was refused something can have it from
 // there: a family that it lacks, or, if it lacks none, another address.
 func (m *IPAM) wantsOf(h *holding, r config.Request, at place) bool {
-	lacks := slices.ContainsFunc(r.Families, func(name corev1.IPFamily) bool { return !h.addresses[familyNamed(name)].IsValid() })
-	if !wants(r, at.family) || lacks && h.addresses[at.family].IsValid() && len(r.Addresses) == 0 && r.Pool == "" {
-		return false
-	}
 	switch {
 	case r.Pool != "":
 		return r.Pool == at.pool
 	case len(r.Addresses) > 0:
 		return slices.ContainsFunc(r.Addresses, func(a netip.Addr) bool { p := m.covering(a); return p != nil && p.Name == at.pool })
-	case h.addresses != [families]netip.Addr{}:
-		return h.pool == at.pool
+	case h == nil || h.addresses == [families]netip.Addr{}:
+		return true
+	case h.pool != at.pool:
+		return false
 	}
-	return true
+	// A family that it has is of no use to it while it lacks the other.
+	return !h.addresses[at.family].IsValid() || !slices.ContainsFunc(r.Families, func(name corev1.IPFamily) bool { return !h.addresses[familyNamed(name)].IsValid() })
 }

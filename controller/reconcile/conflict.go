@@ -40,9 +40,9 @@ func (r *Reconciler) conflicted(rec *record, managers []string) {
 // leaveAlone says that another provider writes a Service, and books what that
 // one made it show, where it is of a pool of ours.
 func (r *Reconciler) leaveAlone(rec *record) {
-	delete(r.pending, rec.key)
+	r.pending.remove(rec)
 	if !r.bookForeign(rec) {
-		r.pending[rec.key] = rec // as soon as it is free
+		r.pending.add(rec) // as soon as it is free
 	}
 	r.setReason(rec, v1beta1.ReasonWriteConflict)
 	said := rec.object.allocated

@@ -80,9 +80,9 @@ func (r *Reconciler) decide(rec *record) {
 	}
 	given, refusal := r.ask(rec)
 	if refusal == nil {
-		delete(r.pending, rec.key)
+		r.pending.remove(rec)
 	} else {
-		r.pending[rec.key] = rec
+		r.pending.add(rec)
 	}
 	says := verdict(given, refusal, rec.object.problems)
 	for _, a := range given.Addresses {
@@ -92,6 +92,9 @@ func (r *Reconciler) decide(rec *record) {
 		}
 	}
 	r.setReason(rec, says.reason)
+	if says.reason == v1beta1.ReasonAddressInUse && len(given.Addresses) > 0 {
+		r.breakRing(rec)
+	}
 	announced := r.announcement(rec, given.Addresses)
 	r.propose(rec, &desired{
 		addresses: given.Addresses, pool: given.Pool, untried: rec.stillUntried(announced),
@@ -178,7 +181,7 @@ func (r *Reconciler) condition(rec *record, kind string, status bool, reason v1b
 // retire takes everything back from a Service that is not served, if it has
 // something of ours. A Service that we have nothing to do with is not touched.
 func (r *Reconciler) retire(rec *record) {
-	delete(r.pending, rec.key)
+	r.pending.remove(rec)
 	r.setReason(rec, "")
 	if rec.yielded {
 		r.books.Release(rec.key) // what it shows is another's, not to be taken back

@@ -545,3 +545,37 @@ func TestT03WhatSpeakersSeeOnNodesIsNotGiven(t *testing.T) {
 		w.expectAllocated("next", "True Allocated: 192.0.2.12 from pool lan")
 	})
 }
+
+// T17: Services that swap the addresses they name, two or more in a ring, have
+// each what they name after a moment; nobody who waits for any comes between.
+func TestT17ServicesSwapTheirNamedAddresses(t *testing.T) {
+	for name, ring := range map[string][]string{
+		"two": {"192.0.2.10", "192.0.2.11"}, "three": {"192.0.2.10", "192.0.2.11", "192.0.2.12"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pool := poolNamed("lan", 1, noRest, "192.0.2.10-"+ring[len(ring)-1])
+			script(t, []*v1beta1.IPAddressPool{pool}, func(t *testing.T, w *world) {
+				w.make(nil, "waits") // the oldest
+				w.settle()
+				for i, a := range ring {
+					w.make(annotate(v1beta1.AnnotationAddresses, a), fmt.Sprintf("s%d", i))
+				}
+				w.api.edit("default/waits", "user", func(s *corev1.Service) { s.Spec.Type = corev1.ServiceTypeClusterIP })
+				w.settle()
+				w.api.edit("default/waits", "user", func(s *corev1.Service) { s.Spec.Type = corev1.ServiceTypeLoadBalancer })
+				w.settle()
+				w.expectReason("waits", v1beta1.ReasonPoolExhausted)
+				for i := range ring {
+					w.api.edit(fmt.Sprintf("default/s%d", i), "user", annotate(v1beta1.AnnotationAddresses, ring[(i+1)%len(ring)]))
+				}
+				w.settle()
+				for i := range ring {
+					if got := ingress(w.get(fmt.Sprintf("s%d", i))); len(got) != 1 || got[0] != ring[(i+1)%len(ring)] {
+						t.Errorf("s%d shows %v, and named %s", i, got, ring[(i+1)%len(ring)])
+					}
+				}
+				w.expectReason("waits", v1beta1.ReasonPoolExhausted)
+			})
+		})
+	}
+}

@@ -32,10 +32,11 @@ func (r *Reconciler) pass(ctx context.Context, n news) {
 			changed = append(changed, rec)
 		}
 	}
-	for key, rec := range r.pending {
-		namespace, _, _ := strings.Cut(key, "/")
-		if n.namespaces[namespace] && !n.services[key] {
-			changed = append(changed, rec)
+	if len(n.namespaces) > 0 {
+		for _, rec := range r.pending.all() {
+			if n.namespaces[rec.object.Namespace] && !n.services[rec.key] {
+				changed = append(changed, rec)
+			}
 		}
 	}
 	r.takeIn(fresh, changed)
@@ -195,7 +196,7 @@ func (r *Reconciler) forget(key string) {
 		return
 	}
 	r.setReason(rec, "")
-	delete(r.pending, key)
+	r.pending.remove(rec)
 	r.queue.drop(key)
 	delete(r.records, key)
 	r.books.Release(key)
@@ -249,36 +250,4 @@ func (r *Reconciler) decideAll() {
 	for _, rec := range slices.SortedFunc(maps.Values(r.records), byAge) {
 		r.decide(rec)
 	}
-}
-
-// wakePending asks those again who wait for an address, when something
-// happened that may let them in.
-func (r *Reconciler) wakePending() {
-	generation := r.books.Generation()
-	if generation == r.woken {
-		return
-	}
-	r.woken = generation
-	r.books.Wake()
-	var waiting []*record
-	for _, rec := range r.pending {
-		if r.mayGain(rec) {
-			waiting = append(waiting, rec)
-		}
-	}
-	slices.SortFunc(waiting, byAge)
-	for _, rec := range waiting { // what is shown comes before what is given
-		r.takeUp(rec)
-	}
-	for _, rec := range waiting {
-		if r.mayGain(rec) { // an older one may have taken it
-			r.decide(rec)
-		}
-	}
-}
-
-// mayGain reports whether a Service that waits is worth asking again. Of one that
-// shows what is not booked for it, another must let that go.
-func (r *Reconciler) mayGain(rec *record) bool {
-	return rec.yielded || rec.object.shows() && !r.showsOnlyOurs(rec) || r.books.MayGain(rec.object.request)
 }

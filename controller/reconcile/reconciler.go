@@ -124,7 +124,7 @@ type Reconciler struct {
 	objects  config.Objects
 
 	records map[string]*record
-	pending map[string]*record
+	pending waitList
 	// woken is the generation of the books at which the pending were asked.
 	woken uint64
 
@@ -154,7 +154,7 @@ func New(deps Dependencies, options Options) *Reconciler {
 	return &Reconciler{
 		Dependencies: deps, options: options, inbox: newInbox(),
 		books: ipam.New(), snapshot: empty,
-		records: make(map[string]*record), pending: make(map[string]*record),
+		records: make(map[string]*record), pending: newWaitList(),
 		queue: newQueue(options.Parallel), results: make(chan result, options.Parallel),
 		untold: untold{last: make(map[string]event)}, statuses: statuses{known: make(map[types.UID]*writtenStatus)},
 		quarantines: make(map[netip.Addr]*quarantine),
@@ -190,7 +190,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 		if r.Pulse != nil {
 			r.Pulse.Beat()
 		}
-		if settled == nil && r.books.Generation() != r.woken && len(r.pending) > 0 {
+		if settled == nil && r.books.Generation() != r.woken && r.pending.len() > 0 {
 			settled = time.After(r.options.Settle)
 		}
 		select {
@@ -242,7 +242,7 @@ func (r *Reconciler) begin(ctx context.Context) error {
 	r.fullAt, r.probeAt = r.Now().Add(fullEvery), r.Now().Add(probeEvery)
 	r.Metrics.duration.Observe(r.Now().Sub(started).Seconds())
 	r.Log.Info("took in the cluster", "services", len(services), "pools", len(r.snapshot.Pools),
-		"pending", len(r.pending), "writes", len(r.queue.tasks), "took", r.Now().Sub(started))
+		"pending", r.pending.len(), "writes", len(r.queue.tasks), "took", r.Now().Sub(started))
 	// Reports that changed while nobody led were news to nobody.
 	r.statuses.changed, r.reports.changed = true, true
 	r.dispatch(ctx)

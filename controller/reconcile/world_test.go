@@ -466,7 +466,7 @@ func (w *world) rest() bool {
 func (w *world) idle() bool {
 	r := w.loop
 	return r.queue.idle() && len(r.results) == 0 && len(r.inbox.wake) == 0 &&
-		(len(r.pending) == 0 || r.books.Generation() == r.woken)
+		(r.pending.len() == 0 || r.books.Generation() == r.woken)
 }
 
 // runWorld runs a world and returns what the auditor found wrong, and the story.
@@ -492,10 +492,10 @@ func runWorld(t *testing.T, d dice, may chances, steps int) (wrong, story []stri
 				w.audit.say("%d writes before it came to rest", w.audit.writes-before)
 			}
 			w.audit.atRest(w.api.list(), worldPool())
-			for key, rec := range w.loop.pending { // those that were not woken had no reason to be
-				reason, has := rec.reason, w.loop.books.Holding(key)
-				if w.loop.decide(rec); rec.reason != reason || !slices.Equal(w.loop.books.Holding(key).Addresses, has.Addresses) {
-					w.audit.say("%s was %s with %v, and can have %v", key, reason, has, w.loop.books.Holding(key))
+			for _, rec := range w.loop.pending.all() { // those that were not woken had no reason to be
+				reason, has := rec.reason, w.loop.books.Holding(rec.key)
+				if w.loop.decide(rec); rec.reason != reason || !slices.Equal(w.loop.books.Holding(rec.key).Addresses, has.Addresses) {
+					w.audit.say("%s was %s with %v, and can have %v", rec.key, reason, has, w.loop.books.Holding(rec.key))
 				}
 			}
 		}
