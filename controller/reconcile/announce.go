@@ -210,12 +210,12 @@ func (r *Reconciler) concluded(rec *record, addresses []netip.Addr) *metav1.Cond
 	rec.lostAt = time.Time{}
 	for _, a := range addresses {
 		if since, is := p.several[a]; is && r.Now().Sub(since) >= severalFor {
-			return r.condition(rec, v1beta1.ConditionAnnounced, false, v1beta1.ReasonSeveralOwners,
+			return rec.object.condition(v1beta1.ConditionAnnounced, false, v1beta1.ReasonSeveralOwners,
 				fmt.Sprintf("%s is answered for by %s at once: these nodes do not hear each other; is the membership port (7946, TCP and UDP) open between them?",
-					a, named(p.holders[a])))
+					a, named(p.holders[a])), r.Now())
 		}
 	}
-	return r.condition(rec, v1beta1.ConditionAnnounced, true, v1beta1.ReasonAnnounced, "announced by "+named(by)+how)
+	return rec.object.condition(v1beta1.ConditionAnnounced, true, v1beta1.ReasonAnnounced, "announced by "+named(by)+how, r.Now())
 }
 
 // named lists nodes by name, as long as they are few.
@@ -239,10 +239,10 @@ func (r *Reconciler) unannounced(rec *record, a netip.Addr) *metav1.Condition {
 	case reason == v1beta1.ReasonNoOwner && r.reports.cut:
 		return nil // somebody may announce it
 	case reason == v1beta1.ReasonNodeExcluded:
-		return r.condition(rec, v1beta1.ConditionAnnounced, false, reason, fmt.Sprintf(
-			"no node announces %s; nodes that could are excluded, by the label %s or by a taint", a, v1beta1.LabelExcludeNode))
+		return rec.object.condition(v1beta1.ConditionAnnounced, false, reason, fmt.Sprintf(
+			"no node announces %s; nodes that could are excluded, by the label %s or by a taint", a, v1beta1.LabelExcludeNode), r.Now())
 	}
-	return r.condition(rec, v1beta1.ConditionAnnounced, false, reason, fmt.Sprintf("no node announces %s%s", a, r.reports.strangers[a]))
+	return rec.object.condition(v1beta1.ConditionAnnounced, false, reason, fmt.Sprintf("no node announces %s%s", a, r.reports.strangers[a]), r.Now())
 }
 
 // foldReports brings the Announced conditions up to date, a few at a time and

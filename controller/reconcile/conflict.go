@@ -47,9 +47,9 @@ func (r *Reconciler) leaveAlone(rec *record) {
 	r.setReason(rec, v1beta1.ReasonWriteConflict)
 	said := rec.object.allocated
 	if rec.others != "" || !rec.object.leftAlone() {
-		said = r.condition(rec, v1beta1.ConditionAllocated, false, v1beta1.ReasonWriteConflict,
+		said = rec.object.condition(v1beta1.ConditionAllocated, false, v1beta1.ReasonWriteConflict,
 			fmt.Sprintf("%s writes this Service's load-balancer status (%s): it is left alone until that is empty",
-				cmp.Or(rec.others, "another program"), ingressText(rec.object.Service)))
+				cmp.Or(rec.others, "another program"), ingressText(rec.object.Service)), r.Now())
 	}
 	r.propose(rec, &desired{allocated: said})
 }

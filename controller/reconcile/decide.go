@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -78,44 +79,80 @@ func (r *Reconciler) decide(rec *record) {
 		r.leaveAlone(rec)
 		return
 	}
-	given, refusal := r.ask(rec)
-	if refusal == nil {
+	a := r.ask(rec)
+	if a.refusal == nil {
 		r.pending.remove(rec)
 	} else {
 		r.pending.add(rec)
 	}
-	says := verdict(given, refusal, rec.object.problems)
-	for _, a := range given.Addresses {
-		if by := r.snapshot.UsedBy(a); by != "" {
-			says.reason = v1beta1.ReasonUsedByCluster
-			says.message += fmt.Sprintf("; but %s is of %s: name another address, or delete the Service and make it anew", a, by)
-		}
-	}
-	r.setReason(rec, says.reason)
-	if says.reason == v1beta1.ReasonAddressInUse && len(given.Addresses) > 0 {
+	a.announced = r.announcement(rec, a.given.Addresses)
+	a.untried = rec.stillUntried(a.announced)
+	a.note = rec.written.note
+	a.others = len(a.given.Addresses) == 0 && r.mustVanish(rec)
+	d := desire(rec.object, &a, r.Now())
+	r.setReason(rec, v1beta1.Reason(d.allocated.Reason))
+	if d.allocated.Reason == string(v1beta1.ReasonAddressInUse) && len(d.addresses) > 0 {
 		r.breakRing(rec)
 	}
-	announced := r.announcement(rec, given.Addresses)
-	r.propose(rec, &desired{
-		addresses: given.Addresses, pool: given.Pool, untried: rec.stillUntried(announced),
-		allocated: r.condition(rec, v1beta1.ConditionAllocated, says.status, says.reason, says.message+rec.written.note),
-		announced: announced,
-		vanish:    len(given.Addresses) == 0 && r.mustVanish(rec),
-	})
+	r.propose(rec, d)
+}
+
+// answer is all that decides about a Service that is served, beside itself.
+type answer struct {
+	// given is what it has by the books, and refusal why that is not all.
+	given   ipam.Assignment
+	refusal *ipam.Refusal
+	// usedBy says of given addresses which the cluster itself has, and who.
+	usedBy map[netip.Addr]string
+	// untried are given addresses that no node has announced, and announced what
+	// was last concluded from the speakers' reports.
+	untried   []netip.Addr
+	announced *metav1.Condition
+	// others says that what the Service shows is booked for others, or for itself
+	// until it is gone.
+	others bool
+	// note is about the writing itself.
+	note string
+}
+
+// desire decides what is to be said about a Service. It depends on nothing else.
+func desire(s *service, a *answer, now time.Time) *desired {
+	says := verdict(a.given, a.refusal, s.problems)
+	for _, address := range a.given.Addresses {
+		if by := a.usedBy[address]; by != "" {
+			says.reason = v1beta1.ReasonUsedByCluster
+			says.message += fmt.Sprintf("; but %s is of %s: name another address, or delete the Service and make it anew", address, by)
+		}
+	}
+	return &desired{
+		addresses: a.given.Addresses, pool: a.given.Pool, untried: a.untried,
+		allocated: s.condition(v1beta1.ConditionAllocated, says.status, says.reason, says.message+a.note, now),
+		announced: a.announced,
+		vanish:    a.others && len(a.given.Addresses) == 0,
+	}
 }
 
 // ask puts the Service's request to the books.
-func (r *Reconciler) ask(rec *record) (ipam.Assignment, *ipam.Refusal) {
+func (r *Reconciler) ask(rec *record) answer {
 	s := rec.object
 	if s.malformed != nil {
 		kept := r.books.Keep(s.request)
 		rec.noteGiven(kept.Addresses, kept.Addresses)
-		return kept, ipam.Malformed(*s.malformed)
+		return answer{given: kept, refusal: ipam.Malformed(*s.malformed)}
 	}
 	before := r.books.Holding(rec.key).Addresses
-	given, refusal := r.books.Assign(s.request, r.Cluster.NamespaceLabels(s.Namespace), r.Now())
-	rec.noteGiven(before, given.Addresses)
-	return given, refusal
+	var a answer
+	a.given, a.refusal = r.books.Assign(s.request, r.Cluster.NamespaceLabels(s.Namespace), r.Now())
+	rec.noteGiven(before, a.given.Addresses)
+	for _, address := range a.given.Addresses {
+		if by := r.snapshot.UsedBy(address); by != "" {
+			if a.usedBy == nil {
+				a.usedBy = make(map[netip.Addr]string, 1)
+			}
+			a.usedBy[address] = by
+		}
+	}
+	return a
 }
 
 // statement is what the condition Allocated says.
@@ -160,22 +197,6 @@ func join(addresses []netip.Addr) string {
 		texts = append(texts, a.String())
 	}
 	return strings.Join(texts, ", ")
-}
-
-// condition makes one of our conditions; it keeps the time of the last
-// transition while the status stays.
-func (r *Reconciler) condition(rec *record, kind string, status bool, reason v1beta1.Reason, message string) *metav1.Condition {
-	c := &metav1.Condition{
-		Type: kind, Status: metav1.ConditionFalse, Reason: string(reason), Message: clipMessage(message),
-		ObservedGeneration: rec.object.Generation, LastTransitionTime: metav1.NewTime(r.Now()),
-	}
-	if status {
-		c.Status = metav1.ConditionTrue
-	}
-	if before := conditionOf(rec.object.Service, kind); before != nil && before.Status == c.Status {
-		c.LastTransitionTime = before.LastTransitionTime
-	}
-	return c
 }
 
 // retire takes everything back from a Service that is not served, if it has

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -79,6 +80,22 @@ func addressesIn(svc *corev1.Service, annotation string) []netip.Addr {
 // conditionOf returns the Service's condition of a type, or nil.
 func conditionOf(svc *corev1.Service, kind string) *metav1.Condition {
 	return meta.FindStatusCondition(svc.Status.Conditions, kind)
+}
+
+// condition makes one of our conditions; it keeps the time of the last transition
+// while the status stays.
+func (s *service) condition(kind string, status bool, reason v1beta1.Reason, message string, now time.Time) *metav1.Condition {
+	c := &metav1.Condition{
+		Type: kind, Status: metav1.ConditionFalse, Reason: string(reason), Message: clipMessage(message),
+		ObservedGeneration: s.Generation, LastTransitionTime: metav1.NewTime(now),
+	}
+	if status {
+		c.Status = metav1.ConditionTrue
+	}
+	if before := conditionOf(s.Service, kind); before != nil && before.Status == c.Status {
+		c.LastTransitionTime = before.LastTransitionTime
+	}
+	return c
 }
 
 // shows reports whether the status has any entry, be it no address.
