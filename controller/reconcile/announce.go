@@ -258,7 +258,7 @@ func (r *Reconciler) foldReports(now time.Time) {
 			p.behind = r.outdated()
 		}
 	}
-	if r.queue.busy() {
+	if r.queue.Busy() {
 		return
 	}
 	for n := 0; n < foldAtOnce && len(p.behind) > 0; n++ {

@@ -209,12 +209,12 @@ func (r *Reconciler) retire(rec *record) {
 		rec.yielded, rec.others = false, ""
 	}
 	r.books.GiveUp(rec.key, netip.Addr{})
-	if rec.unsure || r.queue.flies(rec.key) || r.ours(rec) {
+	if rec.unsure || r.queue.InFlight(rec.key) || r.ours(rec) {
 		r.propose(rec, &desired{clean: true, vanish: r.showsOurs(rec)})
 		return
 	}
 	rec.want = nil
-	r.queue.drop(rec.key)
+	r.queue.Drop(rec.key)
 	r.books.Release(rec.key)
 }
 
@@ -237,14 +237,14 @@ func (r *Reconciler) mustVanish(rec *record) bool {
 // propose sets what is wanted of a Service and queues the write it takes: at
 // once, or after a while if the same was written before and did not last.
 func (r *Reconciler) propose(rec *record, d *desired) {
-	if rec.unsure || r.queue.flies(rec.key) {
+	if rec.unsure || r.queue.InFlight(rec.key) {
 		rec.want = d
-		r.queue.add(rec.key)
+		r.queue.Add(rec.key)
 		return
 	}
 	if d.clean && !r.ours(rec) || !d.clean && len(rec.object.differences(d)) == 0 {
 		rec.want = nil
-		r.queue.drop(rec.key)
+		r.queue.Drop(rec.key)
 		if d.clean {
 			r.books.Release(rec.key)
 			return
@@ -254,10 +254,10 @@ func (r *Reconciler) propose(rec *record, d *desired) {
 	}
 	rec.want = d
 	if until := rec.written.until(d.content(rec.written.note)); until.After(r.Now()) {
-		r.queue.wait(rec.key, until)
+		r.queue.Wait(rec.key, until)
 		return
 	}
-	r.queue.hurry(rec.key)
+	r.queue.Hurry(rec.key)
 }
 
 // request is what makes the Service as it is wanted. Where it names no class,

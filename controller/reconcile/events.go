@@ -31,7 +31,7 @@ type untold struct {
 // record sends an event, at once when there is nothing more urgent to do.
 func (r *Reconciler) record(e event) {
 	u := &r.untold
-	if !r.queue.busy() && len(u.order) == 0 {
+	if !r.queue.Busy() && len(u.order) == 0 {
 		r.send(e)
 		return
 	}
@@ -45,7 +45,7 @@ func (r *Reconciler) record(e event) {
 // sendEvents sends some of the events that wait.
 func (r *Reconciler) sendEvents() {
 	u := &r.untold
-	for n := 0; n < eventsAtOnce && len(u.order) > 0 && !r.queue.busy(); n++ {
+	for n := 0; n < eventsAtOnce && len(u.order) > 0 && !r.queue.Busy(); n++ {
 		key := u.order[0]
 		u.order = u.order[1:]
 		r.send(u.last[key])

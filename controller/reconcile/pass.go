@@ -59,7 +59,7 @@ func (r *Reconciler) pass(ctx context.Context, n news) {
 func (r *Reconciler) tick(ctx context.Context) {
 	now := r.Now()
 	r.books.Advance(now) // rests that are over wake whoever waits
-	r.queue.due(now)
+	r.queue.Due(now)
 	r.lookAgain(now)
 	r.endQuarantines(now)
 	r.foldReports(now)
@@ -91,7 +91,7 @@ func (r *Reconciler) lookAgain(now time.Time) {
 	}
 	if newest != nil && !newest.unsure {
 		newest.unsure = true
-		r.queue.add(newest.key)
+		r.queue.Add(newest.key)
 	}
 }
 
@@ -164,7 +164,7 @@ func (r *Reconciler) refresh(key string) (rec *record, isNew bool) {
 		// What the cache no longer shows is an earlier Service of that name: the
 		// watch has yet to show this one.
 		rec.unsure = true
-		r.queue.add(key)
+		r.queue.Add(key)
 		return nil, false
 	case svc == nil:
 		r.forget(key)
@@ -197,7 +197,7 @@ func (r *Reconciler) forget(key string) {
 	}
 	r.setReason(rec, "")
 	r.pending.remove(rec)
-	r.queue.drop(key)
+	r.queue.Drop(key)
 	delete(r.records, key)
 	r.books.Release(key)
 }

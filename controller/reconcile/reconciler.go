@@ -16,6 +16,7 @@ import (
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/config"
 	"github.com/baliza-lb/baliza/controller/ipam"
+	"github.com/baliza-lb/baliza/controller/queue"
 )
 
 // Cluster is what the loop sees of Services and namespaces. The objects are
@@ -128,7 +129,7 @@ type Reconciler struct {
 	// woken is the generation of the books at which the pending were asked.
 	woken uint64
 
-	queue   *queue
+	queue   *queue.Queue
 	results chan result
 
 	statuses statuses
@@ -155,7 +156,7 @@ func New(deps Dependencies, options Options) *Reconciler {
 		Dependencies: deps, options: options, inbox: newInbox(),
 		books: ipam.New(), snapshot: empty,
 		records: make(map[string]*record), pending: newWaitList(),
-		queue: newQueue(options.Parallel), results: make(chan result, options.Parallel),
+		queue: queue.New(options.Parallel), results: make(chan result, options.Parallel),
 		untold: untold{last: make(map[string]event)}, statuses: statuses{known: make(map[types.UID]*writtenStatus)},
 		quarantines: make(map[netip.Addr]*quarantine),
 	}
@@ -216,8 +217,8 @@ func (r *Reconciler) Run(ctx context.Context) error {
 
 // drain waits for the writes in flight, whose context has ended.
 func (r *Reconciler) drain() {
-	for r.queue.flying > 0 {
-		r.queue.done((<-r.results).key)
+	for r.queue.InFlightCount() > 0 {
+		r.queue.Done((<-r.results).key)
 	}
 	r.statuses.wait()
 }
@@ -242,7 +243,7 @@ func (r *Reconciler) begin(ctx context.Context) error {
 	r.fullAt, r.probeAt = r.Now().Add(fullEvery), r.Now().Add(probeEvery)
 	r.Metrics.duration.Observe(r.Now().Sub(started).Seconds())
 	r.Log.Info("took in the cluster", "services", len(services), "pools", len(r.snapshot.Pools),
-		"pending", r.pending.len(), "writes", len(r.queue.tasks), "took", r.Now().Sub(started))
+		"pending", r.pending.len(), "writes", r.queue.Len(), "took", r.Now().Sub(started))
 	// Reports that changed while nobody led were news to nobody.
 	r.statuses.changed, r.reports.changed = true, true
 	r.dispatch(ctx)

@@ -13,10 +13,11 @@ import (
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 
 	"github.com/baliza-lb/baliza/api/v1beta1"
+	"github.com/baliza-lb/baliza/controller/queue"
 )
 
 // record is what the loop remembers of one Service. What it is doing with it
-// (nothing, about to write, waiting, writing) is in the [queue].
+// (nothing, about to write, waiting, writing) is in the [queue.Queue].
 type record struct {
 	key string
 	// object as last observed: from the cache, from our last write, or read.
@@ -117,7 +118,7 @@ func (w *written) until(content string) time.Time {
 	if w.content != content {
 		return time.Time{}
 	}
-	return w.at.Add(backOff(w.again))
+	return w.at.Add(queue.BackOff(w.again))
 }
 
 // forget forgets what is long past.

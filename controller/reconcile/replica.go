@@ -13,7 +13,7 @@ import (
 // written first stands; that, and the versions that writes are bound to, makes
 // two controllers agree.
 func (r *Reconciler) fromAnotherReplica(rec *record) bool {
-	if rec.unsure || r.queue.flies(rec.key) || !rec.object.givenByUs() {
+	if rec.unsure || r.queue.InFlight(rec.key) || !rec.object.givenByUs() {
 		return false
 	}
 	for _, a := range rec.object.shown {

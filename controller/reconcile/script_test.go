@@ -9,6 +9,7 @@ import (
 
 	"github.com/baliza-lb/baliza/api/kube"
 	"github.com/baliza-lb/baliza/api/v1beta1"
+	"github.com/baliza-lb/baliza/controller/queue"
 )
 
 // script runs a story in a world of its own, in which nothing happens that the
@@ -94,7 +95,7 @@ func TestDefect1ALateDeleteFreesNothingOfTheServiceMadeAnew(t *testing.T) {
 		w.decideFate(0, "lost") // the answer to the write that takes the finalizer off
 		w.finish()
 		w.expect("older=gone")
-		w.wait(retryFirst)
+		w.wait(queue.First)
 		w.make(nil, "older")
 		w.all() // it is read past the cache, and written
 		w.expect("older=192.0.2.10 waits=")

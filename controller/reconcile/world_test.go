@@ -465,7 +465,7 @@ func (w *world) rest() bool {
 // idle reports whether the loop has nothing more to do before something happens.
 func (w *world) idle() bool {
 	r := w.loop
-	return r.queue.idle() && len(r.results) == 0 && len(r.inbox.wake) == 0 &&
+	return r.queue.Idle() && len(r.results) == 0 && len(r.inbox.wake) == 0 &&
 		(r.pending.len() == 0 || r.books.Generation() == r.woken)
 }
 

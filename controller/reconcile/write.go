@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/baliza-lb/baliza/api/kube"
+	"github.com/baliza-lb/baliza/controller/queue"
 )
 
 const (
@@ -18,9 +19,6 @@ const (
 	// request.
 	firstTimeout = 5 * time.Second
 	writeTimeout = 15 * time.Second
-	// retryFirst and retryMost bound the wait after a failed write.
-	retryFirst = 250 * time.Millisecond
-	retryMost  = time.Minute
 )
 
 // result is what came of one request about a Service.
@@ -53,17 +51,17 @@ func timeRanBackwards(before, now *corev1.Service) error {
 // dispatch starts queued requests, as many as may be in flight.
 func (r *Reconciler) dispatch(ctx context.Context) {
 	for ctx.Err() == nil {
-		key, found := r.queue.next()
+		key, found := r.queue.Next()
 		if !found {
 			return
 		}
 		rec := r.records[key]
 		if rec == nil || rec.want == nil && !rec.unsure {
-			r.queue.done(key)
+			r.queue.Done(key)
 			continue
 		}
 		timeout := writeTimeout
-		if r.queue.attempts(key) == 0 {
+		if r.queue.Attempts(key) == 0 {
 			timeout = firstTimeout
 		}
 		job := r.writing(rec)
@@ -123,7 +121,7 @@ func (r *Reconciler) reading(svc *corev1.Service) func(context.Context) result {
 
 // finish takes in the result of a request. Its error ends the loop.
 func (r *Reconciler) finish(done result) error {
-	task := r.queue.done(done.key)
+	task := r.queue.Done(done.key)
 	r.books.Advance(r.Now())
 	rec := r.records[done.key]
 	if rec == nil || task == nil {
@@ -201,11 +199,11 @@ func (r *Reconciler) observe(rec *record, svc *corev1.Service) {
 }
 
 // failed plans the next try of a write whose outcome is not known.
-func (r *Reconciler) failed(rec *record, t *task, done result) {
+func (r *Reconciler) failed(rec *record, t *queue.Task, done result) {
 	rec.unsure = rec.unsure || !errors.Is(done.err, errNotLeading)
-	wait := r.queue.retry(t, r.Now())
+	wait := r.queue.Retry(t, r.Now())
 	if errors.Is(done.err, context.Canceled) || errors.Is(done.err, errNotLeading) {
 		return
 	}
-	r.Log.Warn("write failed", "service", rec.key, "error", done.err, "attempt", t.attempts+1, "retry_in", wait)
+	r.Log.Warn("write failed", "service", rec.key, "error", done.err, "attempt", t.Attempts+1, "retry_in", wait)
 }

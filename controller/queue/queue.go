@@ -1,4 +1,4 @@
-package reconcile
+package queue
 
 import (
 	"slices"
@@ -6,7 +6,13 @@ import (
 	"time"
 )
 
-// queue says which Service is to be written next. It knows keys alone
+const (
+	// First and Most bound the wait after a failure.
+	First = 250 * time.Millisecond
+	Most  = time.Minute
+)
+
+// Queue says which Service is to be written next. It knows keys alone
 // (namespace/name), and of each one state: ready, waiting until a time, or in
 // flight. It keeps to three rules:
 //
@@ -17,9 +23,9 @@ import (
 //     and has a quarter of the slots.
 //
 // It is not safe for concurrent use.
-type queue struct {
+type Queue struct {
 	slots int
-	tasks map[string]*task
+	tasks map[string]*Task
 	// lanes hold what is ready: first attempts, and what is repeated.
 	lanes [2]lane
 	// flying counts what is in flight: in all, by namespace, and of the repeated.
@@ -37,14 +43,14 @@ const (
 	inFlight
 )
 
-// task is one key that is not idle.
-type task struct {
+// Task is one key that is not idle.
+type Task struct {
 	key   string
 	state taskState
 	// until is when the wait is over.
 	until time.Time
-	// attempts that failed, one after the other.
-	attempts int
+	// Attempts that failed, one after the other.
+	Attempts int
 	// repeats says that it is not the first attempt, and counted that it has one
 	// of the slots for those.
 	repeats, counted bool
@@ -55,13 +61,14 @@ type task struct {
 // lane is a list of keys for each namespace, with the order of their turns.
 type lane struct {
 	turns []string
-	keys  map[string][]*task
+	keys  map[string][]*Task
 }
 
-func newQueue(slots int) *queue {
-	q := &queue{slots: slots, tasks: make(map[string]*task), byNamespace: make(map[string]int)}
+// New makes an empty queue with that many slots.
+func New(slots int) *Queue {
+	q := &Queue{slots: slots, tasks: make(map[string]*Task), byNamespace: make(map[string]int)}
 	for i := range q.lanes {
-		q.lanes[i].keys = make(map[string][]*task)
+		q.lanes[i].keys = make(map[string][]*Task)
 	}
 	return q
 }
@@ -71,60 +78,60 @@ func namespaceOf(key string) string {
 	return namespace
 }
 
-// add makes a key ready, unless it waits or is in flight.
-func (q *queue) add(key string) {
+// Add makes a key ready, unless it waits or is in flight.
+func (q *Queue) Add(key string) {
 	if t := q.tasks[key]; t == nil {
-		t = &task{key: key}
+		t = &Task{key: key}
 		q.tasks[key] = t
 		q.push(t)
 	}
 }
 
-// wait has a key wait until a time: it is ready no earlier. One that failed, or
+// Wait has a key wait until a time: it is ready no earlier. One that failed, or
 // is in flight, stays as it is.
-func (q *queue) wait(key string, until time.Time) {
+func (q *Queue) Wait(key string, until time.Time) {
 	t := q.tasks[key]
 	switch {
 	case t == nil:
-		t = &task{key: key}
+		t = &Task{key: key}
 		q.tasks[key] = t
-	case t.state == inFlight || t.attempts > 0:
+	case t.state == inFlight || t.Attempts > 0:
 		return
 	}
 	t.state, t.until, t.repeats = waiting, until, true
 }
 
-// hurry makes a key ready that only waited to be repeated.
-func (q *queue) hurry(key string) {
-	if t := q.tasks[key]; t != nil && t.state == waiting && t.attempts == 0 {
+// Hurry makes a key ready that only waited to be repeated.
+func (q *Queue) Hurry(key string) {
+	if t := q.tasks[key]; t != nil && t.state == waiting && t.Attempts == 0 {
 		t.state, t.repeats = ready, false
 		q.push(t)
 		return
 	}
-	q.add(key)
+	q.Add(key)
 }
 
-// drop forgets a key, but for what is in flight.
-func (q *queue) drop(key string) {
+// Drop forgets a key, but for what is in flight.
+func (q *Queue) Drop(key string) {
 	switch t := q.tasks[key]; {
 	case t == nil:
 	case t.state == inFlight:
-		t.attempts = 0
+		t.Attempts = 0
 	default:
 		t.dropped = true
 		delete(q.tasks, key)
 	}
 }
 
-// due makes ready whose wait is over, the longest due first.
-func (q *queue) due(now time.Time) {
-	var over []*task
+// Due makes ready whose wait is over, the longest due first.
+func (q *Queue) Due(now time.Time) {
+	var over []*Task
 	for _, t := range q.tasks {
 		if t.state == waiting && !t.until.After(now) {
 			over = append(over, t)
 		}
 	}
-	slices.SortFunc(over, func(a, b *task) int {
+	slices.SortFunc(over, func(a, b *Task) int {
 		if order := a.until.Compare(b.until); order != 0 {
 			return order
 		}
@@ -136,9 +143,9 @@ func (q *queue) due(now time.Time) {
 	}
 }
 
-func (q *queue) push(t *task) {
+func (q *Queue) push(t *Task) {
 	l := &q.lanes[0]
-	if t.attempts > 0 || t.repeats {
+	if t.Attempts > 0 || t.repeats {
 		l = &q.lanes[1]
 	}
 	namespace := namespaceOf(t.key)
@@ -149,8 +156,8 @@ func (q *queue) push(t *task) {
 	q.stalled = false
 }
 
-// next returns a key that may start now and counts it as in flight.
-func (q *queue) next() (string, bool) {
+// Next returns a key that may start now and counts it as in flight.
+func (q *Queue) Next() (string, bool) {
 	if q.flying >= q.slots {
 		return "", false
 	}
@@ -174,7 +181,7 @@ func (q *queue) next() (string, bool) {
 }
 
 // take takes the first key of the first namespace that has a slot to spare.
-func (q *queue) take(l *lane) *task {
+func (q *Queue) take(l *lane) *Task {
 	for i := 0; i < len(l.turns); {
 		namespace := l.turns[i]
 		keys := l.keys[namespace]
@@ -203,16 +210,16 @@ func (q *queue) take(l *lane) *task {
 }
 
 // share is how many slots one namespace may have.
-func (q *queue) share() int { return max(1, q.slots-max(1, q.slots/8)) }
+func (q *Queue) share() int { return max(1, q.slots-max(1, q.slots/8)) }
 
-// flies reports whether a key is in flight.
-func (q *queue) flies(key string) bool {
+// InFlight reports whether a key is in flight.
+func (q *Queue) InFlight(key string) bool {
 	t := q.tasks[key]
 	return t != nil && t.state == inFlight
 }
 
-// done ends what is in flight: the key is idle.
-func (q *queue) done(key string) *task {
+// Done ends what is in flight: the key is idle.
+func (q *Queue) Done(key string) *Task {
 	t := q.tasks[key]
 	if t == nil || t.state != inFlight {
 		return nil
@@ -230,29 +237,35 @@ func (q *queue) done(key string) *task {
 	return t
 }
 
-// retry has a key that was just done wait for another attempt; it returns how
-// long: retryFirst, and twice as long each time up to retryMost.
-func (q *queue) retry(t *task, now time.Time) time.Duration {
-	wait := backOff(t.attempts)
-	q.tasks[t.key] = &task{key: t.key, state: waiting, until: now.Add(wait), attempts: t.attempts + 1}
+// Retry has a key that was just done wait for another attempt; it returns how
+// long: First, and twice as long each time up to Most.
+func (q *Queue) Retry(t *Task, now time.Time) time.Duration {
+	wait := BackOff(t.Attempts)
+	q.tasks[t.key] = &Task{key: t.key, state: waiting, until: now.Add(wait), Attempts: t.Attempts + 1}
 	return wait
 }
 
-// attempts is how often a key failed, one time after the other.
-func (q *queue) attempts(key string) int {
+// Attempts is how often a key failed, one time after the other.
+func (q *Queue) Attempts(key string) int {
 	if t := q.tasks[key]; t != nil {
-		return t.attempts
+		return t.Attempts
 	}
 	return 0
 }
 
-// busy reports whether something is ready that only waits for a slot.
-func (q *queue) busy() bool {
+// Busy reports whether something is ready that only waits for a slot.
+func (q *Queue) Busy() bool {
 	return !q.stalled && (len(q.lanes[0].turns) > 0 || len(q.lanes[1].turns) > 0)
 }
 
-// idle reports whether every key is.
-func (q *queue) idle() bool { return len(q.tasks) == 0 }
+// Idle reports whether every key is.
+func (q *Queue) Idle() bool { return len(q.tasks) == 0 }
 
-// backOff is the wait after a number of failures.
-func backOff(failures int) time.Duration { return min(retryFirst<<min(failures, 10), retryMost) }
+// BackOff is the wait after a number of failures.
+func BackOff(failures int) time.Duration { return min(First<<min(failures, 10), Most) }
+
+// InFlightCount is how many keys are in flight.
+func (q *Queue) InFlightCount() int { return q.flying }
+
+// Len is how many keys are not idle.
+func (q *Queue) Len() int { return len(q.tasks) }
