@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/baliza-lb/baliza/api/v1beta1"
 )
@@ -34,15 +35,17 @@ const mostInUse = 5
 
 // avoid excludes from a pool what the cluster itself has, and says so.
 func (p *Pool) avoid(inUse []InUse) []Problem {
-	message, count := "", 0
+	var named []string
+	count := 0
 	for _, one := range inUse {
 		if !slices.ContainsFunc(p.Ranges, func(r PoolRange) bool { return r.Overlaps(one.Range) }) {
 			continue
 		}
 		p.inUse = append(p.inUse, one)
 		p.Excluded = append(p.Excluded, one.Range)
-		if count++; count <= mostInUse {
-			message += fmt.Sprintf("%s is of %s; ", one.name(), one.By)
+		count++
+		if count <= mostInUse {
+			named = append(named, one.name()+" is of "+one.By)
 		}
 	}
 	if count == 0 {
@@ -50,11 +53,11 @@ func (p *Pool) avoid(inUse []InUse) []Problem {
 	}
 	slices.SortFunc(p.Excluded, func(a, b Range) int { return cmp.Or(a.First.Compare(b.First), a.Last.Compare(b.Last)) })
 	if count > mostInUse {
-		message += fmt.Sprintf("and %d more; ", count-mostInUse)
+		named = append(named, fmt.Sprintf("and %d more", count-mostInUse))
 	}
 	return []Problem{{
 		Kind: KindPool, Name: p.Name, Field: "spec.addresses", Reason: v1beta1.ReasonUsedByCluster,
-		Message: message + "these addresses are not given to Services: take them out of the pool, or exclude them",
+		Message: strings.Join(named, "; ") + "; these addresses are not given to Services: take them out of the pool, or exclude them",
 	}}
 }
 

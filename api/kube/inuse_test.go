@@ -21,7 +21,8 @@ func TestT03WhatTheClusterItselfHas(t *testing.T) {
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}}
 	node.Spec.PodCIDRs = []string{"198.51.100.0/26"}
 	node.Status.Addresses = []corev1.NodeAddress{
-		{Type: corev1.NodeInternalIP, Address: "192.0.2.11"}, {Type: corev1.NodeHostName, Address: "n1"},
+		{Type: corev1.NodeInternalIP, Address: "192.0.2.11"},
+		{Type: corev1.NodeHostName, Address: "n1"},
 		{Type: corev1.NodeInternalIP, Address: "2001:db8::11"},
 	}
 	cidr := &networkingv1.ServiceCIDR{ObjectMeta: metav1.ObjectMeta{Name: "kubernetes"}, Spec: networkingv1.ServiceCIDRSpec{CIDRs: []string{"203.0.113.0/24"}}}

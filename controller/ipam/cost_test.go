@@ -39,7 +39,7 @@ func TestDefect13NoTenantMakesTheCostQuadratic(t *testing.T) {
 		"one key and many ports": func(m *IPAM) {
 			for i := range 32 {
 				for j := range many {
-					many[j] = int32(1 + j + i%2*8000) //nolint:gosec // small
+					many[j] = int32(1 + j + i%2*8000)
 				}
 				r := want(fmt.Sprintf("s%d", i))
 				sharing("k", many...)(&r)
@@ -94,11 +94,15 @@ func TestDefect18OnlyThoseAreWokenWhoCanHaveWhatWasFreed(t *testing.T) {
 	for i := range 14 { // each waits for IPv6, which no pool has
 		r := want(fmt.Sprintf("dual%d", i))
 		prefer(&r)
-		m.Assign(r, nil, begin())
+		if _, refusal := m.Assign(r, nil, begin()); refusal == nil {
+			t.Fatalf("%s has all", r.Key)
+		}
 		waiting = append(waiting, r)
 	}
 	for i := range 3 { // 14 and 15 of the first, and the one of the second
-		m.Assign(want(fmt.Sprintf("single%d", i)), nil, begin())
+		if _, refusal := m.Assign(want(fmt.Sprintf("single%d", i)), nil, begin()); refusal != nil {
+			t.Fatal(refusal)
+		}
 	}
 	for i := range 100 {
 		r := want(fmt.Sprintf("waits%d", i))
@@ -114,7 +118,7 @@ func TestDefect18OnlyThoseAreWokenWhoCanHaveWhatWasFreed(t *testing.T) {
 		for _, r := range waiting {
 			if m.MayGain(r) {
 				keys = append(keys, r.Key)
-				m.Assign(r, nil, begin())
+				_, _ = m.Assign(r, nil, begin())
 			}
 		}
 		return keys

@@ -138,7 +138,8 @@ func (m *IPAM) indexShared(h *holding, a netip.Addr) {
 	}
 	one.holders++
 	for _, p := range h.sharing.ports {
-		if one.ports[p]++; one.ports[p] == 1 {
+		one.ports[p]++
+		if one.ports[p] == 1 {
 			k.ports[p]++
 		}
 	}
@@ -152,15 +153,18 @@ func (m *IPAM) unindexShared(h *holding, a netip.Addr) {
 	k := m.shared[h.sharing.key]
 	one := k.addresses[a]
 	for _, p := range h.sharing.ports {
-		if one.ports[p]--; one.ports[p] > 0 {
+		one.ports[p]--
+		if one.ports[p] > 0 {
 			continue
 		}
 		delete(one.ports, p)
-		if k.ports[p]--; k.ports[p] == 0 {
+		k.ports[p]--
+		if k.ports[p] == 0 {
 			delete(k.ports, p)
 		}
 	}
-	if one.holders--; one.holders == 0 {
+	one.holders--
+	if one.holders == 0 {
 		delete(k.addresses, a)
 	}
 	if len(k.addresses) == 0 {
@@ -228,17 +232,21 @@ func (m *IPAM) joinable(q *ask, p *pool, f family, ownOnly bool) (netip.Addr, bo
 		return best, false
 	}
 	for a, one := range k.addresses {
-		if familyOf(a) != f || best.IsValid() && best.Less(a) || !h.has(a) && one.clashes(h.sharing.ports) {
-			continue
-		}
-		if m.taken[a].pool != p || m.Quarantined(a) || !p.partOf(a).admits(q) || ownOnly && m.adds(q, a) {
-			continue
-		}
-		if other, _ := m.clash(h, a); other == nil {
+		better := familyOf(a) == f && (!best.IsValid() || a.Less(best))
+		if better && (h.has(a) || !one.clashes(h.sharing.ports)) && m.mayJoin(q, p, a) && !(ownOnly && m.adds(q, a)) {
 			best = a
 		}
 	}
 	return best, best.IsValid()
+}
+
+// mayJoin reports whether a Service may share an address of a pool.
+func (m *IPAM) mayJoin(q *ask, p *pool, a netip.Addr) bool {
+	if m.taken[a].pool != p || m.Quarantined(a) || !p.partOf(a).admits(q) {
+		return false
+	}
+	other, _ := m.clash(q.holding, a)
+	return other == nil
 }
 
 // full reports whether every address of the key has one of the ports of a

@@ -88,5 +88,6 @@ func (m *IPAM) wantsOf(h *holding, r config.Request, at place) bool {
 		return false
 	}
 	// A family that it has is of no use to it while it lacks the other.
-	return !h.addresses[at.family].IsValid() || !slices.ContainsFunc(r.Families, func(name corev1.IPFamily) bool { return !h.addresses[familyNamed(name)].IsValid() })
+	lacks := func(name corev1.IPFamily) bool { return !h.addresses[familyNamed(name)].IsValid() }
+	return !h.addresses[at.family].IsValid() || !slices.ContainsFunc(r.Families, lacks)
 }

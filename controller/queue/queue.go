@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
+// First and Most bound the wait after a failure.
 const (
-	// First and Most bound the wait after a failure.
 	First = 250 * time.Millisecond
 	Most  = time.Minute
 )
@@ -226,7 +226,8 @@ func (q *Queue) Done(key string) *Task {
 	}
 	namespace := namespaceOf(key)
 	q.flying--
-	if q.byNamespace[namespace]--; q.byNamespace[namespace] == 0 {
+	q.byNamespace[namespace]--
+	if q.byNamespace[namespace] == 0 {
 		delete(q.byNamespace, namespace)
 	}
 	if t.counted {

@@ -211,7 +211,8 @@ func (r *Reconciler) concluded(rec *record, addresses []netip.Addr) *metav1.Cond
 	for _, a := range addresses {
 		if since, is := p.several[a]; is && r.Now().Sub(since) >= severalFor {
 			return rec.object.condition(v1beta1.ConditionAnnounced, false, v1beta1.ReasonSeveralOwners,
-				fmt.Sprintf("%s is answered for by %s at once: these nodes do not hear each other; is the membership port (7946, TCP and UDP) open between them?",
+				fmt.Sprintf("%s is answered for by %s at once: these nodes do not hear each other; "+
+					"is the membership port (7946, TCP and UDP) open between them?",
 					a, named(p.holders[a])), r.Now())
 		}
 	}

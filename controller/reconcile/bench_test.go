@@ -131,7 +131,12 @@ func BenchmarkTenantWait(b *testing.B) {
 	ctx, stop := context.WithCancel(b.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- r.Run(ctx) }()
-	b.Cleanup(func() { stop(); <-ended })
+	b.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			b.Error(err)
+		}
+	})
 	time.Sleep(100 * time.Millisecond) // it is open
 	for n := range 200 {
 		services.put(benchService("bad", n, corev1.IPv4Protocol))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -245,7 +246,7 @@ func TestDefect9AnUnknownProvidersAddressStays(t *testing.T) {
 		"kubectl-edit": false, "velero-server": false,
 	} {
 		t.Run(manager, func(t *testing.T) {
-			script(t, lan(), func(t *testing.T, w *world) {
+			script(t, lan(), func(_ *testing.T, w *world) {
 				w.make(nil, "web")
 				w.api.edit("default/web", manager, shownAs("203.0.113.9"))
 				w.settle()
@@ -262,7 +263,7 @@ func TestDefect9AnUnknownProvidersAddressStays(t *testing.T) {
 
 // T16: where the class names us, the status is ours, whoever else writes it.
 func TestT16WithOurClassNobodyIsYieldedTo(t *testing.T) {
-	script(t, lan(), func(t *testing.T, w *world) {
+	script(t, lan(), func(_ *testing.T, w *world) {
 		w.make(class(v1beta1.LoadBalancerClass), "web")
 		w.settle()
 		for range 3 {
@@ -278,7 +279,7 @@ func TestT16WithOurClassNobodyIsYieldedTo(t *testing.T) {
 // Defect 14: Services that are restored without their status have the addresses
 // again that they had, in whatever order they come; a named request comes first.
 func TestDefect14ServicesRestoredWithoutStatusHaveTheirAddressesAgain(t *testing.T) {
-	script(t, lan(), func(t *testing.T, w *world) {
+	script(t, lan(), func(_ *testing.T, w *world) {
 		w.make(nil, "a", "b", "c")
 		w.settle()
 		w.expect("a=192.0.2.10 b=192.0.2.11 c=192.0.2.12")
@@ -308,7 +309,7 @@ func TestDefect14AWishDoesNotTakeWhatCouldNotBeHad(t *testing.T) {
 		return annotate(v1beta1.AnnotationAllocatedPool, pool, v1beta1.AnnotationAllocatedAddresses, address)
 	}
 	pools := append(lan(), poolNamed("dmz", 2, namedOnly, "198.51.100.10-198.51.100.10"))
-	script(t, pools, func(t *testing.T, w *world) {
+	script(t, pools, func(_ *testing.T, w *world) {
 		w.make(nil, "holder")
 		w.settle()
 		w.make(wish("lan", "192.0.2.10"), "taken")
@@ -328,7 +329,7 @@ func TestDefect19WhoWaitsIsLoggedOnce(t *testing.T) {
 		}
 		w.settle()
 		for i := range 10 {
-			w.api.edit("default/a", "kubectl", annotate(v1beta1.AnnotationSharingKey, fmt.Sprint(i)))
+			w.api.edit("default/a", "kubectl", annotate(v1beta1.AnnotationSharingKey, strconv.Itoa(i)))
 			w.settle()
 		}
 		if n := strings.Count(w.logged.String(), "a shown address cannot stay"); n != 50 {
@@ -418,7 +419,7 @@ func TestT05SeveralOwnersAreSaidAndCounted(t *testing.T) {
 
 // T19: where nodes are excluded, the Service says by what.
 func TestT19AServiceWhoseNodesAreAllExcludedSaysSo(t *testing.T) {
-	script(t, lan(), func(t *testing.T, w *world) {
+	script(t, lan(), func(_ *testing.T, w *world) {
 		w.make(nil, "web")
 		w.settle()
 		w.report(speakerOf("n1", v1beta1.SpeakerStatus{Withheld: []v1beta1.WithheldAddresses{
@@ -487,7 +488,7 @@ func TestDefect11AStatusThatCannotBeWrittenIsSaid(t *testing.T) {
 	})
 }
 
-// has has the cluster itself have addresses.
+// has the cluster itself have addresses.
 func (w *world) has(by string, prefixes ...string) {
 	w.conf.mu.Lock()
 	for _, p := range prefixes {
@@ -534,7 +535,7 @@ func TestT03WhatTheClusterItselfHasIsNotGiven(t *testing.T) {
 // T03: the same of what only speakers see, as kube-vip's address, but not where
 // a Service has it: then it is kube-proxy's doing.
 func TestT03WhatSpeakersSeeOnNodesIsNotGiven(t *testing.T) {
-	script(t, lan(), func(t *testing.T, w *world) {
+	script(t, lan(), func(_ *testing.T, w *world) {
 		w.make(nil, "web")
 		w.settle()
 		w.report(speakerOf("n1", v1beta1.SpeakerStatus{LocalAddresses: []string{"192.0.2.10", "192.0.2.11"}}))

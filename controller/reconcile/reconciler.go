@@ -183,14 +183,11 @@ func (r *Reconciler) Run(ctx context.Context) error {
 
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
-	if r.Pulse != nil {
-		defer r.Pulse.Rest()
-	}
+	beat, rest := r.pulse()
+	defer rest()
 	var settled <-chan time.Time
 	for {
-		if r.Pulse != nil {
-			r.Pulse.Beat()
-		}
+		beat()
 		if settled == nil && r.books.Generation() != r.woken && r.pending.len() > 0 {
 			settled = time.After(r.options.Settle)
 		}
@@ -213,6 +210,14 @@ func (r *Reconciler) Run(ctx context.Context) error {
 			r.tick(ctx)
 		}
 	}
+}
+
+// pulse returns what tells the watchdog that the loop turns, and that it ends.
+func (r *Reconciler) pulse() (beat, rest func()) {
+	if r.Pulse == nil {
+		return func() {}, func() {}
+	}
+	return r.Pulse.Beat, r.Pulse.Rest
 }
 
 // drain waits for the writes in flight, whose context has ended.

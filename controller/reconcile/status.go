@@ -112,7 +112,8 @@ func (r *Reconciler) writeStatuses(ctx context.Context) {
 			if r.Leading() {
 				err = w.do(bounded)
 			}
-			if cancel(); err != nil {
+			cancel()
+			if err != nil {
 				failed = append(failed, statusFailure{w, err})
 			}
 		}
@@ -211,7 +212,9 @@ func (r *Reconciler) statusWrites() []statusWrite {
 	r.eachBGP(func(kind string, object metav1.Object, conditions []metav1.Condition) {
 		uid := object.GetUID()
 		status := []metav1.Condition{r.ready(kind, metaOf(object), conditions, v1beta1.ReasonValid)}
-		add(uid, kind+" "+object.GetName(), conditions, status, func(ctx context.Context) error { return r.StatusWriter.ApplyBGP(ctx, object, status) })
+		add(uid, kind+" "+object.GetName(), conditions, status, func(ctx context.Context) error {
+			return r.StatusWriter.ApplyBGP(ctx, object, status)
+		})
 	})
 	for name := range s.pools {
 		if !pools[name] {

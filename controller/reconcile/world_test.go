@@ -494,7 +494,8 @@ func runWorld(t *testing.T, d dice, may chances, steps int) (wrong, story []stri
 			w.audit.atRest(w.api.list(), worldPool())
 			for _, rec := range w.loop.pending.all() { // those that were not woken had no reason to be
 				reason, has := rec.reason, w.loop.books.Holding(rec.key)
-				if w.loop.decide(rec); rec.reason != reason || !slices.Equal(w.loop.books.Holding(rec.key).Addresses, has.Addresses) {
+				w.loop.decide(rec)
+				if rec.reason != reason || !slices.Equal(w.loop.books.Holding(rec.key).Addresses, has.Addresses) {
 					w.audit.say("%s was %s with %v, and can have %v", rec.key, reason, has, w.loop.books.Holding(rec.key))
 				}
 			}

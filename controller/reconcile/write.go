@@ -130,8 +130,14 @@ func (r *Reconciler) finish(done result) error {
 	if done.read && done.object != nil && done.object.UID == done.before.UID && older(done.object, done.before) {
 		return timeRanBackwards(done.before, done.object)
 	}
+	r.Metrics.wrote(done, r.outcome(rec, task, done))
+	return nil
+}
+
+// outcome takes in what came of a request; it reports whether what was written
+// had been undone.
+func (r *Reconciler) outcome(rec *record, task *queue.Task, done result) (repeats bool) {
 	var conflict *kube.FieldConflict
-	repeats := false
 	switch {
 	case rec.object.UID != done.before.UID:
 		r.decide(rec) // another Service of the same name came meanwhile
@@ -146,8 +152,7 @@ func (r *Reconciler) finish(done result) error {
 	default:
 		r.failed(rec, task, done)
 	}
-	r.Metrics.wrote(done, repeats)
-	return nil
+	return repeats
 }
 
 // succeeded takes in what was written; it reports whether that had been undone.
