@@ -118,11 +118,27 @@ func (v *ControllerView) slim(object any) (any, error) {
 		}}, nil
 	case *corev1.Node, *networkingv1.ServiceCIDR:
 		return slimInUse(o)
+	case *v1beta1.Speaker:
+		return slimReport(o), nil
 	case metav1.Object:
 		o.SetManagedFields(nil)
 		o.SetAnnotations(nil)
 	}
 	return object, nil
+}
+
+// slimReport leaves out what a speaker says of addresses that others own: older
+// ones list them, and the owners say all that there is to know.
+func slimReport(o *v1beta1.Speaker) *v1beta1.Speaker {
+	slim := &v1beta1.Speaker{ObjectMeta: identity(o.ObjectMeta), Status: o.Status}
+	slim.Status.Withheld = nil
+	for _, group := range o.Status.Withheld {
+		if group.Reason == v1beta1.ReasonNotOwner {
+			group.Addresses, group.Message = nil, ""
+		}
+		slim.Status.Withheld = append(slim.Status.Withheld, group)
+	}
+	return slim
 }
 
 // Start starts the caches; they stop with the context.

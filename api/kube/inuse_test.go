@@ -13,7 +13,29 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 
 	balizafake "github.com/baliza-lb/baliza/api/client/clientset/versioned/fake"
+	"github.com/baliza-lb/baliza/api/v1beta1"
 )
+
+// Defect 7: of the addresses that others own the controller keeps only how many
+// they are.
+func TestDefect7TheControllerKeepsNothingOfWhatOthersOwn(t *testing.T) {
+	view, err := NewControllerView(Clients{Kubernetes: fake.NewClientset(), Baliza: balizafake.NewClientset()}, nil, func(Kind, string) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	report := &v1beta1.Speaker{Status: v1beta1.SpeakerStatus{Withheld: []v1beta1.WithheldAddresses{
+		{Reason: v1beta1.ReasonNotOwner, Message: "any", Count: 2, Addresses: []string{"192.0.2.1", "192.0.2.2"}},
+		{Reason: v1beta1.ReasonNoEndpoint, Count: 1, Addresses: []string{"192.0.2.3"}},
+	}}}
+	got, err := view.slim(report)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slim := got.(*v1beta1.Speaker).Status.Withheld
+	if len(slim) != 2 || len(slim[0].Addresses) != 0 || slim[0].Count != 2 || len(slim[1].Addresses) != 1 || len(report.Status.Withheld[0].Addresses) != 2 {
+		t.Errorf("kept %+v of %+v", slim, report.Status.Withheld)
+	}
+}
 
 // T03: the controller sees what the cluster itself has, with and without the
 // API of ServiceCIDRs.

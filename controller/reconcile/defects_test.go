@@ -580,3 +580,29 @@ func TestT17ServicesSwapTheirNamedAddresses(t *testing.T) {
 		})
 	}
 }
+
+// Defect 7: what is concluded does not depend on whether speakers list the
+// addresses that others own.
+func TestDefect7ReportsWithAndWithoutWhatOthersOwn(t *testing.T) {
+	for name, listed := range map[string]bool{"with": true, "without": false} {
+		t.Run(name, func(t *testing.T) {
+			script(t, lan(), func(_ *testing.T, w *world) {
+				w.make(nil, "held", "idle", "lost")
+				w.settle()
+				idle := v1beta1.WithheldAddresses{Reason: v1beta1.ReasonNoEndpoint, Count: 1, Addresses: []string{"192.0.2.11"}}
+				owner, other := held("192.0.2.10"), held()
+				owner.Withheld = []v1beta1.WithheldAddresses{idle}
+				if listed {
+					other.Withheld = []v1beta1.WithheldAddresses{
+						idle, {Reason: v1beta1.ReasonNotOwner, Message: "node n1 owns the address", Count: 1, Addresses: []string{"192.0.2.10"}},
+					}
+				}
+				w.report(speakerOf("n1", owner), speakerOf("n2", other))
+				w.run(time.Minute, nil)
+				w.expectAnnounced("held", "True Announced: announced by n1")
+				w.expectAnnounced("idle", "False NoEndpoint: no node announces 192.0.2.11")
+				w.expectAnnounced("lost", "False NoOwner: no node announces 192.0.2.12")
+			})
+		})
+	}
+}
