@@ -92,6 +92,7 @@ bench-ipam: deps build bin/helm ## what an address costs: in memory, and end to 
 	@mkdir -p artifacts
 	@go test -run '^$$' -bench '^BenchmarkAllocateAt' -benchtime 300000x -count 3 ./controller/ipam | tee artifacts/bench-ipam.txt
 	@go test -run '^$$' -bench '^BenchmarkFill16$$' -benchtime 3x -count 3 ./controller/ipam | tee -a artifacts/bench-ipam.txt
+	@go test -run '^$$' -bench '^Benchmark(Wake10k|TenantWait)$$' -benchtime 50x -count 3 ./controller/reconcile | tee -a artifacts/bench-ipam.txt
 	@echo "bench-ipam: end to end on the lab"
 	@cd e2e && LAB_BIN=$(BIN) go run ./bench/ipam -benchmarks ../artifacts/bench-ipam.txt
 

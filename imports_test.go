@@ -50,7 +50,7 @@ type importRule struct {
 }
 
 // pureFolders compute and do nothing else.
-var pureFolders = []string{"config", "controller/ipam", "speaker/plan", "speaker/model"}
+var pureFolders = []string{"config", "controller/ipam", "controller/queue", "speaker/plan", "speaker/model"}
 
 // outsideWorld are the standard packages through which a package would touch it.
 var outsideWorld = []string{
@@ -138,6 +138,10 @@ var importRules = []importRule{
 	{
 		in: under("speaker/model"), forbids: own("."), indirect: true,
 		reason: "speaker/model is values that the speaker's packages share, so it imports nothing of Baliza",
+	},
+	{
+		in: under("controller/queue"), forbids: own("."), indirect: true,
+		reason: "controller/queue knows keys and no objects, so it imports nothing of Baliza",
 	},
 	{
 		in: under("api/v1beta1"), forbids: own("."), indirect: true,
@@ -318,6 +322,7 @@ func TestImportRulesComplain(t *testing.T) {
 		"config may not open sockets":               {folder: "config", imports: []string{"net"}, want: "no sockets"},
 		"config/daemon is not pure":                 {folder: "config/daemon", imports: []string{"net/http", "log/slog", "os"}},
 		"config may not use config/daemon":          {folder: "config", imports: []string{baliza + "config/daemon"}, want: "what they stand on"},
+		"the queue knows no Services":               {folder: "controller/queue", imports: []string{baliza + "api/v1beta1"}, want: "knows keys"},
 		"ipam may use config":                       {folder: "controller/ipam", imports: []string{baliza + "config"}},
 		"ipam may not reach api/kube":               {folder: "controller/ipam", indirect: []string{baliza + "api/kube"}, want: "what they stand on"},
 		"ipam may not use the speaker's plan":       {folder: "controller/ipam", imports: []string{baliza + "speaker/plan"}, want: "never import each other"},

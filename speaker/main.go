@@ -32,6 +32,8 @@ type flags struct {
 	memberPort      uint16
 	keyFile         string
 	serveClassless  bool
+	classes         []string
+	ignoreExclude   bool
 	departureWindow time.Duration
 	profile         string
 	namespace       string
@@ -57,6 +59,10 @@ func main() {
 	set.StringVar(&f.keyFile, "membership-key-file", "",
 		"file with the membership keys: 32 bytes in base64, one on each line, the first encrypts")
 	set.BoolVar(&f.serveClassless, "serve-classless", true, "serve Services without a loadBalancerClass; must be the same as the controller's")
+	set.StringSliceVar(&f.classes, "load-balancer-class", []string{v1beta1.LoadBalancerClass},
+		"loadBalancerClass of the Services that are always served, any number; must be the same as the controller's")
+	set.BoolVar(&f.ignoreExclude, "ignore-exclude-label", false,
+		"announce from nodes with the label "+v1beta1.LabelExcludeNode+", too; must be the same for all speakers")
 	set.DurationVar(&f.departureWindow, "departure-window", 800*time.Millisecond,
 		"how long to go on answering after a stop signal, while others take over; from 100ms to 3s")
 	set.StringVar(&f.profile, "profile", members.ProfileDefault,
@@ -80,6 +86,9 @@ func (f *flags) check() (netip.AddrPort, error) {
 	}
 	if f.departureWindow < minDeparture || f.departureWindow > maxDeparture {
 		return netip.AddrPort{}, fmt.Errorf("--departure-window %s: must be from %s to %s", f.departureWindow, minDeparture, maxDeparture)
+	}
+	if err := config.CheckClasses(f.classes); err != nil {
+		return netip.AddrPort{}, err
 	}
 	address, err := netip.ParseAddr(f.memberAddress)
 	if err != nil {
@@ -131,6 +140,7 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 	sessions := bgp.New(bgp.Options{Log: env.Log, Node: f.nodeName, Address: listen.Addr(), Monitor: paths})
 	s := newSpeaker(parts{
 		log: env.Log, node: f.nodeName, version: daemon.Version(), serveClassless: f.serveClassless,
+		classes: f.classes, ignoreExclude: f.ignoreExclude,
 		cluster: view, members: group, links: links, responder: l2.New(),
 		reports: withKeys{reports, group.Keys},
 		routes:  &routes{log: env.Log, cluster: view, sessions: sessions, paths: paths, namespace: f.namespace, drainTime: f.drainTime},

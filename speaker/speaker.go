@@ -46,6 +46,8 @@ type parts struct {
 	node           string
 	version        string
 	serveClassless bool
+	classes        []string
+	ignoreExclude  bool
 
 	cluster   cluster
 	members   membership
@@ -268,7 +270,7 @@ func (s *speaker) read(changes kube.SpeakerChanges) {
 			continue
 		}
 		now := plan.ServiceOf(service, slices)
-		if !config.Wanted(service, s.serveClassless) {
+		if !config.Wanted(service, s.serveClassless, s.classes...) {
 			now.Addresses = nil // another provider's
 		}
 		if len(now.Addresses)+len(now.ClusterIPs)+len(now.ExternalIPs) > 0 {
@@ -281,7 +283,7 @@ func (s *speaker) read(changes kube.SpeakerChanges) {
 	if changes.Nodes {
 		s.nodes = map[string]plan.Node{}
 		for _, node := range s.cluster.Nodes() {
-			s.nodes[node.Name] = plan.NodeOf(node)
+			s.nodes[node.Name] = plan.NodeOf(node, s.ignoreExclude)
 			if node.Name == s.node {
 				s.nodeUID = node.UID
 			}

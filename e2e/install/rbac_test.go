@@ -446,7 +446,7 @@ func asRelease(ctx context.Context, _ *site, clients kube.Clients) {
 
 // asTrial asks what baliza-test asks; no controller gives it an address.
 func asTrial(ctx context.Context, _ *site, clients kube.Clients) {
-	trial, err := kube.NewTrial(ctx, clients, cluster.Namespace, trialService, "")
+	trial, err := kube.NewTrial(ctx, clients, cluster.Namespace, trialService, v1beta1.LoadBalancerClass, "")
 	if err != nil {
 		return
 	}

@@ -84,7 +84,7 @@ func (p *plot) clear() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	args := []string{"delete", "--ignore-not-found", "--wait=false"}
-	for _, kind := range []string{"bgppeer", "bgpadvertisement", "bfdprofile", "community", "ippool", "l2adv", "namespace"} {
+	for _, kind := range []string{"bgppeer", "bgpadvertisement", "bfdprofile", "community", "bpool", "l2adv", "namespace"} {
 		args = append(args, kind+"/"+p.name)
 	}
 	if _, err := p.Kubectl(ctx, args...); err != nil {
@@ -147,7 +147,7 @@ func (p *plot) refused(ctx context.Context, name string, reason v1beta1.Reason) 
 func (p *plot) ready(ctx context.Context, object, status string, reason v1beta1.Reason) string {
 	p.t.Helper()
 	kind, name, _ := strings.Cut(object, "/")
-	short := map[string]string{"ippool": "ipaddresspools", "l2adv": "l2advertisements", "bspk": "speakers"}
+	short := map[string]string{"bpool": "ipaddresspools", "l2adv": "l2advertisements", "bspk": "speakers"}
 	var out string
 	err := lab.WaitFor(ctx, fmt.Sprintf("%s to have Ready=%s, %s", object, status, reason), func() (bool, error) {
 		request := p.Baliza.BalizaV1beta1().RESTClient().Get().Resource(cmp.Or(short[kind], kind+"s")).Name(name)

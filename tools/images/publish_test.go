@@ -28,7 +28,7 @@ func (c *clone) fakeRelease(t *testing.T, text string) map[string]string {
 	for _, program := range []string{"controller", "speaker"} {
 		c.write(t, "dist/"+program, text+program)
 		index, err := oci.Build(&oci.Recipe{
-			Name: "docker.io/baliza/" + program + ":" + version, User: "0:0",
+			Name: "ghcr.io/baliza-lb/" + program + ":" + version, User: "0:0",
 			Platforms: []string{"linux/amd64", "linux/arm64", "linux/arm/v7"},
 			Files:     []oci.Copy{{Dest: "/" + program, Source: c.path("dist", program)}},
 		})
@@ -40,7 +40,7 @@ func (c *clone) fakeRelease(t *testing.T, text string) map[string]string {
 			t.Fatal(err)
 		}
 		digests[program] = digest.String()
-		err = oci.Write(c.path("dist", "baliza-"+program+"-"+version+".tar"), "docker.io/baliza/"+program+":"+version, index)
+		err = oci.Write(c.path("dist", "baliza-"+program+"-"+version+".tar"), "ghcr.io/baliza-lb/"+program+":"+version, index)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,7 +16,7 @@ import (
 // Recipe says what an image consists of.
 type Recipe struct {
 	// Name is the whole name, as a container runtime writes it:
-	// docker.io/baliza/speaker:v0.1.0.
+	// ghcr.io/baliza-lb/speaker:v0.1.0.
 	Name string
 	// Platforms are written os/architecture or os/architecture/variant, as in
 	// linux/arm/v7; at least one.
