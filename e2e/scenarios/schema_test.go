@@ -88,6 +88,8 @@ func schemaCases() map[string]schemaCase {
 		"speakers status.memberAddress maxLength":                           {text(64), text(65)},
 		"speakers status.membershipKeys maxItems":                           {many(16, number), many(17, number)},
 		"speakers status.membershipKeys[] maxLength":                        {text(16), text(17)},
+		"speakers status.localAddresses maxItems":                           {many(16, number), many(17, number)},
+		"speakers status.localAddresses[] maxLength":                        {text(45), text(46)},
 		"speakers status.version maxLength":                                 {text(128), text(129)},
 		"speakers status.held maxItems":                                     {many(4096, heldAddress), many(4097, heldAddress)},
 		"speakers status.held[].address maxLength":                          {text(45), text(46)},
