@@ -132,3 +132,44 @@ func TestDefect18OnlyThoseAreWokenWhoCanHaveWhatWasFreed(t *testing.T) {
 		t.Errorf("woken are %v, want waits0", keys)
 	}
 }
+
+// Defect 18: who leaves an address that it no longer shares lets those in who have
+// the key of the others there.
+func TestDefect18WhoWaitsForASharedAddressIsWokenByWhomeverLeavesIt(t *testing.T) {
+	m := books(t, poolOf("lan", "192.0.2.10-192.0.2.11"))
+	sharing := func(key string, p int32) option {
+		return func(r *config.Request) {
+			r.SharingKey = key
+			port(p, corev1.ProtocolTCP)(r)
+		}
+	}
+	stays, leaves := want("stays", sharing("k", 80)), want("leaves", sharing("k", 81))
+	single, waits := want("single"), want("waits", sharing("k", 81))
+	for _, r := range []config.Request{stays, leaves, single} {
+		if _, refusal := m.Assign(r, nil, begin()); refusal != nil {
+			t.Fatal(refusal)
+		}
+	}
+	if _, refusal := m.Assign(waits, nil, begin()); refusal == nil {
+		t.Fatal("a port is used twice")
+	}
+	m.Release(single.Key)
+	leaves = want("leaves") // without its key it may not stay, and it takes the other address
+	given, refusal := m.Assign(leaves, nil, begin())
+	if refusal != nil {
+		t.Fatal(refusal)
+	}
+	m.Wake()
+	m.Wake()
+	if m.MayGain(waits) {
+		t.Error("woken while the address is still shown for the one that leaves")
+	}
+	m.Settled(leaves.Key, given.Addresses)
+	m.Wake()
+	if !m.MayGain(waits) {
+		t.Error("not woken")
+	}
+	if _, refusal := m.Assign(waits, nil, begin()); refusal != nil {
+		t.Errorf("it cannot have what is free: %v", refusal)
+	}
+}

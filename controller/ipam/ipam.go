@@ -279,6 +279,13 @@ func (m *IPAM) vacate(h *holding, a netip.Addr) {
 	}
 	m.unindexShared(h, a)
 	if t.leave(h) {
+		// Whoever stays may be joined, under a key that the one that left need not
+		// have any more.
+		for o := range t.holders() {
+			if m.noteSharing(o.sharing); o.sharing != nil {
+				break
+			}
+		}
 		return
 	}
 	delete(m.taken, a)
