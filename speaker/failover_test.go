@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/baliza-lb/baliza/internal/netnstest"
-	"github.com/baliza-lb/baliza/speaker/members"
+	"github.com/baliza-lb/baliza/speaker/members/detection"
 )
 
 const (
@@ -33,7 +33,7 @@ func TestLinkOfTheOwnerIsCut(t *testing.T) {
 // L12: after a partition there is one owner, the one on the side of the most,
 // and the client is told. L14: who returns takes nothing back.
 func TestL12_APartitionHealsToOneOwner(t *testing.T) {
-	l := newLANOf(t, 3, paper{Addresses: []string{vip4}, Profile: members.ProfileTolerant})
+	l := newLANOf(t, 3, paper{Addresses: []string{vip4}, Profile: detection.ProfileTolerant})
 	owner := l.settle(vip4)
 	for range 2 {
 		l.ip("link set v" + owner + " nomaster")
@@ -62,7 +62,7 @@ func TestL12_APartitionHealsToOneOwner(t *testing.T) {
 // L12: a node whose cable comes back after some time does not answer for what
 // others hold by now, though its kernel knows none of its neighbours any more.
 func TestL12_WhoseCableComesBackStaysSilent(t *testing.T) {
-	l := newLANOf(t, 3, paper{Addresses: []string{vip4, vip6}, Profile: members.ProfileTolerant})
+	l := newLANOf(t, 3, paper{Addresses: []string{vip4, vip6}, Profile: detection.ProfileTolerant})
 	for _, address := range []string{vip4, vip6} {
 		owner := l.settle(address)
 		l.ip("link set v" + owner + " down")
@@ -204,7 +204,7 @@ func TestL13_AStrangersAddressIsNotTaken(t *testing.T) {
 // L13: a stranger that comes later meets an announcement first, and is given
 // way to when it insists.
 func TestL13_AHeldAddressIsDefendedOnce(t *testing.T) {
-	l := newLANOf(t, 2, paper{Addresses: []string{vip4}, Profile: members.ProfileTolerant})
+	l := newLANOf(t, 2, paper{Addresses: []string{vip4}, Profile: detection.ProfileTolerant})
 	owner := l.settle(vip4)
 	claim := func() { // a gratuitous request; nobody answers it, which arping finds strange
 		_, _ = netnstest.Try("arping -U -c 1 -w 1 -i br0 -S " + vip4 + " " + vip4)

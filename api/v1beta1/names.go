@@ -76,6 +76,8 @@ const (
 	// ReasonInUseOutsideSpec says that Services hold addresses that the
 	// pool's spec no longer covers.
 	ReasonInUseOutsideSpec Reason = "InUseOutsideSpec"
+	// ReasonAnnouncing says that a speaker answers for every address that it owns.
+	ReasonAnnouncing Reason = "Announcing"
 	// ReasonDeparted says that a speaker was told to stop, and has.
 	ReasonDeparted Reason = "Departed"
 	// ReasonInterfaceMissing says that a listed interface does not exist on
