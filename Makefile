@@ -60,10 +60,16 @@ test-unit: deps images-tool bin/helm bin/cyclonedx-gomod ## vet, unit tests with
 	@go vet ./...
 	@echo "test-unit: tests of the main module"
 	@go test -race $$($(WITH_TESTS) ./...)
+	@$(MAKE) --no-print-directory worlds
 	@echo "test-unit: tests of the lab and the benchmarks that need no privilege"
 	@cd e2e && go test -race -short ./lab ./bench/bgp ./compat
 	@echo "test-unit: tests of images, release and registry"
 	@cd tools && BIN=$(BIN) go test -race -count=1 ./images/...
+
+.PHONY: worlds
+worlds: deps ## random worlds of speakers on a simulated network, against the promise of one owner (N=2000, SEED=0 for a new one)
+	@echo "worlds: $(or $(N),2000) random worlds"
+	@go test -count=1 -timeout 0 -run '^TestRandomWorlds$$' ./speaker/sim -rapid.checks=$(or $(N),2000) -rapid.seed=$(or $(SEED),0)
 
 .PHONY: test-e2e
 test-e2e: deps build bin/helm bin/helm3 ## the scenarios, on a real Kubernetes in network namespaces

@@ -142,9 +142,14 @@ const (
 
 // use is the turn of an address that this node is to use; held says that it does
 // already. It returns when the next turn is due, or zero.
-func (c *conflicts) use(now time.Time, a netip.Addr, owner string, held bool) (verdict, time.Duration) {
-	d := c.of(a)
+func (c *conflicts) use(in *Input, a netip.Addr, owner string, held bool) (verdict, time.Duration) {
+	d, now := c.of(a), in.Now
 	d.used = d.used || owner != ""
+	if d.host != nil && in.Members.MACs[d.host.mac] != "" {
+		// Its claims came later than what it said on the LAN: it is another node,
+		// which the membership settles with.
+		d.state, d.used, d.host = unassigned, true, nil
+	}
 	if d.state == duplicate {
 		if left := retryInterval - now.Sub(d.since); left > 0 {
 			return taken, left

@@ -246,7 +246,7 @@ func (n *Node) decide(in *Input, out *Output) {
 			}
 			continue
 		}
-		verdict, again := n.conflicts.use(in.Now, d.Address, owner, len(on) > 0)
+		verdict, again := n.conflicts.use(in, d.Address, owner, len(on) > 0)
 		out.Again = sooner(out.Again, again)
 		switch verdict {
 		case free:
