@@ -47,6 +47,8 @@ type BGPAdvertisement struct {
 	// advertisement has a part in must not be told.
 	Incomplete bool
 	Weighted   bool
+	// Transitive is the form of the link bandwidth, if weighted.
+	Transitive bool
 
 	selection
 }
@@ -138,6 +140,7 @@ func parseBGPAdvertisement(object *v1beta1.BGPAdvertisement, names communityName
 	a := &BGPAdvertisement{
 		Name: object.Name, PoolNames: spec.IPAddressPools, Peers: spec.Peers, LengthV4: bits4, LengthV6: bits6,
 		LocalPref: number(spec.LocalPref), MED: number(spec.MED), Prepend: int(spec.ASPathPrepend), Weighted: spec.Weighted,
+		Transitive: spec.TransitiveLinkBandwidth,
 		ClusterIPs: spec.ClusterIPs, ExternalIPs: spec.ExternalIPs, PodCIDRs: spec.PodCIDRs,
 	}
 	if spec.AggregationLength != nil {

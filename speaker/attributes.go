@@ -51,10 +51,11 @@ type shape struct {
 	communities     *config.CommunityValue
 	count           int
 	prepend, weight int
+	transitive      bool
 }
 
 func shapeOf(r *plan.Route) shape {
-	s := shape{localPref: r.LocalPref, med: r.MED, count: len(r.Communities), prepend: r.Prepend, weight: r.Weight}
+	s := shape{localPref: r.LocalPref, med: r.MED, count: len(r.Communities), prepend: r.Prepend, weight: r.Weight, transitive: r.Transitive}
 	if s.count > 0 {
 		s.communities = &r.Communities[0]
 	}
@@ -64,6 +65,7 @@ func shapeOf(r *plan.Route) shape {
 func toAttributes(r *plan.Route) model.Attributes {
 	a := model.Attributes{
 		LocalPref: optional(r.LocalPref), MED: optional(r.MED), Prepend: r.Prepend, Bandwidth: uint64(r.Weight) * capacity,
+		TransitiveBandwidth: r.Transitive,
 	}
 	var standard []uint32
 	var large [][3]uint32

@@ -135,6 +135,13 @@ type BGPAdvertisementSpec struct {
 	// (an extended community), so that each pod gets an equal share.
 	// +optional
 	Weighted bool `json:"weighted,omitempty"`
+
+	// transitiveLinkBandwidth sends the link bandwidth of weighted as a transitive
+	// community (0x0004) instead of a non-transitive one (0x4004), for routers
+	// that take the latter off between autonomous systems (RFC 4360 section 6) and
+	// understand the former.
+	// +optional
+	TransitiveLinkBandwidth bool `json:"transitiveLinkBandwidth,omitempty"`
 }
 
 // BGPAdvertisementStatus is what Baliza sees of an advertisement.

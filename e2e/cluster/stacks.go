@@ -264,10 +264,10 @@ func (s *Stack) Knows(ctx context.Context, p netip.Prefix, hop string) (bool, er
 	return slices.Contains(strings.FieldsFunc(out, func(r rune) bool { return strings.ContainsRune(" \t\n,()[]", r) }), hop), err
 }
 
-// Refresh makes the router ask for all routes again (RFC 2918).
-func (s *Stack) Refresh(ctx context.Context) error {
+// Refresh makes the router ask for all routes again (RFC 2918), and tells whether
+// it can: GoBGP answers a ROUTE-REFRESH and never sends one.
+func (s *Stack) Refresh(ctx context.Context) (asked bool, err error) {
 	node := s.node.String()
-	var err error
 	switch s.kind {
 	case FRR:
 		_, err = s.Vtysh(ctx, "clear bgp ipv4 unicast "+node+" soft in")
@@ -276,11 +276,11 @@ func (s *Stack) Refresh(ctx context.Context) error {
 	case OpenBGPD:
 		_, err = s.bgpctl(ctx, "neighbor", node, "refresh")
 	case GoBGP:
-		_, err = s.gobgp(ctx, "neighbor", node, "softresetin")
+		return false, nil
 	default:
 		err = s.command("neighbor " + node + " announce route-refresh ipv4 unicast")
 	}
-	return err
+	return true, err
 }
 
 // command hands one to ExaBGP.
@@ -305,7 +305,8 @@ func (s *Stack) Shut(ctx context.Context, words string) (said bool, err error) {
 	case OpenBGPD:
 		_, err = s.bgpctl(ctx, "neighbor", node, "down", words)
 	case GoBGP:
-		_, err = s.gobgp(ctx, "neighbor", node, "disable", "--reason", words)
+		_, err = s.gobgp(ctx, "neighbor", node, "disable") // it would take words, and drop them
+		return false, err
 	default:
 		return false, s.command("neighbor " + node + " teardown 2")
 	}

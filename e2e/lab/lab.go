@@ -57,6 +57,7 @@ type Lab struct {
 	admin    credential
 	groups   []hierarchy
 	captures atomic.Int64
+	probed   atomic.Int64 // connections of probers
 }
 
 // Start builds the network, starts the control plane and the nodes, and returns

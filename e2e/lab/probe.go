@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -48,7 +49,7 @@ type Prober struct {
 func (l *Lab) Probe(ctx context.Context, host string, target netip.AddrPort, interval time.Duration) *Prober {
 	ctx, stop := context.WithCancel(ctx)
 	p := &Prober{stop: stop}
-	dial := l.Dialer(host)
+	dial := l.fromNewPort(host)
 	p.done.Go(func() {
 		tick := time.NewTicker(interval)
 		defer tick.Stop()
@@ -70,6 +71,30 @@ func (l *Lab) Probe(ctx context.Context, host string, target netip.AddrPort, int
 		}
 	})
 	return p
+}
+
+// The ports that connections of probers come from: below those that the kernel
+// gives (net.ipv4.ip_local_port_range), and enough for none to come again within
+// two minutes.
+const (
+	firstProbePort = 10_000
+	probePorts     = 22_000
+)
+
+// fromNewPort opens connections out of a host, each from a port that none had
+// before. A node remembers a connection for up to two minutes, and what it did
+// with it: nothing, if its kube-proxy did not know the address yet. One that comes
+// from the same port later is treated as that one was.
+func (l *Lab) fromNewPort(host string) dialFunc {
+	return func(ctx context.Context, network, address string) (conn net.Conn, err error) {
+		err = inNetns(host, func() error {
+			port := firstProbePort + int(l.probed.Add(1)%probePorts)
+			d := net.Dialer{LocalAddr: &net.TCPAddr{Port: port}}
+			conn, err = d.DialContext(ctx, network, address)
+			return err
+		})
+		return conn, err
+	}
 }
 
 func attempt(ctx context.Context, dial dialFunc, target netip.AddrPort) (a Attempt) {

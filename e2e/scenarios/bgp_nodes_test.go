@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/e2e/cluster"
+	"github.com/baliza-lb/baliza/e2e/lab"
 )
 
 // torAnnotation is where the nodes have their router's address in this scenario.
@@ -101,7 +103,7 @@ func TestB19_Cluster_IPs_external_IPs_and_pod_ranges(t *testing.T) {
 }
 
 // ownBIRD is the routing daemon of a node itself, which takes what the speaker of
-// the same node tells it at 127.0.0.1.
+// the same node tells it at 127.0.0.1, and tells it to a router of the fabric.
 const ownBIRD = `router id 198.51.100.1;
 protocol device {}
 protocol bgp speaker {
@@ -113,22 +115,34 @@ protocol bgp speaker {
   error wait time 1, 5;
   ipv4 { import all; export none; };
 }
+protocol bgp fabric {
+  local as 64512;
+  neighbor %s as 64512;
+  hold time 9;
+  connect retry time 1;
+  error wait time 1, 5;
+  ipv4 { import none; export all; next hop self; };
+}
 `
 
 // T09: the FRR or BIRD that the fabric wants on each host. The next hop is an address
-// that the fabric can reach.
+// that the fabric can reach, and the fabric learns it.
 func TestT09_A_peer_on_the_node_itself(t *testing.T) {
 	ctx, p := newRouted(t, 1, func(s *v1beta1.BGPPeerSpec) {
 		s.PeerAddress, s.SourceAddress, s.PeerPort = "127.0.0.1", "127.0.0.2", 1179
 		s.EBGPMultiHop, s.DualStackAddressFamily, s.NodeSelectors = true, false, onlyN1
 	}, nil)
-	own, err := p.BIRD(ctx, "n1", ownBIRD)
+	fabric, err := p.Stack(ctx, cluster.FRR, "c2", cluster.StackConfig{ASN: cluster.RouterASN}, "n1")
+	p.must(err)
+	defer fabric.Stop(context.WithoutCancel(ctx))
+	own, err := p.BIRD(ctx, "n1", fmt.Sprintf(ownBIRD, fabric.Host.IPv4))
 	p.must(err)
 	defer own.Stop(context.WithoutCancel(ctx))
 	p.session(ctx, "n1", p.name, "established", isUp)
 	v4, _ := p.made(ctx, "web", nil)
-	p.r1 = own
-	p.paths(ctx, cluster.HostPrefix(v4), "one path", func(path cluster.Path) bool { return path.Valid })
+	p.must(lab.WaitFor(ctx, "the fabric to know the address", func() (bool, error) {
+		return fabric.Knows(ctx, cluster.HostPrefix(v4), nodes4[0])
+	}))
 	out, err := own.Birdc(ctx, "show route all for "+v4.String())
 	p.must(err)
 	if strings.Contains(out, "BGP.next_hop: 127.") || !strings.Contains(out, "BGP.next_hop: "+nodes4[0]) {

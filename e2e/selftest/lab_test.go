@@ -4,6 +4,7 @@ package selftest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -89,6 +90,7 @@ func TestLab(t *testing.T) {
 	t.Run("a client outside reaches a node port through the router", func(t *testing.T) { fromOutside(ctx, t, l) })
 	t.Run("traffic goes on while the API server is down", func(t *testing.T) { withoutAPI(ctx, t, l) })
 	t.Run("a capture shows ARP", func(t *testing.T) { capture(ctx, t, l) })
+	t.Run("every connection of a prober has a port of its own", func(t *testing.T) { newPorts(ctx, t, l) })
 	t.Run("FRR and BIRD run as routers", func(t *testing.T) { routers(ctx, t, l) })
 	t.Run("a frozen node's pod stops answering and comes back", func(t *testing.T) { freeze(ctx, t, l) })
 	t.Run("a silently cut node is lost with its carrier up", func(t *testing.T) { silence(ctx, t, l) })
@@ -427,6 +429,38 @@ protocol bgp r1 { local 192.0.2.100 as 64513; neighbor 192.0.2.254 as 64512; con
 	}))
 	for _, name := range []string{"r1/zebra", "r1/bgpd", "c1/bird"} {
 		must(t, l.Stop(ctx, name, unix.SIGTERM))
+	}
+}
+
+// A node that remembers a connection treats the next one from the same port as it
+// did that one.
+func newPorts(ctx context.Context, t *testing.T, l *lab.Lab) {
+	var listener net.Listener
+	must(t, l.Go("r1", func() (err error) {
+		listener, err = new(net.ListenConfig).Listen(ctx, "tcp4", ":7070")
+		return err
+	}))
+	defer listener.Close()
+	r1, err := l.Host("r1")
+	must(t, err)
+	target := netip.AddrPortFrom(r1.IPv4, 7070)
+	var probers []*lab.Prober
+	for range 2 {
+		probers = append(probers, l.Probe(ctx, "c1", target, 5*time.Millisecond))
+	}
+	seen := map[uint16]bool{}
+	for range 100 {
+		conn, err := listener.Accept()
+		must(t, err)
+		from, err := netip.ParseAddrPort(conn.RemoteAddr().String())
+		must(t, errors.Join(err, conn.Close()))
+		if seen[from.Port()] || from.Port() >= 32768 {
+			t.Errorf("a connection came from port %d, which another may have had", from.Port())
+		}
+		seen[from.Port()] = true
+	}
+	for _, p := range probers {
+		p.Stop()
 	}
 }
 

@@ -258,8 +258,11 @@ func (e *encoding) attributes(a model.Attributes, nextHop bool) ([]wire.PathAttr
 		if e.as <= math.MaxUint16 {
 			short = uint16(e.as)
 		}
-		bandwidth := []wire.ExtendedCommunityInterface{wire.NewLinkBandwidthExtended(short, float32(a.Bandwidth))}
-		all = append(all, wire.NewPathAttributeExtendedCommunities(bandwidth))
+		var bandwidth wire.ExtendedCommunityInterface = wire.NewLinkBandwidthExtended(short, float32(a.Bandwidth))
+		if a.TransitiveBandwidth {
+			bandwidth = wire.NewTwoOctetAsSpecificExtended(wire.EC_SUBTYPE_LINK_BANDWIDTH, short, math.Float32bits(float32(a.Bandwidth)), true)
+		}
+		all = append(all, wire.NewPathAttributeExtendedCommunities([]wire.ExtendedCommunityInterface{bandwidth}))
 	}
 	if a.LargeCommunities.Len() > 0 {
 		var large []*wire.LargeCommunity

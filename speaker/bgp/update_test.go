@@ -2,6 +2,7 @@ package bgp
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"maps"
@@ -93,6 +94,31 @@ func TestB03_B04_What_stands_in_an_UPDATE(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// D26: of the two forms of a link bandwidth the operator may choose the one that
+// survives between autonomous systems.
+func TestD26_The_form_of_the_link_bandwidth(t *testing.T) {
+	for transitive, want := range map[bool]string{false: "4004", true: "0004"} {
+		// GoBGP reads both forms as one, so the bytes have to be looked at.
+		all, err := sample(false, true).attributes(model.Attributes{Bandwidth: 125_000_000, TransitiveBandwidth: transitive}, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range all {
+			if a.GetType() != wire.BGP_ATTR_TYPE_EXTENDED_COMMUNITIES {
+				continue
+			}
+			bytes, err := a.Serialize()
+			if err != nil {
+				t.Fatal(err)
+			}
+			// Flags, type, length; then type, subtype, AS number and a 32-bit float.
+			if got := hex.EncodeToString(bytes[3:]); !strings.HasPrefix(got, want) || !strings.HasSuffix(got, "4cee6b28") {
+				t.Errorf("transitive %t: %s", transitive, got)
+			}
+		}
 	}
 }
 

@@ -29,6 +29,9 @@ type Attributes struct {
 	// Bandwidth of the link behind us in bytes a second, by which a router
 	// weighs next hops; zero means that none is told.
 	Bandwidth uint64
+	// TransitiveBandwidth tells it in the transitive form (0x0004), which routers
+	// do not take off between autonomous systems (RFC 4360 section 6).
+	TransitiveBandwidth bool
 }
 
 // Communities are a set of standard communities (RFC 1997), in a canonical form

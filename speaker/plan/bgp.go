@@ -40,6 +40,8 @@ type Route struct {
 	// Weight is the number of ready endpoints behind the route, or zero when
 	// the operator does not want the router to know.
 	Weight int
+	// Transitive is the form in which the weight is told.
+	Transitive bool
 }
 
 // PeerPlan is what one peer of this node is told, in the order of prefixes.
@@ -326,7 +328,7 @@ func lengthOf(a *config.BGPAdvertisement, address netip.Addr) int {
 func (b *bgpPlanner) tell(a *config.BGPAdvertisement, on *bgpClaim) {
 	route := Route{LocalPref: a.LocalPref, MED: a.MED, Prepend: a.Prepend, Communities: a.Communities}
 	if a.Weighted && on.local() {
-		route.Weight = on.endpoints.Counts[b.view.Self]
+		route.Weight, route.Transitive = on.endpoints.Counts[b.view.Self], a.Transitive
 	}
 	if b.view.Drain == Lowering {
 		route = b.lowered(a, &route)

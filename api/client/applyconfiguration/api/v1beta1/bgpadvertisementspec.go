@@ -64,6 +64,11 @@ type BGPAdvertisementSpecApplyConfiguration struct {
 	// Local, how many ready pods are behind each node, as a link bandwidth
 	// (an extended community), so that each pod gets an equal share.
 	Weighted *bool `json:"weighted,omitempty"`
+	// transitiveLinkBandwidth sends the link bandwidth of weighted as a transitive
+	// community (0x0004) instead of a non-transitive one (0x4004), for routers
+	// that take the latter off between autonomous systems (RFC 4360 section 6) and
+	// understand the former.
+	TransitiveLinkBandwidth *bool `json:"transitiveLinkBandwidth,omitempty"`
 }
 
 // BGPAdvertisementSpecApplyConfiguration constructs a declarative configuration of the BGPAdvertisementSpec type for use with
@@ -210,5 +215,13 @@ func (b *BGPAdvertisementSpecApplyConfiguration) WithCommunities(values ...strin
 // If called multiple times, the Weighted field is set to the value of the last call.
 func (b *BGPAdvertisementSpecApplyConfiguration) WithWeighted(value bool) *BGPAdvertisementSpecApplyConfiguration {
 	b.Weighted = &value
+	return b
+}
+
+// WithTransitiveLinkBandwidth sets the TransitiveLinkBandwidth field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the TransitiveLinkBandwidth field is set to the value of the last call.
+func (b *BGPAdvertisementSpecApplyConfiguration) WithTransitiveLinkBandwidth(value bool) *BGPAdvertisementSpecApplyConfiguration {
+	b.TransitiveLinkBandwidth = &value
 	return b
 }
