@@ -266,6 +266,20 @@ func TestReadyConditionSaysWhatIsMissingAndSinceWhen(t *testing.T) {
 	}
 }
 
+// R13: that this node lacks an interface is said, whoever owns the addresses, and
+// in few words.
+func TestR13_AMissingInterfaceIsSaidOnce(t *testing.T) {
+	r := newRig(t, 2000)
+	r.in.Members.Alive, r.in.Members.Ready = []string{"n1", "n2"}, []string{"n1", "n2"}
+	r.advertise(v1beta1.L2AdvertisementSpec{Interfaces: []string{"eth9"}})
+	r.turn(0)
+	r.turn(together)
+	w := r.done.Status.Withheld
+	if len(w) != 1 || w[0].Reason != v1beta1.ReasonInterfaceMissing || w[0].Message != "interface eth9 does not exist here" || w[0].Count != 2000 || len(w[0].Addresses) > 0 {
+		t.Errorf("withheld: %d groups: %.300s", len(w), fmt.Sprint(w))
+	}
+}
+
 func TestTheFirstThreeSpeakersTellWhoIsMissingOnceItIsLong(t *testing.T) {
 	for self, tells := range map[string]bool{"a": true, "b": true, "c": true, "d": false} {
 		r := newRig(t, 0)

@@ -114,8 +114,12 @@ func (n *Node) report(applied *Applied, r *Result) {
 			continue
 		}
 		r.Counts.Withheld[reason]++
-		if !d.Elsewhere {
+		switch {
+		case !d.Elsewhere:
 			withheld.add(reason, message, d.Address.String())
+		case reason == v1beta1.ReasonInterfaceMissing:
+			// It concerns this node, whoever owns the addresses; they are not listed.
+			withheld.add(reason, n.step.made.Decisions[i].Obstacle, "")
 		}
 	}
 	n.routes.others(func(text string, v Verdict) {

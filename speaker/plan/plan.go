@@ -33,6 +33,9 @@ type Decision struct {
 	// for the operator that says the same for every address of that kind.
 	Reason  v1beta1.Reason
 	Message string
+	// Obstacle is the part of Message that is about this node, where it neither
+	// owns nor shares the address.
+	Obstacle string
 	// Unserved are those of Services that the owner cannot serve, though it
 	// can serve the most of them.
 	Unserved []string
@@ -252,6 +255,9 @@ func (p *planner) explain(d *Decision, c *contest) (v1beta1.Reason, string) {
 		instead = c.owner.owns
 	case len(d.Sharers) > 0:
 		instead = "announced per client, by " + strings.Join(d.Sharers, ", ")
+	}
+	if first != nil {
+		d.Obstacle = first.message
 	}
 	switch {
 	case first != nil && instead != "":
