@@ -193,7 +193,7 @@ func TestL13_AStrangersAddressIsNotTaken(t *testing.T) {
 	// The stranger goes; whoever had taken the address would answer now.
 	l.ip("addr del " + vip4 + "/32 dev br0")
 	l.ip("addr del " + vip6 + "/128 dev br0")
-	for _, witness := range []string{"arping -b -c 2 -w 1 -I br0 " + vip4, "ndisc6 -m -r 2 -w 300 " + vip6 + " br0"} {
+	for _, witness := range []string{"arping -c 2 -w 1 -I br0 " + vip4, "ndisc6 -m -r 2 -w 300 " + vip6 + " br0"} {
 		out, _ := netnstest.Try(witness) // fails when nobody answers
 		if strings.Contains(strings.ToLower(out), "02:00:00:00:00:0") {
 			t.Errorf("a node answers for a stranger's address: %s", out)
@@ -216,12 +216,29 @@ func TestL13_AHeldAddressIsDefendedOnce(t *testing.T) {
 	}
 	for begin := time.Now(); ; {
 		claim()
-		out, _ := netnstest.Try("arping -b -c 1 -w 1 -I br0 " + vip4) // fails when nobody answers
+		out, _ := netnstest.Try("arping -c 1 -w 1 -I br0 " + vip4) // fails when nobody answers
 		if !strings.Contains(out, l.nodes[owner].mac) {
 			break
 		}
 		if time.Since(begin) > ceiling {
 			t.Fatalf("the stranger insists, and %s still answers: %s", owner, out)
+		}
+	}
+}
+
+// R10: an answer that comes from a node's kernel, and not from a speaker, is seen
+// by who asks here: with a sender's address that any kernel answers.
+func TestR10_TheWitnessSeesAKernelsAnswer(t *testing.T) {
+	l := newLAN(t, 2, vip4)
+	owner := l.settle(vip4)
+	for name, n := range l.nodes {
+		if name != owner {
+			netnstest.In(t, n.cmd.Process.Pid).Run("ip addr add " + vip4 + "/32 dev lo")
+		}
+	}
+	for begin := time.Now(); len(l.answers(vip4)) != 2; {
+		if time.Since(begin) > ceiling {
+			t.Fatalf("only %v are seen to answer", l.answers(vip4))
 		}
 	}
 }

@@ -378,7 +378,7 @@ func (l *lan) answers(address string) []string {
 	l.t.Helper()
 	witness := "ndisc6 -m -r 1 -w 300 " + address + " br0"
 	if !strings.Contains(address, ":") {
-		witness = "arping -b -c 1 -w 0.5 -I br0 " + address
+		witness = "arping -c 1 -w 0.5 -I br0 " + address
 	}
 	out, _ := netnstest.Try(witness) // fails when nobody answers
 	out = strings.ToLower(out)

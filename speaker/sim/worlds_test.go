@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"flag"
 	"os"
 	"path/filepath"
 	"strings"
@@ -74,5 +75,36 @@ func TestWorlds(t *testing.T) {
 	}
 	for name := range known {
 		t.Errorf("%s is expected to fail and does not exist", name)
+	}
+}
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// Scripts that show how it goes: what they print is compared with what they say.
+func TestScripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scripts: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			before, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			after, err := RunScript(string(before))
+			if err != nil {
+				t.Error(err)
+			}
+			if *update {
+				if err := os.WriteFile(file, []byte(after), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if after != string(before) {
+				t.Errorf("it ends otherwise; got:\n%s", after)
+			}
+		})
 	}
 }
