@@ -24,7 +24,10 @@ type Cluster struct {
 	nodes     map[string]plan.Node
 	peers     map[string]netip.AddrPort
 	spec      v1beta1.L2AdvertisementSpec
-	config    *config.Snapshot
+	// shared, unless it is nil, are the Services that all views have: a large
+	// world in which none lags needs no copy for each.
+	shared *plan.Services
+	config *config.Snapshot
 }
 
 func newCluster(w *World) *Cluster {
@@ -53,15 +56,19 @@ func (c *Cluster) build() {
 // AddServices makes Services of the addresses.
 func (c *Cluster) AddServices(change func(*plan.Service), addresses ...netip.Addr) {
 	for _, a := range addresses {
-		s := &plan.Service{
-			Key: "default/" + a.String(), Addresses: []netip.Addr{a}, IPv4: plan.Endpoints{Any: true}, IPv6: plan.Endpoints{Any: true},
-		}
+		s := service(a)
 		if change != nil {
 			change(s)
 		}
 		c.services[s.Key] = s
 	}
 	c.changed(func(v *view) { c.give(v, addresses) })
+}
+
+func service(a netip.Addr) *plan.Service {
+	return &plan.Service{
+		Key: "default/" + a.String(), Addresses: []netip.Addr{a}, IPv4: plan.Endpoints{Any: true}, IPv6: plan.Endpoints{Any: true},
+	}
 }
 
 // RemoveServices deletes those of the addresses.
@@ -74,6 +81,22 @@ func (c *Cluster) RemoveServices(addresses ...netip.Addr) {
 
 // give brings Services into a view as they are now.
 func (c *Cluster) give(v *view, addresses []netip.Addr) {
+	if c.shared != nil {
+		v.current.Services = c.shared
+		return
+	}
+	c.update(v.current.Services, addresses)
+}
+
+// Share lets all views have the Services that there are now, and no others from
+// then on.
+func (c *Cluster) Share() {
+	c.shared = plan.ServicesOf()
+	c.changed(func(v *view) { c.give(v, nil) })
+	c.update(c.shared, c.addresses)
+}
+
+func (c *Cluster) update(in *plan.Services, addresses []netip.Addr) {
 	update := make(map[string]*plan.Service, len(addresses))
 	for _, a := range addresses {
 		key := "default/" + a.String()
@@ -83,7 +106,7 @@ func (c *Cluster) give(v *view, addresses []netip.Addr) {
 			update[key] = &copied
 		}
 	}
-	v.current.Services.Update(update)
+	in.Update(update)
 }
 
 // SetNode changes what the API server knows of a node.

@@ -67,6 +67,7 @@ type process struct {
 	turns     int // a turn that was planned before another is void
 	pass      time.Time
 	passes    int
+	busyUntil time.Time // with the last pass
 	sightings map[netip.Addr]model.Sighting
 	leaving   bool
 	seenLinks []model.Interface
@@ -261,6 +262,9 @@ func (h *Host) soon(after time.Duration) {
 		return
 	}
 	at := h.world.now.Add(after + h.world.upTo(schedulingDelay))
+	if at.Before(h.busyUntil) {
+		at = h.busyUntil
+	}
 	if h.pass.After(h.world.now) && !h.pass.After(at) {
 		return
 	}
@@ -279,6 +283,7 @@ func (h *Host) soon(after time.Duration) {
 func (h *Host) look() {
 	w := h.world
 	w.Stats.Passes++
+	h.busyUntil = w.now.Add(time.Duration(len(w.Cluster.addresses)) * w.passTime)
 	in := node.Input{Now: w.now, Cluster: h.view.current, Members: h.machine.Snapshot(), Interfaces: h.interfaces}
 	for _, a := range sorted(h.sightings) {
 		in.Sightings = append(in.Sightings, h.sightings[a])

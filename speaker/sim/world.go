@@ -31,6 +31,9 @@ type World struct {
 	settings detection.Settings
 	// second says that speakers talk to each other over a network of their own.
 	second bool
+	// passTime is how long a speaker's pass takes, for each address: the next
+	// cannot begin before, and takes in what has changed meanwhile.
+	passTime time.Duration
 	// Stats count what went over the wires.
 	Stats Stats
 }
@@ -66,7 +69,7 @@ func begin() time.Time { return time.Unix(1_000_000_000, 0) }
 func New(seed uint64) *World {
 	w := &World{
 		now: begin(), random: rand.New(rand.NewPCG(seed, seed)), //nolint:gosec // a simulation
-		byName: map[string]*Host{}, byMAC: map[model.MAC]*Host{}, settings: detection.Default(),
+		byName: map[string]*Host{}, byMAC: map[model.MAC]*Host{}, settings: detection.Default(), passTime: 2 * time.Microsecond, //nolint:mnd // as measured
 	}
 	w.wires = map[string]*wire{lan: newWire(w), backbone: newWire(w)}
 	w.Cluster = newCluster(w)
