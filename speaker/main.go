@@ -11,14 +11,13 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/baliza-lb/baliza/api/kube"
-	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/config"
 	"github.com/baliza-lb/baliza/config/daemon"
 	"github.com/baliza-lb/baliza/speaker/bfd"
 	"github.com/baliza-lb/baliza/speaker/bgp"
+	"github.com/baliza-lb/baliza/speaker/cluster"
 	"github.com/baliza-lb/baliza/speaker/l2"
 	"github.com/baliza-lb/baliza/speaker/link"
 	"github.com/baliza-lb/baliza/speaker/members"
@@ -132,7 +131,7 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 	sessions := bgp.New(bgp.Options{Log: env.Log, Node: f.nodeName, Address: listen.Addr(), Monitor: paths})
 	s := newSpeaker(dependencies{
 		log: env.Log, node: f.nodeName, version: daemon.Version(), serveClassless: f.serveClassless, drainTime: f.drainTime,
-		cluster: view, members: group, links: links, responder: l2.New(), reports: withKeys{reports, group.Keys},
+		cluster: view, members: group, links: links, responder: l2.New(), reports: cluster.WithKeys{Reporter: reports, Keys: group.Keys},
 		namespace: f.namespace, routes: &routes{node: f.nodeName, sessions: sessions, paths: paths},
 	})
 	if err := s.metrics.Register(env.Metrics); err != nil {
@@ -151,18 +150,6 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 	wait.Wait()
 	reports.Last(s.machine.Departed(listen, time.Now()))
 	return err
-}
-
-// withKeys adds the membership keys to what the speaker reports: the controller
-// goes on with a rotation when all have taken a step.
-type withKeys struct {
-	reporter
-	keys func() []string
-}
-
-func (w withKeys) Report(status v1beta1.SpeakerStatus, nodeUID types.UID) {
-	status.MembershipKeys = w.keys()
-	w.reporter.Report(status, nodeUID)
 }
 
 // checkSockets finds out early, and in clear words, if ARP and NDP cannot be

@@ -40,7 +40,7 @@ type routes struct {
 	sessions announcer
 	paths    pathWatcher
 
-	attributes map[shape]bgp.Attributes // of the last time
+	attributes map[plan.Shape]bgp.Attributes // of the last time
 	// lists are the routes of the last time, translated, by the first of the
 	// plan's: peers share them.
 	lists map[*plan.Route]bgp.Paths
@@ -51,7 +51,7 @@ type routes struct {
 func (r *routes) apply(peers []node.Peer, nodes []string) {
 	delay := bgp.EditDelay(r.node, nodes)
 	desired, profiles := make([]bgp.Desired, 0, len(peers)), map[string]bfd.Profile{}
-	attributes, lists := map[shape]bgp.Attributes{}, map[*plan.Route]bgp.Paths{}
+	attributes, lists := map[plan.Shape]bgp.Attributes{}, map[*plan.Route]bgp.Paths{}
 	for i := range peers {
 		p := &peers[i]
 		if b := p.BFD; b != nil {
@@ -64,6 +64,39 @@ func (r *routes) apply(peers []node.Peer, nodes []string) {
 	r.attributes, r.lists = attributes, lists
 	r.paths.Configure(profiles) // before a session could begin without
 	r.sessions.Apply(desired)
+}
+
+// translated translates a list of routes.
+func (r *routes) translated(routes []plan.Route, now map[plan.Shape]bgp.Attributes, lists map[*plan.Route]bgp.Paths) bgp.Paths {
+	if len(routes) == 0 {
+		return bgp.Paths{}
+	}
+	first := &routes[0]
+	if lists[first] == nil {
+		lists[first] = r.lists[first]
+	}
+	if len(lists[first]) != len(routes) {
+		all := make(bgp.Paths, 0, len(routes))
+		for i := range routes {
+			all = append(all, bgp.Route{Prefix: routes[i].Prefix, Attributes: r.attributesOf(&routes[i], now)})
+		}
+		lists[first] = all
+	}
+	return lists[first]
+}
+
+// attributesOf translates a route's. Most routes come from the same
+// advertisements, in this pass and the last.
+func (r *routes) attributesOf(route *plan.Route, now map[plan.Shape]bgp.Attributes) bgp.Attributes {
+	s := route.Shape()
+	made, ok := now[s]
+	if !ok {
+		if made, ok = r.attributes[s]; !ok {
+			made = bgp.AttributesOf(route.Attributes())
+		}
+		now[s] = made
+	}
+	return made
 }
 
 func toPeer(p *node.Peer) bgp.Peer {

@@ -6,9 +6,6 @@ import (
 	"net/netip"
 	"time"
 
-	"k8s.io/apimachinery/pkg/types"
-
-	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/config/daemon"
 	"github.com/baliza-lb/baliza/speaker/cluster"
 	"github.com/baliza-lb/baliza/speaker/l2"
@@ -51,7 +48,7 @@ type dependencies struct {
 	links     interfaces
 	responder *l2.Responder
 	routes    *routes
-	reports   reporter
+	reports   cluster.Reporter
 	watchdog  *daemon.Pulse
 }
 
@@ -82,12 +79,6 @@ type claims interface {
 type interfaces interface {
 	Snapshot() *link.Snapshot
 	Changes() <-chan struct{}
-}
-
-// reporter is what the loop needs of kube.SpeakerWriter.
-type reporter interface {
-	Report(status v1beta1.SpeakerStatus, nodeUID types.UID)
-	Lost()
 }
 
 var _ membership = (*members.Members)(nil)

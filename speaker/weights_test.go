@@ -17,7 +17,7 @@ func TestB12_A_held_weight_is_told_in_the_end(t *testing.T) {
 	now := time.Unix(1000, 0)
 	bandwidth := func() uint64 {
 		paths, _ := fake.Told("rack")
-		return paths[prefix].Bandwidth / capacity
+		return paths[prefix].Bandwidth / plan.PodBandwidth
 	}
 	r.pass(now, view, r.gateways)
 	web.IPv4.Counts["n1"] = 4

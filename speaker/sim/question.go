@@ -11,6 +11,24 @@ import (
 	"github.com/baliza-lb/baliza/api/v1beta1"
 )
 
+// askAll lets the judge ask for everything.
+func (s *script) askAll(name string, args []string) (bool, error) {
+	switch name {
+	case "nodes":
+		return true, s.nodesKnow()
+	case "reported":
+		return true, s.reported(v1beta1.Reason(args[0]), args[1])
+	case "one":
+		limit := time.Duration(0)
+		if len(args) > 0 {
+			limit = duration(args[1])
+		}
+		_, _, err := s.Await(limit)
+		return true, err
+	}
+	return false, nil
+}
+
 // show writes what is found on the wire.
 func (s *script) show(name string, args []string) (bool, error) {
 	switch name {
@@ -36,20 +54,6 @@ func (s *script) show(name string, args []string) (bool, error) {
 
 // ask lets the judge look at the wire.
 func (s *script) ask(name string, args []string) (bool, error) {
-	if name == "nodes" {
-		return true, s.nodesKnow()
-	}
-	if name == "reported" {
-		return true, s.reported(v1beta1.Reason(args[0]), args[1])
-	}
-	if name == "one" {
-		limit := time.Duration(0)
-		if len(args) > 0 {
-			limit = duration(args[1])
-		}
-		_, _, err := s.Await(limit)
-		return true, err
-	}
 	if !slices.Contains([]string{"note", "same", "balance", "never", "forwarding"}, name) {
 		return false, nil
 	}

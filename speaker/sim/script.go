@@ -77,7 +77,7 @@ var errCommand = errors.New("unknown command")
 
 func (s *script) command(name string, args []string) error {
 	for _, does := range []func(string, []string) (bool, error){
-		s.build, s.process, s.cables, s.firewalls, s.kubernetes, s.others, s.show, s.ask, s.count,
+		s.build, s.process, s.cables, s.firewalls, s.kubernetes, s.others, s.show, s.askAll, s.ask, s.count,
 	} {
 		if known, err := does(name, args); known {
 			return err

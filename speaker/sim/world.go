@@ -69,7 +69,8 @@ func begin() time.Time { return time.Unix(1_000_000_000, 0) }
 func New(seed uint64) *World {
 	w := &World{
 		now: begin(), random: rand.New(rand.NewPCG(seed, seed)), //nolint:gosec // a simulation
-		byName: map[string]*Host{}, byMAC: map[model.MAC]*Host{}, settings: detection.Default(), passTime: 2 * time.Microsecond, //nolint:mnd // as measured
+		byName: map[string]*Host{}, byMAC: map[model.MAC]*Host{}, settings: detection.Default(),
+		passTime: 2 * time.Microsecond, //nolint:mnd // as measured
 	}
 	w.wires = map[string]*wire{lan: newWire(w), backbone: newWire(w)}
 	w.Cluster = newCluster(w)
