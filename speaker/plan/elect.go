@@ -35,11 +35,13 @@ const (
 // it may.
 func (p *planner) contest(holdings []holding) contest {
 	address := holdings[0].address
-	c := contest{address: address, holdings: holdings, claims: make([]claim, 0, len(holdings))}
+	c := contest{address: address, holdings: holdings}
+	begin := len(p.claims)
 	for _, h := range holdings {
 		s := &h.service.Service
-		c.claims = append(c.claims, claim{s, s.of(address), p.groups.of(address, s)})
+		p.claims = append(p.claims, claim{s, s.of(address), p.groups.of(address, s)})
 	}
+	c.claims = p.claims[begin:len(p.claims):len(p.claims)]
 	able := p.able(&c)
 	if c.perClient() {
 		c.sharers = able // candidates are sorted by name

@@ -91,10 +91,14 @@ type planner struct {
 	self       candidate
 	keys       func([]holding) []string
 	groups     groups
+	// claims are those of all addresses.
+	claims []claim
 }
 
 func newPlanner(view *View) *planner {
-	p := &planner{view: view, keys: view.Services.keys(), byName: map[string]*candidate{}}
+	p := &planner{
+		view: view, keys: view.Services.keys(), byName: map[string]*candidate{}, claims: make([]claim, 0, view.Services.holdings()),
+	}
 	names := slices.Compact(slices.Sorted(slices.Values(view.Alive)))
 	for i, name := range names {
 		p.candidates = append(p.candidates, candidateOf(view, name, i))
