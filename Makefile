@@ -21,8 +21,10 @@ KUBE_LDFLAGS := -s -w $(KUBE_STAMP).gitVersion=$(KUBERNETES) \
 	$(KUBE_STAMP).gitMajor=$(word 1,$(subst ., ,$(KUBERNETES:v%=%))) \
 	$(KUBE_STAMP).gitMinor=$(word 2,$(subst ., ,$(KUBERNETES:v%=%)))
 
-# Packages that have tests; go test would name the others one by one.
-WITH_TESTS := go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}'
+# What the tests run, beside the programs.
+LINT_NEEDS := bin/golangci-lint bin/helm bin/helm3 bin/kube
+UNIT_NEEDS := bin/helm bin/cyclonedx-gomod
+E2E_NEEDS := bin/helm bin/helm3
 
 # How long each fuzz target runs, and which benchmarks do.
 FUZZTIME ?= 20s
@@ -50,21 +52,18 @@ install: bin/helm ## install the chart with Helm, for example on the cluster of 
 
 ##@ Test it
 
+# The labs come last and have the machine for themselves, for some scenarios are about
+# how soon something happens. Two run at once (hack/test-e2e.sh), as do four packages of
+# unit tests (hack/test-unit.sh): what they share, and how it is bounded, is in
+# CONTRIBUTING.md.
 .PHONY: test
 test: deps build lint verify-generated test-unit test-e2e ## everything below, as it must pass before a change is merged
 	@echo "test: ok: lint, generated files, unit tests and lab scenarios passed"
 
 .PHONY: test-unit
-test-unit: deps images-tool bin/helm bin/cyclonedx-gomod ## vet, unit tests with the race detector, fuzz seeds
-	@echo "test-unit: vet"
-	@go vet ./...
-	@echo "test-unit: tests of the main module"
-	@go test -race $$($(WITH_TESTS) ./...)
+test-unit: deps images-tool $(UNIT_NEEDS) ## vet, unit tests with the race detector, fuzz seeds
+	@BIN=$(BIN) hack/test-unit.sh
 	@$(MAKE) --no-print-directory worlds
-	@echo "test-unit: tests of the lab and the benchmarks that need no privilege"
-	@cd e2e && go test -race -short ./lab ./bench/bgp ./compat
-	@echo "test-unit: tests of images, release and registry"
-	@cd tools && BIN=$(BIN) go test -race -count=1 ./images/...
 
 .PHONY: worlds
 worlds: deps ## random worlds of speakers on a simulated network, against the promise of one owner (N=2000, SEED=0 for a new one)
@@ -72,28 +71,15 @@ worlds: deps ## random worlds of speakers on a simulated network, against the pr
 	@go test -count=1 -timeout 0 -run '^TestRandomWorlds$$' ./speaker/sim -rapid.checks=$(or $(N),2000) -rapid.seed=$(or $(SEED),0)
 
 .PHONY: test-e2e
-test-e2e: deps build bin/helm bin/helm3 ## the scenarios, on a real Kubernetes in network namespaces
-	@echo "test-e2e: the lab and the scenarios"
-	@mkdir -p artifacts
-	@cd e2e && { LAB_BIN=$(BIN) go test -race -count=1 -timeout 30m -p 1 ./selftest/... ./cluster ./scenarios ./install 2>&1 | tee ../artifacts/test-e2e.txt || \
-		{ echo "test-e2e: what the failed tests said, without the logs:"; grep -E '^ *--- FAIL|^ +[a-z0-9_]+_test\.go:[0-9]+: |^panic:|DATA RACE|^FAIL' ../artifacts/test-e2e.txt; exit 1; }; }
+test-e2e: deps build $(E2E_NEEDS) ## the scenarios, on a real Kubernetes in network namespaces
+	@BIN=$(BIN) hack/test-e2e.sh
 
 .PHONY: lint
-lint: deps bin/golangci-lint bin/helm bin/helm3 bin/kube ## golangci-lint on all modules, the Helm chart, the shell scripts
-	@echo "lint: main module"
-	@$(BIN)/golangci-lint run ./...
-	@echo "lint: e2e module"
-	@cd e2e && $(BIN)/golangci-lint run -c ../.golangci.yml ./...
-	@echo "lint: tools module"
-	@cd tools && $(BIN)/golangci-lint run -c ../.golangci.yml ./...
-	@echo "lint: Helm chart"
-	@go -C tools test -count=1 ./chart
-	@echo "lint: shell scripts"
-	@for script in hack/*.sh .ci/run; do bash -n "$$script"; done
+lint: deps $(LINT_NEEDS) ## golangci-lint on all modules, the Helm chart, the shell scripts
+	@BIN=$(BIN) hack/lint.sh
 
 .PHONY: verify-generated
 verify-generated: deps bin/helm ## fail if generated files, install.yaml or go.mod files are out of date
-	@echo "verify-generated: deep copies, client, CRDs, install.yaml, docs/values.md, go.mod files"
 	@hack/verify-generated.sh
 
 .PHONY: fuzz
@@ -112,6 +98,7 @@ bench-ipam: deps build bin/helm ## what an address costs: in memory, and end to 
 	@mkdir -p artifacts
 	@go test -run '^$$' -bench '^BenchmarkAllocateAt' -benchtime 300000x -count 3 ./controller/ipam | tee artifacts/bench-ipam.txt
 	@go test -run '^$$' -bench '^BenchmarkFill16$$' -benchtime 3x -count 3 ./controller/ipam | tee -a artifacts/bench-ipam.txt
+	@go test -run '^$$' -bench '^Benchmark(Wake10k|TenantWait)$$' -benchtime 50x -count 3 ./controller/reconcile | tee -a artifacts/bench-ipam.txt
 	@echo "bench-ipam: end to end on the lab"
 	@cd e2e && LAB_BIN=$(BIN) go run ./bench/ipam -benchmarks ../artifacts/bench-ipam.txt
 
@@ -187,7 +174,7 @@ deps-go:
 .PHONY: programs
 programs:
 	@CGO_ENABLED=0 $(GO_BUILD) . ./controller ./speaker -- -o $(BIN)/ -trimpath -ldflags "$$(hack/ldflags.sh)"
-	@CGO_ENABLED=0 $(GO_BUILD) e2e ./cmd/lab ./cmd/web -- -o $(BIN)/ -ldflags "-s -w"
+	@CGO_ENABLED=0 $(GO_BUILD) e2e ./cmd/lab ./cmd/web -- -o $(BIN)/ -trimpath -ldflags "-s -w"
 
 # Another of some thousand packages, in a module of its own because it wants
 # other versions of what Kubernetes is made of.

@@ -72,3 +72,71 @@ func TestASpeakerHasItsShareOfACrowdedNode(t *testing.T) {
 		t.Error("deploy/install.yaml has no speaker")
 	}
 }
+
+// Defect 12: a name of an image that is not written in full is looked up wherever
+// the container runtime is told to, and may be anybody's.
+func TestDefect12ImagesAreNamedInFull(t *testing.T) {
+	images := 0
+	for _, document := range installed(t) {
+		for line := range strings.Lines(document) {
+			_, image, is := strings.Cut(strings.TrimSpace(line), "image: ")
+			if !is {
+				continue
+			}
+			images++
+			if !strings.HasPrefix(strings.Trim(image, `"`), "ghcr.io/baliza-lb/") {
+				t.Errorf("image %s", image)
+			}
+		}
+	}
+	if images != 2 {
+		t.Errorf("%d images in deploy/install.yaml", images)
+	}
+}
+
+// Defect 17: a speaker may read one Secret by its name, and list no others.
+func TestDefect17ASpeakerReadsOneSecret(t *testing.T) {
+	rules := 0
+	for _, document := range installed(t) {
+		var role rbacv1.Role
+		if err := yaml.Unmarshal([]byte(document), &role); err != nil || role.Name != "baliza-speaker" {
+			continue
+		}
+		for _, rule := range role.Rules {
+			if !slices.Contains(rule.Resources, "secrets") && !slices.Contains(rule.Resources, "*") {
+				continue
+			}
+			rules++
+			if !slices.Equal(rule.ResourceNames, []string{"baliza-bgp-passwords"}) {
+				t.Errorf("a speaker may %v %v named %v", rule.Verbs, rule.Resources, rule.ResourceNames)
+			}
+		}
+	}
+	if rules != 1 {
+		t.Errorf("%d rules for Secrets", rules)
+	}
+}
+
+// Defect 20: "kubectl get ippool" is Calico's and Kube-OVN's, whose kinds have that
+// name in full.
+func TestDefect20ShortNamesAreNoOtherProjects(t *testing.T) {
+	for _, document := range installed(t) {
+		var crd struct {
+			Kind string
+			Spec struct {
+				Names struct {
+					Singular   string
+					ShortNames []string
+				}
+			}
+		}
+		if err := yaml.Unmarshal([]byte(document), &crd); err != nil || crd.Kind != "CustomResourceDefinition" {
+			continue
+		}
+		for _, name := range crd.Spec.Names.ShortNames {
+			if slices.Contains([]string{"ippool", "ippools", "pool", "peer", "bgppeer"}, name) {
+				t.Errorf("%s has the short name %s", crd.Spec.Names.Singular, name)
+			}
+		}
+	}
+}

@@ -51,7 +51,7 @@ type importRule struct {
 
 // pureFolders compute and do nothing else.
 var pureFolders = []string{
-	"config", "controller/ipam", "speaker/plan", "speaker/model", "speaker/node", "speaker/ownership", "speaker/members/detection",
+	"config", "controller/ipam", "controller/queue", "speaker/plan", "speaker/model", "speaker/node", "speaker/ownership", "speaker/members/detection",
 }
 
 // outsideWorld are the standard packages through which a package would touch it.

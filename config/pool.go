@@ -42,6 +42,8 @@ type Pool struct {
 	// of the lowest.
 	LeastRecentlyUsed bool
 
+	// inUse is what of Excluded the cluster itself has.
+	inUse              []InUse
 	quota              map[string]int64
 	quotaOfOthers      *int32
 	namespaces         map[string]bool

@@ -105,11 +105,13 @@ func unusable() []struct{ prefix, what string } {
 	return []struct{ prefix, what string }{
 		{"0.0.0.0/32", "the unspecified address"},
 		{"127.0.0.0/8", "loopback addresses"},
+		{"169.254.0.0/16", "link-local addresses"},
 		{"224.0.0.0/4", "multicast addresses"},
 		{"255.255.255.255/32", "the broadcast address"},
 		{"::/128", "the unspecified address"},
 		{"::1/128", "the loopback address"},
 		{"::ffff:0:0/96", "IPv4-mapped addresses"},
+		{"fe80::/10", "link-local addresses, which need a zone"},
 		{"ff00::/8", "multicast addresses"},
 	}
 }

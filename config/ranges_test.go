@@ -33,6 +33,8 @@ func TestParseRange(t *testing.T) {
 		"192.0.2.01-192.0.2.2":       "error: not an IP address",
 		"192.0.2.1-2001:db8::1":      "error: different families",
 		"fe80::1%eth0-fe80::2%eth0":  "error: zone",
+		"fe80::100-fe80::1ff":        "error: link-local", // T18
+		"169.254.10.0/24":            "error: link-local",
 		"::ffff:192.0.2.1/128":       "error: IPv4-mapped",
 		"::ffff:192.0.2.1-::ffff:c0": "error: IPv4-mapped",
 		"0.0.0.0/0":                  "error: the unspecified address",

@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/baliza-lb/baliza/api/v1beta1"
 )
@@ -25,6 +26,9 @@ type Request struct {
 	Policy corev1.IPFamilyPolicy
 	// Addresses named by the user, at most one of each family.
 	Addresses []netip.Addr
+	// Preferred are addresses that the Service was given before: where it has
+	// none and names none, it is to have these again if they are free.
+	Preferred []netip.Addr
 	// Pool named by the user, or empty.
 	Pool string
 	// SharingKey, or empty when the Service does not share.
@@ -52,7 +56,8 @@ var annotationAliases = map[string][]string{
 	v1beta1.AnnotationAllocatedPool: {
 		v1beta1.AnnotationAllocatedPool, "metallb.io/ip-allocated-from-pool", "metallb.universe.tf/ip-allocated-from-pool",
 	},
-	v1beta1.AnnotationUntried: {v1beta1.AnnotationUntried},
+	v1beta1.AnnotationAllocatedAddresses: {v1beta1.AnnotationAllocatedAddresses},
+	v1beta1.AnnotationUntried:            {v1beta1.AnnotationUntried},
 }
 
 // ServiceAnnotations are all annotations of Services that mean something to
@@ -73,16 +78,32 @@ func Annotation(svc *corev1.Service, name string) (value, spelling string) {
 	return "", ""
 }
 
-// Wanted tells whether Baliza serves the Service: it is of type LoadBalancer
-// and names our class, or none while serveClassless is set.
-func Wanted(svc *corev1.Service, serveClassless bool) bool {
+// Wanted reports whether Baliza serves the Service: it is of type LoadBalancer
+// and names one of the classes (v1beta1.LoadBalancerClass where there are none),
+// or no class while serveClassless is set.
+func Wanted(svc *corev1.Service, serveClassless bool, classes ...string) bool {
 	if svc.Spec.Type != corev1.ServiceTypeLoadBalancer {
 		return false
 	}
-	if class := svc.Spec.LoadBalancerClass; class != nil {
+	class := svc.Spec.LoadBalancerClass
+	switch {
+	case class == nil:
+		return serveClassless
+	case len(classes) == 0:
 		return *class == v1beta1.LoadBalancerClass
 	}
-	return serveClassless
+	return slices.Contains(classes, *class)
+}
+
+// CheckClasses refuses what cannot be a loadBalancerClass: a name as labels have
+// (example.com/lb). It is what --load-balancer-class of both programs means.
+func CheckClasses(classes []string) error {
+	for _, class := range classes {
+		if wrong := validation.IsQualifiedName(class); len(wrong) > 0 {
+			return fmt.Errorf("--load-balancer-class %q: %s", class, strings.Join(wrong, "; "))
+		}
+	}
+	return nil
 }
 
 // ServiceKey is namespace/name.
@@ -110,6 +131,10 @@ func ParseService(svc *corev1.Service) (Request, []Problem) {
 	r.Pool, _ = Annotation(svc, v1beta1.AnnotationPool)
 	r.SharingKey, _ = Annotation(svc, v1beta1.AnnotationSharingKey)
 	problems := r.parseAddresses(svc)
+	if given, _ := Annotation(svc, v1beta1.AnnotationAllocatedAddresses); given != "" {
+		// Whatever cannot be read is no wish: it is not the user who wrote it.
+		r.Preferred, _ = r.readAddresses("", given)
+	}
 	return r, problems
 }
 

@@ -79,6 +79,25 @@ func TestA05A06NamedAddresses(t *testing.T) {
 	}
 }
 
+// Defect 15: the class is a setting; users of MetalLB's --lb-class keep theirs,
+// which cannot be changed on a Service.
+func TestDefect15TheClassIsASetting(t *testing.T) {
+	svc := func(class string) *corev1.Service {
+		return &corev1.Service{Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer, LoadBalancerClass: &class}}
+	}
+	for class, want := range map[string]bool{"metallb": true, "example.com/rack-1": true, v1beta1.LoadBalancerClass: false, "other": false} {
+		if Wanted(svc(class), true, "metallb", "example.com/rack-1") != want {
+			t.Errorf("%s: wanted %v", class, !want)
+		}
+	}
+	if err := CheckClasses([]string{"metallb", "example.com/rack-1"}); err != nil {
+		t.Error(err)
+	}
+	if err := CheckClasses([]string{"no class"}); err == nil {
+		t.Error("a class with a space is one")
+	}
+}
+
 func TestA02A03WhichServicesAreWanted(t *testing.T) {
 	class := func(name string) *corev1.Service {
 		svc := service(nil, "")

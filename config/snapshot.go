@@ -17,6 +17,8 @@ type Objects struct {
 	Pools            []*v1beta1.IPAddressPool
 	L2Advertisements []*v1beta1.L2Advertisement
 	BGP              BGPObjects
+	// InUse are the addresses that the cluster itself has, in order.
+	InUse []InUse
 	// Namespace of Baliza itself, where the Secrets of BGPPeers are.
 	Namespace string
 }
@@ -77,6 +79,7 @@ func Build(objects Objects) (*Snapshot, []Problem) {
 		pool, found := parsePool(object)
 		problems = append(problems, found...)
 		problems = append(problems, s.add(pool)...)
+		problems = append(problems, pool.avoid(objects.InUse)...)
 	}
 	for _, object := range objects.L2Advertisements {
 		advertisement, found := parseL2Advertisement(object)

@@ -27,6 +27,7 @@ type flags struct {
 	namespace        string
 	leaderElect      bool
 	serveClassless   bool
+	classes          []string
 	membershipSecret string
 	rotation         string
 	parallelWrites   int
@@ -49,6 +50,8 @@ func main() {
 	set.StringVar(&f.namespace, "namespace", "", "namespace of the Lease and of the membership Secret")
 	set.BoolVar(&f.leaderElect, "leader-elect", true, "choose one writing replica by a Lease; switch off only where a single replica ever runs")
 	set.BoolVar(&f.serveClassless, "serve-classless", true, "serve Services without a loadBalancerClass; must be the same as the speakers'")
+	set.StringSliceVar(&f.classes, "load-balancer-class", []string{v1beta1.LoadBalancerClass},
+		"loadBalancerClass of the Services that are always served, any number; must be the same as the speakers'")
 	set.StringVar(&f.membershipSecret, "membership-secret", "baliza-membership",
 		"Secret with the key of the speakers' membership, made if there is none; empty means not to make one")
 	set.StringVar(&f.rotation, "membership-rotation", "",
@@ -68,7 +71,7 @@ func (f *flags) check() error {
 	case f.parallelWrites < 1 || f.parallelWrites > 1024:
 		return fmt.Errorf("--parallel-writes %d: must be from 1 to 1024", f.parallelWrites)
 	}
-	return nil
+	return config.CheckClasses(f.classes)
 }
 
 func run(ctx context.Context, env daemon.Env, f *flags) error {
@@ -110,7 +113,7 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 		Cluster: view, Configuration: view,
 		Writer: kube.NewServices(clients, config.ServiceAnnotations()), StatusWriter: kube.NewConfigStatus(clients),
 		Recorder: recorder, Metrics: reconcile.NewMetrics(env.Metrics), Log: env.Log, Leading: leading, Now: time.Now, Pulse: pulse,
-	}, reconcile.Options{ServeClassless: f.serveClassless, Namespace: f.namespace, Parallel: f.parallelWrites}))
+	}, reconcile.Options{ServeClassless: f.serveClassless, Classes: f.classes, Namespace: f.namespace, Parallel: f.parallelWrites}))
 
 	env.Health.Ready("caches", func() error {
 		if !view.Synced() {
@@ -121,8 +124,10 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 	view.Start(ctx)
 	lead := func(ctx context.Context) error {
 		env.Log.Info("leading")
-		if err := ensureSecret(ctx, clients, f, env.Log); err != nil {
-			return err
+		if f.membershipSecret != "" {
+			if err := ensureSecret(ctx, clients, f.namespace, f.membershipSecret, f.rotation, env.Log); err != nil {
+				return err
+			}
 		}
 		defer startSecrets(ctx, clients, f, env.Log, passwords.Load(), view.Speakers)()
 		return loop.Load().Run(ctx)
@@ -163,16 +168,13 @@ func startSecrets(
 }
 
 // ensureSecret makes the Secret that the speakers wait for.
-func ensureSecret(ctx context.Context, clients kube.Clients, f *flags, log *slog.Logger) error {
-	if f.membershipSecret == "" {
-		return nil
-	}
-	made, err := kube.EnsureMembershipSecret(ctx, clients, f.namespace, f.membershipSecret, f.rotation)
+func ensureSecret(ctx context.Context, clients kube.Clients, namespace, name, rotation string, log *slog.Logger) error {
+	made, err := kube.EnsureMembershipSecret(ctx, clients, namespace, name, rotation)
 	if err != nil {
 		return err
 	}
 	if made {
-		log.Info("made the membership Secret", "namespace", f.namespace, "name", f.membershipSecret)
+		log.Info("made the membership Secret", "namespace", namespace, "name", name)
 	}
 	return nil
 }

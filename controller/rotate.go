@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/baliza-lb/baliza/api/kube"
@@ -16,7 +17,7 @@ import (
 // and otherwise.
 const (
 	rotatingPause = 2 * time.Second
-	settledPause  = time.Minute
+	settledPause  = 15 * time.Second
 )
 
 // departedLongAgo is after how long a speaker that ended as planned need not be
@@ -60,6 +61,10 @@ func (r *rotator) run(ctx context.Context) {
 // more to come.
 func (r *rotator) step(ctx context.Context) (bool, error) {
 	keys, err := kube.ReadMembershipKeys(ctx, r.clients, r.namespace, r.name)
+	if apierrors.IsNotFound(err) {
+		// Deleted, perhaps to have a new key. Speakers that start wait for it.
+		return false, ensureSecret(ctx, r.clients, r.namespace, r.name, r.wanted, r.log)
+	}
 	if err != nil {
 		return false, err
 	}

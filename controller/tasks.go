@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/baliza-lb/baliza/api/kube"
+	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/config/daemon"
 	"github.com/baliza-lb/baliza/deploy"
 )
@@ -22,10 +23,10 @@ import (
 // task is something that the controller's program does once, instead of being
 // the controller. The chart's hooks run them.
 type task struct {
-	common          daemon.Options
-	namespace, pool string
-	timeout         time.Duration
-	out             io.Writer
+	common                 daemon.Options
+	namespace, class, pool string
+	timeout                time.Duration
+	out                    io.Writer
 }
 
 // Names of the tasks on the command line, and of the test's Service.
@@ -44,6 +45,7 @@ func runTask(args []string, out, complaints io.Writer) int {
 	set := pflag.NewFlagSet("baliza-controller "+args[0], pflag.ContinueOnError)
 	set.StringVar(&t.common.Kubeconfig, "kubeconfig", "", "kubeconfig file; empty means the pod's service account")
 	set.StringVar(&t.namespace, "namespace", "baliza-system", "namespace of Baliza itself")
+	set.StringVar(&t.class, "load-balancer-class", v1beta1.LoadBalancerClass, "loadBalancerClass of the test's Service")
 	set.StringVar(&t.pool, "pool", "", "pool that the test takes an address of; empty means any")
 	set.DurationVar(&t.timeout, "timeout", time.Minute, "how long each step may take")
 	run := map[string]func(context.Context) error{
@@ -138,7 +140,7 @@ func (t *task) test(ctx context.Context) error {
 	}
 	making, cancel := t.step(ctx)
 	defer cancel()
-	trial, err := kube.NewTrial(making, clients, t.namespace, trialService, t.pool)
+	trial, err := kube.NewTrial(making, clients, t.namespace, trialService, t.class, t.pool)
 	if err != nil {
 		return err
 	}

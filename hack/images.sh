@@ -41,7 +41,7 @@ build_image() { # NAME USER DESCRIPTION
 	for platform in $platforms; do
 		arguments+=(--platform "$platform")
 	done
-	"$bin/images-tool" build --name "docker.io/baliza/$1:$version" "${arguments[@]}" \
+	"$bin/images-tool" build --name "ghcr.io/baliza-lb/$1:$version" "${arguments[@]}" \
 		--user "$2" --entrypoint "/$1" --file "/$1=$folder/{platform}/$1" \
 		--label "$label.title=baliza-$1" \
 		--label "$label.description=$3" \
@@ -53,7 +53,7 @@ build_image() { # NAME USER DESCRIPTION
 		--label "$label.documentation=$repository/tree/main/docs" \
 		--label "$label.licenses=Apache-2.0" \
 		-o "$folder/$1.tar"
-	echo "images: $folder/$1.tar: docker.io/baliza/$1:$version for ${platforms// /, }"
+	echo "images: $folder/$1.tar: ghcr.io/baliza-lb/$1:$version for ${platforms// /, }"
 }
 
 mkdir -p "$folder"

@@ -4,6 +4,7 @@
 # needs a clean tree nor changes it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+echo "verify-generated: deep copies, client, CRDs, install.yaml, docs/values.md, go.mod files"
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 failed=0

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/baliza-lb/baliza/api/kube"
+	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/config"
 	"github.com/baliza-lb/baliza/config/daemon"
 	"github.com/baliza-lb/baliza/speaker/bfd"
@@ -32,6 +33,8 @@ type flags struct {
 	memberPort      uint16
 	keyFile         string
 	serveClassless  bool
+	classes         []string
+	ignoreExclude   bool
 	departureWindow time.Duration
 	profile         string
 	namespace       string
@@ -57,6 +60,10 @@ func main() {
 	set.StringVar(&f.keyFile, "membership-key-file", "",
 		"file with the membership keys: 32 bytes in base64, one on each line, the first encrypts")
 	set.BoolVar(&f.serveClassless, "serve-classless", true, "serve Services without a loadBalancerClass; must be the same as the controller's")
+	set.StringSliceVar(&f.classes, "load-balancer-class", []string{v1beta1.LoadBalancerClass},
+		"loadBalancerClass of the Services that are always served, any number; must be the same as the controller's")
+	set.BoolVar(&f.ignoreExclude, "ignore-exclude-label", false,
+		"announce from nodes with the label "+v1beta1.LabelExcludeNode+", too; must be the same for all speakers")
 	set.DurationVar(&f.departureWindow, "departure-window", 800*time.Millisecond,
 		"how long to go on answering after a stop signal, while others take over; from 100ms to 3s")
 	set.StringVar(&f.profile, "profile", detection.ProfileDefault,
@@ -80,6 +87,9 @@ func (f *flags) check() (netip.AddrPort, error) {
 	}
 	if f.departureWindow < minDeparture || f.departureWindow > maxDeparture {
 		return netip.AddrPort{}, fmt.Errorf("--departure-window %s: must be from %s to %s", f.departureWindow, minDeparture, maxDeparture)
+	}
+	if err := config.CheckClasses(f.classes); err != nil {
+		return netip.AddrPort{}, err
 	}
 	address, err := netip.ParseAddr(f.memberAddress)
 	if err != nil {
@@ -130,8 +140,9 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 	paths := bfd.New(env.Log)
 	sessions := bgp.New(bgp.Options{Log: env.Log, Node: f.nodeName, Address: listen.Addr(), Monitor: paths})
 	s := newSpeaker(dependencies{
-		log: env.Log, node: f.nodeName, version: daemon.Version(), serveClassless: f.serveClassless, drainTime: f.drainTime,
-		cluster: view, members: group, links: links, responder: l2.New(), reports: cluster.WithKeys{Reporter: reports, Keys: group.Keys},
+		log: env.Log, node: f.nodeName, version: daemon.Version(), serveClassless: f.serveClassless, classes: f.classes, ignoreExclude: f.ignoreExclude,
+		drainTime: f.drainTime,
+		cluster:   view, members: group, links: links, responder: l2.New(), reports: cluster.WithKeys{Reporter: reports, Keys: group.Keys},
 		namespace: f.namespace, routes: &routes{node: f.nodeName, sessions: sessions, paths: paths},
 	})
 	if err := s.metrics.Register(env.Metrics); err != nil {

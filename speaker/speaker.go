@@ -40,6 +40,8 @@ type dependencies struct {
 	log            *slog.Logger
 	node, version  string
 	serveClassless bool
+	classes        []string
+	ignoreExclude  bool
 	drainTime      time.Duration
 
 	namespace string // of Baliza itself
@@ -100,7 +102,8 @@ func newSpeaker(d dependencies) *speaker {
 	}
 	s := &speaker{
 		dependencies: d, view: cluster.NewView(cluster.Config{
-			Log: d.log, Node: d.node, Namespace: d.namespace, ServeClassless: d.serveClassless, Lost: d.reports.Lost,
+			Log: d.log, Node: d.node, Namespace: d.namespace, ServeClassless: d.serveClassless, Classes: d.classes, IgnoreExclude: d.ignoreExclude,
+			Lost: d.reports.Lost,
 		}, d.cluster),
 		machine: node.New(node.Config{Name: d.node, Version: d.version, DrainTime: d.drainTime}),
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -28,6 +29,7 @@ const (
 	KindNamespace Kind = "Namespace"
 	KindConfig    Kind = "Config" // pools and advertisements
 	KindSpeaker   Kind = "Speaker"
+	KindInUse     Kind = "InUse" // nodes, and whatever else has addresses
 )
 
 // ControllerView is what the controller sees of the cluster: caches of slim
@@ -47,6 +49,7 @@ type ControllerView struct {
 	l2         balizalisters.L2AdvertisementLister
 	speakers   balizalisters.SpeakerLister
 	bgp        bgpListers
+	inUse      inUse
 }
 
 // NewControllerView prepares the caches. changed is called, from several
@@ -64,7 +67,11 @@ func NewControllerView(clients Clients, keepAnnotations []string, changed func(K
 
 	var failed error
 	watch := func(kind Kind, informer cache.SharedIndexInformer) {
-		registration, err := informer.AddEventHandler(notify(kind, changed))
+		handler := notify(kind, changed)
+		if kind == KindInUse {
+			handler.UpdateFunc = ifChanged(handler.UpdateFunc)
+		}
+		registration, err := informer.AddEventHandler(handler)
 		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("watching %s: %w", kind, err))
 			return
@@ -77,10 +84,21 @@ func NewControllerView(clients Clients, keepAnnotations []string, changed func(K
 	watch(KindConfig, custom.L2Advertisements().Informer())
 	watch(KindSpeaker, custom.Speakers().Informer())
 	v.bgp = watchBGP(custom, func(informer cache.SharedIndexInformer) { watch(KindConfig, informer) })
-	return v, failed
+	var err error
+	v.inUse, err = watchInUse(clients, v.core, func(informer cache.SharedIndexInformer) { watch(KindInUse, informer) })
+	return v, errors.Join(failed, err)
 }
 
-func notify(kind Kind, changed func(Kind, string)) cache.ResourceEventHandler {
+// ifChanged calls f only where something changed of what was kept.
+func ifChanged(f func(before, after any)) func(before, after any) {
+	return func(before, after any) {
+		if !sameButVersion(before, after) {
+			f(before, after)
+		}
+	}
+}
+
+func notify(kind Kind, changed func(Kind, string)) cache.ResourceEventHandlerFuncs {
 	tell := func(object any) {
 		if key, err := cache.DeletionHandlingMetaNamespaceKeyFunc(object); err == nil {
 			changed(kind, key)
@@ -98,6 +116,10 @@ func (v *ControllerView) slim(object any) (any, error) {
 		return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
 			Name: o.Name, UID: o.UID, ResourceVersion: o.ResourceVersion, Labels: o.Labels,
 		}}, nil
+	case *corev1.Node, *networkingv1.ServiceCIDR:
+		return slimInUse(o)
+	case *v1beta1.Speaker:
+		return slimReport(o), nil
 	case metav1.Object:
 		o.SetManagedFields(nil)
 		o.SetAnnotations(nil)
@@ -105,10 +127,25 @@ func (v *ControllerView) slim(object any) (any, error) {
 	return object, nil
 }
 
+// slimReport leaves out what a speaker says of addresses that others own: older
+// ones list them, and the owners say all that there is to know.
+func slimReport(o *v1beta1.Speaker) *v1beta1.Speaker {
+	slim := &v1beta1.Speaker{ObjectMeta: identity(o.ObjectMeta), Status: o.Status}
+	slim.Status.Withheld = nil
+	for _, group := range o.Status.Withheld {
+		if group.Reason == v1beta1.ReasonNotOwner {
+			group.Addresses, group.Message = nil, ""
+		}
+		slim.Status.Withheld = append(slim.Status.Withheld, group)
+	}
+	return slim
+}
+
 // Start starts the caches; they stop with the context.
 func (v *ControllerView) Start(ctx context.Context) {
 	v.core.Start(ctx.Done())
 	v.custom.Start(ctx.Done())
+	v.inUse.start(ctx)
 }
 
 // Synced tells whether every cache has been filled once.
@@ -131,6 +168,7 @@ func (v *ControllerView) WaitSynced(ctx context.Context) bool {
 func (v *ControllerView) Wait() {
 	v.core.Shutdown()
 	v.custom.Shutdown()
+	v.inUse.factory.Shutdown()
 }
 
 // Service returns the cached Service, or nil.

@@ -43,7 +43,7 @@ func TestOneWriteSaysEverythingAndAnEmptyOneTakesItBack(t *testing.T) {
 	svc.Annotations = map[string]string{"example.com/theirs": "yes"}
 	svc.Status.Conditions = []metav1.Condition{{Type: "example.com/Theirs", Status: metav1.ConditionTrue}}
 	client := fake.NewClientset(svc)
-	w := NewServices(Clients{Kubernetes: client}, []string{v1beta1.AnnotationAllocatedPool, v1beta1.AnnotationUntried})
+	w := NewServices(Clients{Kubernetes: client}, []string{v1beta1.AnnotationAllocatedPool, v1beta1.AnnotationAllocatedAddresses, v1beta1.AnnotationUntried})
 	after, err := w.Write(t.Context(), write(svc))
 	if err != nil {
 		t.Fatal(err)
@@ -69,7 +69,7 @@ func TestOneWriteSaysEverythingAndAnEmptyOneTakesItBack(t *testing.T) {
 	if after, err = w.Write(t.Context(), again); err != nil {
 		t.Fatal(err)
 	}
-	if got = live(); len(got.Status.LoadBalancer.Ingress) != 2 || len(got.Status.Conditions) != 2 || len(got.Annotations) != 2 {
+	if got = live(); len(got.Status.LoadBalancer.Ingress) != 2 || len(got.Status.Conditions) != 2 || len(got.Annotations) != 3 {
 		t.Errorf("after a change: %+v", got)
 	}
 	kept := ServiceWrite{Before: after, Pool: "lan"}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -70,11 +69,14 @@ func ReleaseServices(ctx context.Context, clients Clients, released func(namespa
 	var failed error
 	err := list.EachListItem(ctx, metav1.ListOptions{}, func(object runtime.Object) error {
 		svc, ok := object.(*corev1.Service)
-		// Without the annotation the finalizer is another provider's.
-		if !ok || svc.Annotations[v1beta1.AnnotationAllocatedPool] == "" || !slices.Contains(svc.Finalizers, v1beta1.Finalizer) {
+		if !ok {
 			return nil
 		}
-		if err := release(ctx, clients, svc); err != nil {
+		finalizers := ourFinalizers(svc)
+		if len(finalizers) == 0 {
+			return nil
+		}
+		if err := release(ctx, clients, svc, finalizers); err != nil {
 			failed = errors.Join(failed, fmt.Errorf("releasing Service %s/%s: %w", svc.Namespace, svc.Name, err))
 			return nil
 		}
@@ -87,10 +89,10 @@ func ReleaseServices(ctx context.Context, clients Clients, released func(namespa
 	return failed
 }
 
-func release(ctx context.Context, clients Clients, svc *corev1.Service) error {
+func release(ctx context.Context, clients Clients, svc *corev1.Service, finalizers []string) error {
 	now := time.Now()
 	body, err := json.Marshal(map[string]any{
-		"metadata": map[string]any{"$deleteFromPrimitiveList/finalizers": []string{v1beta1.Finalizer}},
+		"metadata": map[string]any{"$deleteFromPrimitiveList/finalizers": finalizers},
 		"status": map[string]any{"conditions": []metav1.Condition{{
 			Type: v1beta1.ConditionAnnounced, Status: metav1.ConditionFalse, Reason: string(v1beta1.ReasonUninstalled),
 			Message: uninstalled, ObservedGeneration: svc.Generation, LastTransitionTime: metav1.NewTime(now),

@@ -21,13 +21,70 @@ import (
 
 func held(name string, annotations map[string]string) *corev1.Service {
 	svc := loadBalancer()
-	svc.Name, svc.Annotations, svc.Finalizers = name, annotations, []string{"example.com/other", v1beta1.Finalizer}
+	svc.Name, svc.Annotations, svc.Finalizers = name, annotations, []string{"example.com/other", v1beta1.FormerFinalizer}
 	svc.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "192.0.2.1"}}
 	return svc
 }
 
+// putBy has the API server's record say who put the former finalizer there.
+func putBy(svc *corev1.Service, managers ...string) {
+	for _, manager := range managers {
+		svc.ManagedFields = append(svc.ManagedFields, metav1.ManagedFieldsEntry{
+			Manager: manager, Operation: metav1.ManagedFieldsOperationUpdate, Subresource: "status", FieldsType: "FieldsV1",
+			FieldsV1: metav1.NewFieldsV1(`{"f:metadata":{"f:finalizers":{".":{},"v:\"service.kubernetes.io/load-balancer-cleanup\"":{}}}}`),
+		})
+	}
+}
+
+// Defect 3: the finalizer that cloud providers share is ours to take off only
+// where the record of field managers proves that we put it there.
+func TestDefect3TheFormerFinalizerIsTakenOffWhereItIsProvablyOurs(t *testing.T) {
+	for name, one := range map[string]struct {
+		managers []string
+		ours     bool
+	}{
+		"by us":                      {[]string{FieldManager}, true},
+		"by a cloud provider":        {[]string{"cloud-controller-manager"}, false},
+		"by us and a cloud provider": {[]string{FieldManager, "cloud-controller-manager"}, false},
+		"nobody knows by whom":       {nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			svc := held("web", nil)
+			putBy(svc, one.managers...)
+			strip := serviceStripper(nil)
+			slim := strip(strip(svc)) // a transform may run twice
+			w := ServiceWrite{Before: slim, Pool: "lan"}
+			add, remove := w.finalizers()
+			if !slices.Equal(add, []string{v1beta1.Finalizer}) || slices.Contains(remove, v1beta1.FormerFinalizer) != one.ours || w.HasFinalizers() {
+				t.Errorf("adds %q, removes %q", add, remove)
+			}
+		})
+	}
+}
+
+// Defect 10: a speaker is told that the controller leaves a Service alone, and
+// nothing else of what that says.
+func TestDefect10ASpeakerSeesThatAServiceIsLeftAlone(t *testing.T) {
+	strip := speakerStripper("n1", serviceStripper(nil))
+	for reason, kept := range map[v1beta1.Reason]int{v1beta1.ReasonWriteConflict: 1, v1beta1.ReasonAllocated: 0} {
+		svc := loadBalancer()
+		svc.Status.Conditions = []metav1.Condition{{Type: v1beta1.ConditionAllocated, Reason: string(reason), Message: "any", LastTransitionTime: metav1.Now()}}
+		slim, err := strip(svc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := slim.(*corev1.Service).Status.Conditions
+		if len(got) != kept || kept > 0 && (got[0].Message != "" || !got[0].LastTransitionTime.IsZero()) {
+			t.Errorf("%s: %+v", reason, got)
+		}
+	}
+}
+
 func TestI03_ReleaseTakesOffOurFinalizerAndNoOther(t *testing.T) {
 	ours, theirs := held("ours", map[string]string{v1beta1.AnnotationAllocatedPool: "lan"}), held("theirs", nil)
+	ours.Finalizers = append(ours.Finalizers, v1beta1.Finalizer)
+	putBy(ours, FieldManager)
+	putBy(theirs, "cloud-controller-manager")
 	client := fake.NewClientset(ours, theirs)
 	var released []string
 	err := ReleaseServices(t.Context(), Clients{Kubernetes: client}, func(namespace, name string) { released = append(released, namespace+"/"+name) })
@@ -99,7 +156,7 @@ func TestI03_NothingIsReleasedWhileAControllerLives(t *testing.T) {
 func TestTheTrialSaysWhyThereIsNoAddressAndLeavesNothing(t *testing.T) {
 	client := fake.NewClientset()
 	clients := Clients{Kubernetes: client}
-	trial, err := NewTrial(t.Context(), clients, "ns", "trial", "lan")
+	trial, err := NewTrial(t.Context(), clients, "ns", "trial", v1beta1.LoadBalancerClass, "lan")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -126,16 +126,15 @@ func (s *Services) write(ctx context.Context, w ServiceWrite) (*corev1.Service, 
 // patch is the difference between the object and what is to be said.
 func (w *ServiceWrite) patch() map[string]any {
 	metadata := map[string]any{"resourceVersion": w.Before.ResourceVersion}
-	switch present := slices.Contains(w.Before.Finalizers, v1beta1.Finalizer); {
-	case w.Pool != "" && !present:
-		metadata["finalizers"] = []string{v1beta1.Finalizer}
-	case w.Pool == "" && present:
-		metadata["$deleteFromPrimitiveList/finalizers"] = []string{v1beta1.Finalizer}
+	add, remove := w.finalizers()
+	if len(add) > 0 {
+		metadata["finalizers"] = add
+	}
+	if len(remove) > 0 {
+		metadata["$deleteFromPrimitiveList/finalizers"] = remove
 	}
 	annotations := make(map[string]any)
-	for name, value := range map[string]string{
-		v1beta1.AnnotationAllocatedPool: w.Pool, v1beta1.AnnotationUntried: UntriedAnnotation(w.Untried),
-	} {
+	for name, value := range w.Annotations() {
 		switch before, present := w.Before.Annotations[name]; {
 		case value != "" && value != before:
 			annotations[name] = value
@@ -151,6 +150,25 @@ func (w *ServiceWrite) patch() map[string]any {
 		patch["status"] = status
 	}
 	return patch
+}
+
+// finalizers are those to add and those to remove.
+func (w *ServiceWrite) finalizers() (add, remove []string) {
+	remove = ourFinalizers(w.Before)
+	if w.Pool == "" {
+		return nil, remove
+	}
+	if !slices.Contains(remove, v1beta1.Finalizer) {
+		return []string{v1beta1.Finalizer}, remove
+	}
+	return nil, slices.DeleteFunc(remove, func(f string) bool { return f == v1beta1.Finalizer })
+}
+
+// HasFinalizers reports whether the Service has the finalizers that it is to
+// have with an address from a pool, or without one.
+func (w *ServiceWrite) HasFinalizers() bool {
+	add, remove := w.finalizers()
+	return len(add)+len(remove) == 0
 }
 
 func (w *ServiceWrite) statusPatch() map[string]any {
@@ -191,9 +209,25 @@ func Shows(svc *corev1.Service, addresses []netip.Addr) bool {
 	})
 }
 
-// UntriedAnnotation is the value of the annotation that names these addresses;
-// empty without any.
-func UntriedAnnotation(addresses []netip.Addr) string {
+// WrittenAnnotations are the annotations that the controller writes.
+func WrittenAnnotations() []string {
+	return []string{v1beta1.AnnotationAllocatedPool, v1beta1.AnnotationAllocatedAddresses, v1beta1.AnnotationUntried}
+}
+
+// Annotations are those that the controller writes, with their values; an empty
+// one is to be absent.
+func (w *ServiceWrite) Annotations() map[string]string {
+	values := map[string]string{
+		v1beta1.AnnotationAllocatedPool: w.Pool, v1beta1.AnnotationUntried: listed(w.Untried), v1beta1.AnnotationAllocatedAddresses: "",
+	}
+	if w.Pool != "" {
+		values[v1beta1.AnnotationAllocatedAddresses] = listed(w.Addresses)
+	}
+	return values
+}
+
+// listed is the value of an annotation that names these addresses.
+func listed(addresses []netip.Addr) string {
 	texts := make([]string, 0, len(addresses))
 	for _, a := range addresses {
 		texts = append(texts, a.String())

@@ -3,6 +3,8 @@ package kube
 import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/baliza-lb/baliza/api/v1beta1"
 )
@@ -18,9 +20,15 @@ func speakerStripper(node string, service func(*corev1.Service) *corev1.Service)
 			slim.Labels = o.Labels
 			slim.Spec.ClusterIPs, slim.Spec.ExternalIPs = o.Spec.ClusterIPs, o.Spec.ExternalIPs
 			slim.Spec.InternalTrafficPolicy, slim.Spec.ExternalTrafficPolicy = o.Spec.InternalTrafficPolicy, o.Spec.ExternalTrafficPolicy
-			// What the controller says about a Service is not news to us.
-			slim.Status.Conditions, slim.Finalizers = nil, nil
+			// What the controller says about a Service is not news to us, but for
+			// one thing: that the Service is another provider's.
+			leftAlone := meta.FindStatusCondition(slim.Status.Conditions, v1beta1.ConditionAllocated)
+			slim.Status.Conditions, slim.Finalizers, slim.ManagedFields = nil, nil, nil
+			if leftAlone != nil && leftAlone.Reason == string(v1beta1.ReasonWriteConflict) {
+				slim.Status.Conditions = []metav1.Condition{{Type: leftAlone.Type, Reason: leftAlone.Reason}}
+			}
 			delete(slim.Annotations, v1beta1.AnnotationUntried)
+			delete(slim.Annotations, v1beta1.AnnotationAllocatedAddresses)
 			slim.Spec.Ports, slim.Spec.Selector, slim.Generation = nil, nil, 0
 			return slim, nil
 		case *discoveryv1.EndpointSlice:

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"encoding/json"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -37,9 +38,7 @@ func serviceStripper(keepAnnotations []string) func(*corev1.Service) *corev1.Ser
 				slim.Annotations[name] = value
 			}
 		}
-		if slices.Contains(svc.Finalizers, v1beta1.Finalizer) {
-			slim.Finalizers = []string{v1beta1.Finalizer}
-		}
+		keepOurFinalizers(slim, svc)
 		if svc.Spec.Type != corev1.ServiceTypeLoadBalancer {
 			return slim
 		}
@@ -51,6 +50,49 @@ func serviceStripper(keepAnnotations []string) func(*corev1.Service) *corev1.Ser
 		}
 		return slim
 	}
+}
+
+// keepOurFinalizers keeps of a Service's finalizers those that are ours to take
+// off. Of the former one the record of field managers is the proof, and kept
+// with it: a transform may run twice.
+func keepOurFinalizers(slim, svc *corev1.Service) {
+	if slim.Finalizers = ourFinalizers(svc); slices.Contains(slim.Finalizers, v1beta1.FormerFinalizer) {
+		slim.ManagedFields = whoPutFormerFinalizer(svc)
+	}
+}
+
+func ourFinalizers(svc *corev1.Service) []string {
+	var ours []string
+	if slices.Contains(svc.Finalizers, v1beta1.Finalizer) {
+		ours = append(ours, v1beta1.Finalizer)
+	}
+	if proof := whoPutFormerFinalizer(svc); len(proof) == 1 && proof[0].Manager == FieldManager {
+		ours = append(ours, v1beta1.FormerFinalizer)
+	}
+	return ours
+}
+
+// whoPutFormerFinalizer returns what the API server says of those who put the
+// former finalizer on a Service.
+func whoPutFormerFinalizer(svc *corev1.Service) []metav1.ManagedFieldsEntry {
+	if !slices.Contains(svc.Finalizers, v1beta1.FormerFinalizer) {
+		return nil
+	}
+	var entries []metav1.ManagedFieldsEntry
+	for _, entry := range svc.ManagedFields {
+		var owned struct {
+			Metadata struct {
+				Finalizers map[string]json.RawMessage `json:"f:finalizers"`
+			} `json:"f:metadata"`
+		}
+		if entry.FieldsV1 == nil || json.Unmarshal(entry.FieldsV1.GetRawBytes(), &owned) != nil {
+			continue
+		}
+		if _, put := owned.Metadata.Finalizers[`v:"`+v1beta1.FormerFinalizer+`"`]; put {
+			entries = append(entries, entry)
+		}
+	}
+	return entries
 }
 
 func stripSpec(slim, spec *corev1.ServiceSpec) {

@@ -28,12 +28,12 @@ const trialPeriod = 200 * time.Millisecond
 
 // NewTrial makes the Service: port 80 leads to the controllers' admin port. A
 // Service of that name which an earlier trial left goes first.
-func NewTrial(ctx context.Context, clients Clients, namespace, name, pool string) (*Trial, error) {
+func NewTrial(ctx context.Context, clients Clients, namespace, name, class, pool string) (*Trial, error) {
 	t := &Trial{clients, namespace, name}
 	if err := t.Delete(ctx); err != nil {
 		return nil, err
 	}
-	class, no := v1beta1.LoadBalancerClass, false
+	no := false
 	svc := &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: name, Namespace: namespace, Annotations: map[string]string{},

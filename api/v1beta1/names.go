@@ -21,6 +21,13 @@ const (
 	// given stays announced when the pool is edited or deleted.
 	AnnotationAllocatedPool = "baliza.io/allocated-from-pool"
 
+	// AnnotationAllocatedAddresses is written by the controller: the addresses
+	// that it gave, separated by commas. It tells a later version of the
+	// controller, and another replica, what came from a controller of ours. On a
+	// Service that shows nothing, as one that was restored from a backup without
+	// its status, it is a wish to have them again.
+	AnnotationAllocatedAddresses = "baliza.io/allocated-addresses"
+
 	// AnnotationUntried is written by the controller: those of the Service's
 	// addresses, separated by commas, that it gave and that no node has
 	// announced yet. Only these may still be replaced when a stranger turns
@@ -36,8 +43,15 @@ const (
 	AnnotationIncomingKey = "baliza.io/incoming-key"
 
 	// Finalizer keeps a deleted Service until its address has been taken
-	// back. It is the one that Kubernetes reserves for load balancers.
-	Finalizer = "service.kubernetes.io/load-balancer-cleanup"
+	// back. It is our own: the one that Kubernetes reserves for load balancers,
+	// service.kubernetes.io/load-balancer-cleanup, belongs to whichever cloud
+	// provider put it there, and a controller of k8s.io/cloud-provider takes it
+	// off deleted Services that it does not serve.
+	Finalizer = "baliza.io/address"
+	// FormerFinalizer is what versions before v0.1.0 used in its place. It is
+	// taken off where the API server's record of field managers says that the
+	// controller put it there, and nobody else.
+	FormerFinalizer = "service.kubernetes.io/load-balancer-cleanup"
 
 	// LabelExcludeNode takes a node out of external load balancing. The
 	// value is parsed as a boolean; an empty value counts as true.
@@ -78,6 +92,9 @@ const (
 	ReasonInUseOutsideSpec Reason = "InUseOutsideSpec"
 	// ReasonAnnouncing says that a speaker answers for every address that it owns.
 	ReasonAnnouncing Reason = "Announcing"
+	// ReasonUsedByCluster says that the cluster itself has the address: a node, its
+	// pods, the cluster IPs of Services, the API server. It is not given.
+	ReasonUsedByCluster Reason = "UsedByCluster"
 	// ReasonDeparted says that a speaker was told to stop, and has.
 	ReasonDeparted Reason = "Departed"
 	// ReasonInterfaceMissing says that a listed interface does not exist on
@@ -144,6 +161,9 @@ const (
 	// ReasonUninstalled says that Baliza was uninstalled, and nobody announces
 	// what the Service still shows.
 	ReasonUninstalled Reason = "Uninstalled"
+	// ReasonSeveralOwners says that several nodes answer for the address at once,
+	// each of which should be the only one.
+	ReasonSeveralOwners Reason = "SeveralOwners"
 	// ReasonNotOwner says that another node owns the address.
 	ReasonNotOwner Reason = "NotOwner"
 	// ReasonNoAdvertisement says that no advertisement selects the address.

@@ -77,6 +77,15 @@ type SpeakerStatus struct {
 	// +kubebuilder:validation:MaxItems=256
 	Conflicts []AddressConflict `json:"conflicts,omitempty"`
 
+	// localAddresses are the addresses of IPAddressPools that this node has on an
+	// interface of its own, or that are its gateway: no Service is to be given
+	// them. The first 16; not those that kube-proxy puts on an interface.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=45
+	LocalAddresses []string `json:"localAddresses,omitempty"`
+
 	// missing are speakers that this one has not heard for some seconds, the
 	// first 256. What those said before counts no more, unless they refute
 	// it. Of the speakers that hear each other the first three, by name, say

@@ -1152,6 +1152,11 @@ func (in *SpeakerStatus) DeepCopyInto(out *SpeakerStatus) {
 			(*in)[i].DeepCopyInto(&(*out)[i])
 		}
 	}
+	if in.LocalAddresses != nil {
+		in, out := &in.LocalAddresses, &out.LocalAddresses
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	if in.Missing != nil {
 		in, out := &in.Missing, &out.Missing
 		*out = make([]MissingSpeaker, len(*in))

@@ -2,6 +2,7 @@ package ipam
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -188,7 +189,30 @@ func (m *IPAM) candidates(q *ask) ([]*pool, *Refusal) {
 	case len(m.order) == 0:
 		return nil, &Refusal{v1beta1.ReasonNoPool, "there is no IPAddressPool"}
 	}
-	return m.order, nil
+	return m.preferredFirst(q), nil
+}
+
+// preferredFirst is the order in which pools are tried, that of an address that
+// the Service had before the others.
+func (m *IPAM) preferredFirst(q *ask) []*pool {
+	for _, a := range q.Preferred {
+		if first := m.covering(a); first != nil && first != m.order[0] {
+			rest := slices.DeleteFunc(slices.Clone(m.order), func(p *pool) bool { return p == first })
+			return append([]*pool{first}, rest...)
+		}
+	}
+	return m.order
+}
+
+// preferred returns the address that the Service had before, if the pool would
+// give it to somebody who names it.
+func (m *IPAM) preferred(q *ask, p *pool, f family) (netip.Addr, bool) {
+	for _, a := range q.Preferred {
+		if familyOf(a) == f && a != q.unwanted && m.covering(a) == p && !m.Quarantined(a) && m.namedAddress(q, p, a) == nil {
+			return a, true
+		}
+	}
+	return netip.Addr{}, false
 }
 
 // keep sorts the wanted families into kept and missing ones. An address is
@@ -258,6 +282,8 @@ func (m *IPAM) onlyPool(q *ask) (*pool, *Refusal) {
 	for _, a := range q.Addresses {
 		p := m.covering(a)
 		switch {
+		case p == nil && m.snapshot.UsedBy(a) != "":
+			return only, &Refusal{v1beta1.ReasonUsedByCluster, a.String() + " is of " + m.snapshot.UsedBy(a)}
 		case p == nil:
 			return only, &Refusal{v1beta1.ReasonAddressOutsidePools, a.String() + " is not an address that an IPAddressPool gives"}
 		case only == nil:
@@ -296,7 +322,7 @@ func (m *IPAM) fit(q *ask, p *pool, wanted []family) (plan, *Refusal) {
 }
 
 // pick chooses one address of a pool: the named one; one that the Service is
-// just leaving; one that it can share; a free one.
+// just leaving; the one that it had before; one that it can share; a free one.
 func (m *IPAM) pick(q *ask, p *pool, f family) (netip.Addr, *Refusal) {
 	if a, isNamed := q.named(f); isNamed {
 		return a, m.namedAddress(q, p, a)
@@ -308,6 +334,9 @@ func (m *IPAM) pick(q *ask, p *pool, f family) (netip.Addr, *Refusal) {
 		if other, _ := m.clash(q.holding, a); other == nil && familyOf(a) == f && m.taken[a].pool == p && p.partOf(a).admits(q) {
 			return a, nil
 		}
+	}
+	if a, found := m.preferred(q, p, f); found {
+		return a, nil
 	}
 	if a, found := m.joinable(q, p, f, false); found {
 		return a, nil

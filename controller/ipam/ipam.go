@@ -24,11 +24,13 @@ type IPAM struct {
 	// they came from.
 	outside map[string]map[netip.Addr]bool
 	// shared are the addresses that Services with a sharing key hold.
-	shared map[string]map[netip.Addr]bool
+	shared map[string]*sharedKey
 	// quarantined are the addresses in quarantine, each with the rest that it
 	// would be in, if any.
 	quarantined map[netip.Addr]retiree
 	generation  uint64
+	// fresh is what was freed since the last Wake, round what before that.
+	fresh, round freed
 	// now is the time of the books, and wakeAt when the next rest is over.
 	now, wakeAt time.Time
 	// scratch is the request in hand: kept here to spare an allocation.
@@ -124,9 +126,10 @@ func New() *IPAM {
 	m := &IPAM{
 		holdings: make(map[string]*holding),
 		taken:    make(map[netip.Addr]*tenancy),
-		shared:   make(map[string]map[netip.Addr]bool),
+		shared:   make(map[string]*sharedKey),
 
 		quarantined: make(map[netip.Addr]retiree),
+		fresh:       newFreed(), round: newFreed(),
 	}
 	empty, _ := config.Build(config.Objects{})
 	m.SetSnapshot(empty)
@@ -143,6 +146,7 @@ func (m *IPAM) SetSnapshot(s *config.Snapshot) {
 	m.forgetRests()
 	m.snapshot = s
 	m.generation++
+	m.fresh.everything = true
 	before := m.order
 	m.pools = make(map[string]*pool, len(s.Pools))
 	m.outside = make(map[string]map[netip.Addr]bool)
@@ -231,25 +235,25 @@ func (m *IPAM) claim(h *holding, a netip.Addr, home string) {
 	if i := slices.Index(h.leaving, a); i >= 0 {
 		h.leaving = slices.Delete(h.leaving, i, i+1)
 	}
-	t := m.taken[a]
-	switch {
+	switch t := m.taken[a]; {
 	case t == nil:
+		if m.Quarantined(a) {
+			m.quarantined[a] = retiree{} // its rest is over
+			m.countAside(a, -1)
+		}
 		t = &tenancy{home: home, first: h}
 		m.taken[a] = t
 		m.place(a, t)
-		if m.Quarantined(a) {
-			m.quarantined[a] = retiree{} // its rest is over
-		}
+		m.indexShared(h, a)
+	case !isNew:
 	case t.first != h && !slices.Contains(t.others, h):
 		t.others = append(t.others, h)
+		m.indexShared(h, a)
 	}
 	if isNew {
 		m.count(h, a, +1)
 	}
-	if h.sharing != nil {
-		m.indexShared(h, a)
-		m.generation++ // there is something to join now
-	}
+	m.noteSharing(h.sharing) // there is something to join now
 	m.holdings[h.key] = h
 }
 
@@ -269,6 +273,10 @@ func (m *IPAM) vacate(h *holding, a netip.Addr) {
 		return
 	}
 	m.generation++
+	m.noteSharing(h.sharing)
+	if t.pool != nil {
+		m.noteFree(t.pool, familyOf(a)) // if not for all, then in its namespace's quota
+	}
 	m.unindexShared(h, a)
 	if t.leave(h) {
 		return

@@ -22,6 +22,8 @@ type part struct {
 	capacity [families]*big.Int
 	// inside counts what Services hold of that.
 	inside [families]int64
+	// aside counts what nobody holds of that and is in quarantine.
+	aside [families]int64
 }
 
 func newPart(p *config.Pool, reservation *config.Reservation, ranges []config.Range) part {

@@ -134,7 +134,7 @@ func (m *IPAM) Counters(name string) Counters {
 			}
 			for f, sum := range map[family]*big.Int{ipv4: c.AvailableIPv4, ipv6: c.AvailableIPv6} {
 				sum.Add(sum, one.available(f))
-				sum.Sub(sum, m.quarantinedIn(p, one, f))
+				sum.Sub(sum, big.NewInt(one.aside[f]))
 			}
 		}
 	}

@@ -1,7 +1,6 @@
 package ipam
 
 import (
-	"math/big"
 	"net/netip"
 	"slices"
 	"time"
@@ -36,7 +35,8 @@ func (m *IPAM) EndQuarantine(a netip.Addr) {
 	}
 	delete(m.quarantined, a)
 	if p := m.covering(a); p != nil && m.taken[a] == nil {
-		m.generation++
+		m.countAside(a, -1)
+		m.noteFree(p, familyOf(a))
 		p.partOf(a).free[familyOf(a)].give(a)
 		if had != (retiree{}) {
 			m.carryRest(familyOf(a), had)
@@ -51,6 +51,7 @@ func (m *IPAM) setAside(a netip.Addr) {
 	if p == nil || m.taken[a] != nil {
 		return
 	}
+	m.countAside(a, +1)
 	one, f := p.partOf(a), familyOf(a)
 	if rest, found := one.rested[f].all[numberOf(a)]; found {
 		one.rested[f].remove(rest.number)
@@ -70,21 +71,18 @@ func (m *IPAM) forgetRests() {
 	}
 }
 
-// quarantinedIn counts the free addresses of a part that are in quarantine.
-func (m *IPAM) quarantinedIn(p *pool, one *part, f family) *big.Int {
-	count := int64(0)
-	for a := range m.quarantined {
-		if familyOf(a) == f && m.taken[a] == nil && m.covering(a) == p && p.partOf(a) == one {
-			count++
-		}
+// countAside counts the addresses of a part that would be free if they were not
+// in quarantine.
+func (m *IPAM) countAside(a netip.Addr, change int64) {
+	if p := m.covering(a); p != nil {
+		p.partOf(a).aside[familyOf(a)] += change
 	}
-	return big.NewInt(count)
 }
 
-// avoids tells whether the pool has free addresses that a Service could have
+// avoids reports whether the pool has free addresses that a Service could have
 // if they were not in quarantine.
 func (m *IPAM) avoids(q *ask, p *pool, f family) bool {
-	return slices.ContainsFunc(p.partsFor(q), func(one *part) bool { return m.quarantinedIn(p, one, f).Sign() > 0 })
+	return slices.ContainsFunc(p.partsFor(q), func(one *part) bool { return one.aside[f] > 0 })
 }
 
 // Move gives a Service another address in the place of one that it has and
@@ -103,7 +101,7 @@ func (m *IPAM) Move(r config.Request, namespaceLabels labels.Set, from netip.Add
 	}
 	m.scratch = ask{Request: r, namespaceLabels: namespaceLabels, holding: h, unwanted: from}
 	found, refusal := m.answer(&m.scratch)
-	if refusal != nil {
+	if refusal != nil || !found.addresses[familyOf(from)].IsValid() { // or it wants that family no more
 		return h.assignment(r.Families), false
 	}
 	for f := range families {

@@ -48,13 +48,13 @@ func (m *IPAM) endRests(p *pool, one *part, f family, before time.Time) {
 		}
 		rested.remove(r.number)
 		one.free[f].give(r.address(f))
-		m.generation++
+		m.noteFree(p, f)
 	}
 	if next, found := rested.next(m.now.UnixNano() - int64(p.ReuseDelay)); found {
 		m.restsUntil(time.Unix(0, next.at).Add(p.ReuseDelay))
 	}
 	if first, found := rested.next(before.UnixNano() - int64(p.ReuseDelay)); found && !p.resting(first, m.now) {
-		m.generation++
+		m.noteFree(p, f)
 	}
 }
 

@@ -13,10 +13,27 @@ import (
 
 // sharing is what decides whether two Services may have one address.
 type sharing struct {
-	key      string
-	ports    []config.Port
+	key   string
+	ports []config.Port
+	// has are the same ports, where they are many; made when it is asked for.
+	has      map[config.Port]bool
 	local    bool
 	selector labels.Set
+}
+
+// sharedKey is what Services with one sharing key hold, so that whoever wants to
+// join finds out by its ports, not by asking each of them.
+type sharedKey struct {
+	addresses map[netip.Addr]*sharedAddress
+	// ports counts the addresses that have each port.
+	ports map[config.Port]int
+}
+
+// sharedAddress counts the holders, with that key, of an address, and those that
+// have each port.
+type sharedAddress struct {
+	holders int
+	ports   map[config.Port]int
 }
 
 func sharingOf(r config.Request) *sharing {
@@ -44,7 +61,7 @@ func (s *sharing) objection(o *sharing) string {
 		return "the sharing keys differ"
 	}
 	for _, p := range s.ports {
-		if slices.Contains(o.ports, p) {
+		if o.hasPort(p) {
 			return fmt.Sprintf("both have port %d/%s", p.Number, p.Protocol)
 		}
 	}
@@ -52,6 +69,22 @@ func (s *sharing) objection(o *sharing) string {
 		return "with externalTrafficPolicy Local both must select the same pods"
 	}
 	return ""
+}
+
+// fewPorts are searched one by one.
+const fewPorts = 8
+
+func (s *sharing) hasPort(p config.Port) bool {
+	if len(s.ports) <= fewPorts {
+		return slices.Contains(s.ports, p)
+	}
+	if s.has == nil {
+		s.has = make(map[config.Port]bool, len(s.ports))
+		for _, one := range s.ports {
+			s.has[one] = true
+		}
+	}
+	return s.has[p]
 }
 
 // setSharing notes what the Service says about sharing now. Whoever waits is
@@ -65,13 +98,15 @@ func (m *IPAM) setSharing(h *holding, r config.Request) {
 	for _, a := range all {
 		m.unindexShared(h, a)
 	}
+	before := h.sharing
 	h.sharing = now
 	for _, a := range all {
 		m.indexShared(h, a)
 	}
 	if len(all) > 0 {
 		h.changed = true
-		m.generation++
+		m.noteSharing(before)
+		m.noteSharing(now)
 	}
 }
 
@@ -86,33 +121,54 @@ func (h *holding) all() []netip.Addr {
 	return all
 }
 
+// indexShared notes that the holding has an address under its key.
 func (m *IPAM) indexShared(h *holding, a netip.Addr) {
 	if h.sharing == nil {
 		return
 	}
-	if m.shared[h.sharing.key] == nil {
-		m.shared[h.sharing.key] = make(map[netip.Addr]bool)
+	k := m.shared[h.sharing.key]
+	if k == nil {
+		k = &sharedKey{make(map[netip.Addr]*sharedAddress), make(map[config.Port]int)}
+		m.shared[h.sharing.key] = k
 	}
-	m.shared[h.sharing.key][a] = true
+	one := k.addresses[a]
+	if one == nil {
+		one = &sharedAddress{ports: make(map[config.Port]int)}
+		k.addresses[a] = one
+	}
+	one.holders++
+	for _, p := range h.sharing.ports {
+		one.ports[p]++
+		if one.ports[p] == 1 {
+			k.ports[p]++
+		}
+	}
 }
 
-// unindexShared forgets that an address is shared under the holding's key,
-// unless another holder has the same key.
+// unindexShared takes that back.
 func (m *IPAM) unindexShared(h *holding, a netip.Addr) {
 	if h.sharing == nil {
 		return
 	}
-	key := h.sharing.key
-	if t := m.taken[a]; t != nil {
-		for o := range t.holders() {
-			if o != h && o.sharing != nil && o.sharing.key == key {
-				return
-			}
+	k := m.shared[h.sharing.key]
+	one := k.addresses[a]
+	for _, p := range h.sharing.ports {
+		one.ports[p]--
+		if one.ports[p] > 0 {
+			continue
+		}
+		delete(one.ports, p)
+		k.ports[p]--
+		if k.ports[p] == 0 {
+			delete(k.ports, p)
 		}
 	}
-	delete(m.shared[key], a)
-	if len(m.shared[key]) == 0 {
-		delete(m.shared, key)
+	one.holders--
+	if one.holders == 0 {
+		delete(k.addresses, a)
+	}
+	if len(k.addresses) == 0 {
+		delete(m.shared, h.sharing.key)
 	}
 }
 
@@ -171,16 +227,43 @@ func (m *IPAM) joinable(q *ask, p *pool, f family, ownOnly bool) (netip.Addr, bo
 	if h.sharing == nil {
 		return best, false
 	}
-	for a := range m.shared[h.sharing.key] {
-		if familyOf(a) != f || m.taken[a].pool != p || best.IsValid() && best.Less(a) {
-			continue
-		}
-		if m.Quarantined(a) || !p.partOf(a).admits(q) || ownOnly && m.adds(q, a) {
-			continue
-		}
-		if other, _ := m.clash(h, a); other == nil {
+	k := m.shared[h.sharing.key]
+	if k == nil || k.full(h) {
+		return best, false
+	}
+	for a, one := range k.addresses {
+		better := familyOf(a) == f && (!best.IsValid() || a.Less(best))
+		if better && (h.has(a) || !one.clashes(h.sharing.ports)) && m.mayJoin(q, p, a) && !(ownOnly && m.adds(q, a)) {
 			best = a
 		}
 	}
 	return best, best.IsValid()
+}
+
+// mayJoin reports whether a Service may share an address of a pool.
+func (m *IPAM) mayJoin(q *ask, p *pool, a netip.Addr) bool {
+	if m.taken[a].pool != p || m.Quarantined(a) || !p.partOf(a).admits(q) {
+		return false
+	}
+	other, _ := m.clash(q.holding, a)
+	return other == nil
+}
+
+// full reports whether every address of the key has one of the ports of a
+// Service that holds nothing.
+func (k *sharedKey) full(h *holding) bool {
+	if len(h.leaving) > 0 || h.addresses != [families]netip.Addr{} {
+		return false
+	}
+	return slices.ContainsFunc(h.sharing.ports, func(p config.Port) bool { return k.ports[p] == len(k.addresses) })
+}
+
+// clashes reports whether one of the ports is taken.
+func (one *sharedAddress) clashes(ports []config.Port) bool {
+	return slices.ContainsFunc(ports, func(p config.Port) bool { return one.ports[p] > 0 })
+}
+
+// has reports whether the address is booked for the Service.
+func (h *holding) has(a netip.Addr) bool {
+	return h.addresses[familyOf(a)] == a || slices.Contains(h.leaving, a)
 }

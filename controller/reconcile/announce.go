@@ -38,7 +38,14 @@ type reports struct {
 	owners   map[netip.Addr][]string
 	// perClient are addresses that their owners share by client.
 	perClient map[netip.Addr]bool
-	withheld  map[netip.Addr]v1beta1.Reason
+	// holders are the nodes that answer for an address in layer 2, where each
+	// should be the only one, and several since when that is not so.
+	holders map[netip.Addr][]string
+	several map[netip.Addr]time.Time
+	// cut says that a speaker holds or announces more than its report has room
+	// for: that an address is in none proves nothing.
+	cut      bool
+	withheld map[netip.Addr]v1beta1.Reason
 	// strangers are what speakers say about conflicts, with the MAC.
 	strangers map[netip.Addr]string
 	conflicts map[netip.Addr]conflict
@@ -48,6 +55,14 @@ type reports struct {
 	behind []string
 }
 
+// severalFor is how long two nodes may answer for one address, as they do for a
+// moment when it moves.
+const severalFor = 10 * time.Second
+
+// namesShown is how many nodes a message names. Where there are more, as in BGP,
+// one that comes or goes is no news, and writes to no Service.
+const namesShown = 3
+
 // whyWithheld orders the reasons that explain a Service: first those of an
 // owner that cannot announce, then those that concern every node alike; others
 // mean that no node is eligible.
@@ -56,6 +71,7 @@ func whyWithheld() []v1beta1.Reason {
 		v1beta1.ReasonAddressConflict, v1beta1.ReasonInterfaceMissing, v1beta1.ReasonSocketProblem,
 		v1beta1.ReasonNoAdvertisement, v1beta1.ReasonNoEndpoint, v1beta1.ReasonNoLocalEndpoint,
 		v1beta1.ReasonCommunityUnresolved, v1beta1.ReasonTooManyCommunities, v1beta1.ReasonNoPeer, v1beta1.ReasonNoSession,
+		v1beta1.ReasonNodeExcluded, v1beta1.ReasonNodeNotSelected,
 	}
 }
 
@@ -66,11 +82,20 @@ func (r *Reconciler) readReports() {
 	p.speakers = len(speakers)
 	p.owners, p.withheld = make(map[netip.Addr][]string), make(map[netip.Addr]v1beta1.Reason)
 	p.strangers, p.perClient, p.conflicts = make(map[netip.Addr]string), make(map[netip.Addr]bool), make(map[netip.Addr]conflict)
+	p.holders, p.cut = make(map[netip.Addr][]string), false
 	for _, s := range speakers {
+		p.cut = p.cut || int(s.Status.HeldCount) > len(s.Status.Held) ||
+			s.Status.BGP != nil && int(s.Status.BGP.AnnouncedCount) > len(s.Status.BGP.Announced)
 		for _, held := range s.Status.Held {
-			if a, err := config.ParseAddress(held.Address); err == nil {
-				p.owners[a] = append(p.owners[a], s.Name)
-				p.perClient[a] = p.perClient[a] || held.Balancing == v1beta1.BalancePerClient
+			a, err := config.ParseAddress(held.Address)
+			if err != nil {
+				continue
+			}
+			p.owners[a] = append(p.owners[a], s.Name)
+			if held.Balancing == v1beta1.BalancePerClient {
+				p.perClient[a] = true
+			} else {
+				p.holders[a] = append(p.holders[a], s.Name)
 			}
 		}
 		p.readRoutes(s)
@@ -80,6 +105,30 @@ func (r *Reconciler) readReports() {
 	for _, owners := range p.owners {
 		slices.Sort(owners)
 	}
+	r.Metrics.severalOwners.Set(float64(p.noteSeveral(r.Now())))
+}
+
+// noteSeveral notes since when several nodes answer for one address; it counts
+// the addresses of which that is so for longer than a hand-over takes.
+func (p *reports) noteSeveral(now time.Time) int {
+	count := 0
+	several := make(map[netip.Addr]time.Time)
+	for a, holders := range p.holders {
+		if len(holders) < 2 {
+			continue
+		}
+		since, known := p.several[a]
+		if !known {
+			since = now
+		}
+		if several[a] = since; now.Sub(since) < severalFor {
+			p.changed = true // look again
+		} else {
+			count++
+		}
+	}
+	p.several = several
+	return count
 }
 
 // readWithheld notes why an address is not announced, the gravest reason first.
@@ -111,7 +160,7 @@ func graver(a, b v1beta1.Reason) v1beta1.Reason {
 // says that it announces a Service's addresses.
 func (r *Reconciler) tooSoon(rec *record) bool {
 	now := r.Now()
-	present, since := conditionOf(rec.object, v1beta1.ConditionAnnounced), conditionOf(rec.object, v1beta1.ConditionAllocated)
+	present, since := rec.object.announced, rec.object.allocated
 	switch {
 	case present == nil:
 		return since != nil && now.Sub(since.LastTransitionTime.Time) < foldGrace
@@ -127,8 +176,8 @@ func (r *Reconciler) tooSoon(rec *record) bool {
 // the one that is there, as long as the addresses are the same. Only
 // foldReports brings it up to date.
 func (r *Reconciler) announcement(rec *record, addresses []netip.Addr) *metav1.Condition {
-	present := conditionOf(rec.object, v1beta1.ConditionAnnounced)
-	if present == nil || len(addresses) == 0 || !kube.Shows(rec.object, addresses) {
+	present := rec.object.announced
+	if present == nil || len(addresses) == 0 || !kube.Shows(rec.object.Service, addresses) {
 		return nil
 	}
 	if rec.want != nil && rec.want.announced != nil {
@@ -159,7 +208,23 @@ func (r *Reconciler) concluded(rec *record, addresses []netip.Addr) *metav1.Cond
 	}
 	slices.Sort(by)
 	rec.lostAt = time.Time{}
-	return r.condition(rec, v1beta1.ConditionAnnounced, true, v1beta1.ReasonAnnounced, "announced by "+strings.Join(by, ", ")+how)
+	for _, a := range addresses {
+		if since, is := p.several[a]; is && r.Now().Sub(since) >= severalFor {
+			return rec.object.condition(v1beta1.ConditionAnnounced, false, v1beta1.ReasonSeveralOwners,
+				fmt.Sprintf("%s is answered for by %s at once: these nodes do not hear each other; "+
+					"is the membership port (7946, TCP and UDP) open between them?",
+					a, named(p.holders[a])), r.Now())
+		}
+	}
+	return rec.object.condition(v1beta1.ConditionAnnounced, true, v1beta1.ReasonAnnounced, "announced by "+named(by)+how, r.Now())
+}
+
+// named lists nodes by name, as long as they are few.
+func named(nodes []string) string {
+	if len(nodes) > namesShown {
+		return fmt.Sprintf("more than %d nodes", namesShown)
+	}
+	return strings.Join(nodes, ", ")
 }
 
 func (r *Reconciler) unannounced(rec *record, a netip.Addr) *metav1.Condition {
@@ -171,7 +236,14 @@ func (r *Reconciler) unannounced(rec *record, a netip.Addr) *metav1.Condition {
 	if reason == "" {
 		reason = v1beta1.ReasonNoOwner
 	}
-	return r.condition(rec, v1beta1.ConditionAnnounced, false, reason, fmt.Sprintf("no node announces %s%s", a, r.reports.strangers[a]))
+	switch {
+	case reason == v1beta1.ReasonNoOwner && r.reports.cut:
+		return nil // somebody may announce it
+	case reason == v1beta1.ReasonNodeExcluded:
+		return rec.object.condition(v1beta1.ConditionAnnounced, false, reason, fmt.Sprintf(
+			"no node announces %s; nodes that could are excluded, by the label %s or by a taint", a, v1beta1.LabelExcludeNode), r.Now())
+	}
+	return rec.object.condition(v1beta1.ConditionAnnounced, false, reason, fmt.Sprintf("no node announces %s%s", a, r.reports.strangers[a]), r.Now())
 }
 
 // foldReports brings the Announced conditions up to date, a few at a time and
@@ -187,7 +259,7 @@ func (r *Reconciler) foldReports(now time.Time) {
 			p.behind = r.outdated()
 		}
 	}
-	if len(r.queue) > 0 {
+	if r.queue.Busy() {
 		return
 	}
 	for n := 0; n < foldAtOnce && len(p.behind) > 0; n++ {
@@ -209,7 +281,7 @@ func (r *Reconciler) outdated() []string {
 			continue
 		}
 		now := r.concluded(rec, addresses)
-		if now != nil && !sameCondition(conditionOf(rec.object, v1beta1.ConditionAnnounced), now) {
+		if now != nil && !sameCondition(rec.object.announced, now) {
 			keys = append(keys, key)
 		}
 	}
@@ -219,14 +291,14 @@ func (r *Reconciler) outdated() []string {
 
 // settledAddresses are a Service's addresses, once they are written.
 func (r *Reconciler) settledAddresses(rec *record) []netip.Addr {
-	if rec.want != nil || rec.yielded != "" || !r.served(rec.object) {
+	s := rec.object
+	if rec.want != nil || rec.yielded || !s.served {
 		return nil
 	}
-	addresses := shown(rec.object)
-	if !kube.Shows(rec.object, addresses) || rec.object.Annotations[v1beta1.AnnotationAllocatedPool] == "" {
+	if !kube.Shows(s.Service, s.shown) || s.pool == "" {
 		return nil
 	}
-	return addresses
+	return s.shown
 }
 
 // fold queues a write that differs from what is there in one condition.
@@ -240,7 +312,7 @@ func (r *Reconciler) fold(rec *record) {
 		return
 	}
 	r.propose(rec, &desired{
-		addresses: addresses, pool: rec.object.Annotations[v1beta1.AnnotationAllocatedPool], untried: rec.stillUntried(announced),
-		allocated: conditionOf(rec.object, v1beta1.ConditionAllocated), announced: announced,
+		addresses: addresses, pool: rec.object.pool, untried: rec.stillUntried(announced),
+		allocated: rec.object.allocated, announced: announced,
 	})
 }

@@ -33,11 +33,11 @@ func newAuditor() *auditor {
 
 // The names that are ours, spelled out: a rename must be seen here.
 func ourFinalizers() []string {
-	return []string{v1beta1.Finalizer}
+	return []string{"baliza.io/address"}
 }
 
 func ourAnnotations() []string {
-	return []string{"baliza.io/allocated-from-pool", "baliza.io/untried-addresses"}
+	return []string{"baliza.io/allocated-from-pool", "baliza.io/allocated-addresses", "baliza.io/untried-addresses"}
 }
 
 func ourConditions() []string { return []string{"baliza.io/Allocated", "baliza.io/Announced"} }

@@ -96,7 +96,7 @@ func (c *cluster) serve(action clienttesting.Action) (bool, runtime.Object, erro
 	case clienttesting.CreateActionImpl:
 		svc := a.GetObject().(*corev1.Service).DeepCopy()
 		svc.ResourceVersion = c.next()
-		err := c.core.Tracker().Create(servicesResource, svc, a.GetNamespace())
+		err := c.core.Tracker().Create(servicesResource, svc, a.GetNamespace(), a.CreateOptions)
 		return true, svc, err
 	case clienttesting.UpdateActionImpl:
 		return c.update(a)

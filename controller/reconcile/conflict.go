@@ -1,118 +1,73 @@
 package reconcile
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/baliza-lb/baliza/api/v1beta1"
 )
 
-const (
-	// truce is how long takeovers are remembered.
-	truce = 10 * time.Minute
-	// mostTakeovers within a truce, be they of different values.
-	mostTakeovers = 4
-)
+// Others may write the status of a Service, too. Where it names a class of ours
+// it is ours, and what they write is written over, ever more slowly. Where it
+// names none, it belongs to whoever serves it: what a person or a restored
+// backup wrote is replaced, and every other program is yielded to at once.
 
-// takeovers are the foreign values of a Service's ingress that were replaced,
-// within one truce.
-type takeovers struct {
-	since  time.Time
-	values []string
-}
-
-// allow tells whether one more value may be replaced, and notes it. A value
-// that comes again is somebody's decision and not an accident.
-func (t *takeovers) allow(value string, now time.Time) bool {
-	if now.Sub(t.since) > truce {
-		*t = takeovers{since: now}
+// byHand reports whether a field manager is a person's tool, or one that brings
+// back what was saved, rather than a program that serves Services.
+func byHand(manager string) bool {
+	switch manager {
+	case "", "before-first-apply", "oc", "k9s", "curl":
+		return true
 	}
-	if slices.Contains(t.values, value) || len(t.values) >= mostTakeovers {
-		return false
-	}
-	t.values = append(t.values, value)
-	return true
+	tool, _, _ := strings.Cut(manager, "-")
+	return tool == "kubectl" || tool == "velero"
 }
 
-// providers are the field managers of other load-balancer providers: what they
-// own is theirs, and is never taken over. Whoever does not name a manager has the
-// name of its program, so MetalLB is "controller", PureLB "allocator".
-func providers() []string {
-	return []string{
-		"controller", "metallb-controller", "kube-vip", "kube-vip-cloud-provider", "allocator", "purelb-allocator",
-		"cilium-operator", "cilium-operator-generic", "cilium-agent", "openelb-manager", "porter-manager", "kube-loxilb", "k3s", "rke2",
-		cloudController,
-	}
-}
-
-// cloudController is the name of the cloud providers' programs; most put their
-// own and a hyphen before it.
-const cloudController = "cloud-controller-manager"
-
-func isProvider(managers []string) bool {
-	return slices.ContainsFunc(managers, func(manager string) bool {
-		return slices.Contains(providers(), manager) || strings.HasSuffix(manager, "-"+cloudController)
-	})
-}
-
-// conflicted reacts to addresses that other managers own: it takes the status
-// over, or yields.
+// conflicted reacts to addresses that other managers own.
 func (r *Reconciler) conflicted(rec *record, managers []string) {
-	if rec.want == nil {
-		return
-	}
-	value := foreignValue(rec.object)
-	if !isProvider(managers) && rec.takeovers.allow(value, r.Now()) {
-		rec.force = true
-		r.Log.Warn("taking over the status of a Service", "service", rec.key, "from", managers, "value", value)
-		r.enqueue(rec)
-		return
-	}
-	rec.yielded = fmt.Sprintf("%s writes this Service's load-balancer status (%s): it is left alone until that is empty",
-		strings.Join(managers, ", "), value)
-	r.Log.Warn("another provider writes a Service", "service", rec.key, "managers", managers, "value", value)
+	rec.yielded, rec.others = true, strings.Join(managers, ", ")
+	r.Log.Warn("another program writes a Service's load-balancer status: leaving it alone", "service", rec.key, "managers", managers,
+		"shows", ingressText(rec.object.Service))
 	r.books.Release(rec.key)
 	r.decide(rec)
 }
 
-// emptiedAgain holds a write back when somebody keeps emptying the status: an
-// empty status is never yielded to, only filled again more slowly.
-func (r *Reconciler) emptiedAgain(rec *record) bool {
-	now := r.Now()
-	fills := rec.want != nil && len(rec.want.addresses) > 0 && len(rec.object.Status.LoadBalancer.Ingress) == 0
-	switch {
-	case !fills || !rec.filled || rec.unsure:
-		return false
-	case rec.refillAt.IsZero() && rec.refills.allow("", now):
-		return false
-	case rec.refillAt.IsZero():
-		r.Log.Warn("somebody empties the status of a Service again and again", "service", rec.key, "filled_in", retryMost)
-		rec.refillAt = now.Add(retryMost)
-	case !now.Before(rec.refillAt):
-		rec.refillAt = time.Time{}
-		return false
+// leaveAlone says that another provider writes a Service, and books what that
+// one made it show, where it is of a pool of ours.
+func (r *Reconciler) leaveAlone(rec *record) {
+	r.pending.remove(rec)
+	if !r.bookForeign(rec) {
+		r.pending.add(rec) // as soon as it is free
 	}
-	rec.retryAt = rec.refillAt
-	r.retries[rec.key] = rec
-	return true
+	r.setReason(rec, v1beta1.ReasonWriteConflict)
+	said := rec.object.allocated
+	if rec.others != "" || !rec.object.leftAlone() {
+		said = rec.object.condition(v1beta1.ConditionAllocated, false, v1beta1.ReasonWriteConflict,
+			fmt.Sprintf("%s writes this Service's load-balancer status (%s): it is left alone until that is empty",
+				cmp.Or(rec.others, "another program"), ingressText(rec.object.Service)), r.Now())
+	}
+	r.propose(rec, &desired{allocated: said})
 }
 
-// showsOnlyOurs tells whether everything that the Service shows is booked for
-// it, be it that it is leaving it.
+// showsOnlyOurs reports whether everything that the Service shows is booked for
+// it, be it that it is leaving it, and is written as we write it.
 func (r *Reconciler) showsOnlyOurs(rec *record) bool {
-	ingress := rec.object.Status.LoadBalancer.Ingress
-	addresses := shown(rec.object)
-	if len(addresses) == 0 || len(addresses) != len(ingress) {
-		return false
+	for _, entry := range rec.object.Status.LoadBalancer.Ingress {
+		if entry.Hostname != "" || len(entry.Ports) > 0 || entry.IPMode != nil && *entry.IPMode != corev1.LoadBalancerIPModeVIP {
+			return false
+		}
 	}
-	return !slices.ContainsFunc(addresses, func(a netip.Addr) bool { return !slices.Contains(r.books.Holders(a), rec.key) })
+	return len(rec.object.shown) == len(rec.object.Status.LoadBalancer.Ingress) &&
+		!slices.ContainsFunc(rec.object.shown, func(a netip.Addr) bool { return !slices.Contains(r.books.Holders(a), rec.key) })
 }
 
-// foreignValue is what a Service's ingress says, in one line.
-func foreignValue(svc *corev1.Service) string {
+// ingressText is what a Service's ingress says, in one line.
+func ingressText(svc *corev1.Service) string {
 	parts := make([]string, 0, len(svc.Status.LoadBalancer.Ingress))
 	for _, entry := range svc.Status.LoadBalancer.Ingress {
 		parts = append(parts, entry.IP+entry.Hostname)

@@ -1,11 +1,12 @@
 package reconcile
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/baliza-lb/baliza/api/kube"
@@ -14,133 +15,177 @@ import (
 	"github.com/baliza-lb/baliza/controller/ipam"
 )
 
-// served tells whether the Service is to have what it asks for.
-func (r *Reconciler) served(svc *corev1.Service) bool {
-	return svc.DeletionTimestamp == nil && config.Wanted(svc, r.options.ServeClassless)
-}
-
-// adopt books what a Service shows. Of a Service that is not served only what
-// we gave it is booked, until it has been taken back.
-func (r *Reconciler) adopt(rec *record) {
-	svc := rec.object
-	addresses := shown(svc)
-	served := r.served(svc)
-	if len(addresses) == 0 || !served && !saysItHolds(svc, addresses) {
-		return
-	}
-	if c := conditionOf(svc, v1beta1.ConditionAllocated); c != nil && c.Reason == string(v1beta1.ReasonWriteConflict) {
-		rec.yielded = c.Message
-		r.bookForeign(rec)
-		return
-	}
-	givenBy, _ := config.Annotation(svc, v1beta1.AnnotationAllocatedPool)
-	request, _ := config.ParseService(svc)
-	for _, rejected := range r.books.Adopt(request, addresses, givenBy) {
-		r.Log.Warn("a shown address cannot stay", "service", rec.key, "address", rejected.Address,
-			"reason", rejected.Reason, "message", rejected.Message)
-	}
-}
-
-// decide finds out what should be said about a Service, and queues the write
-// if that is not what is observed.
-func (r *Reconciler) decide(rec *record) {
-	if !r.served(rec.object) {
-		r.retire(rec)
-		return
-	}
-	if rec.yielded != "" && len(rec.object.Status.LoadBalancer.Ingress) == 0 {
-		rec.yielded = ""
-		r.books.Release(rec.key)
-	}
-	if rec.yielded != "" {
-		delete(r.pending, rec.key)
-		if !r.bookForeign(rec) {
-			r.pending[rec.key] = rec // as soon as it is free
-		}
-		r.setReason(rec, v1beta1.ReasonWriteConflict)
-		r.propose(rec, &desired{allocated: r.condition(rec, v1beta1.ConditionAllocated, false, v1beta1.ReasonWriteConflict, rec.yielded)})
-		return
-	}
-	given, refusal, warnings := r.ask(rec)
-	reason, message := verdict(given, refusal, warnings)
-	allocated := refusal == nil || refusal.Reason == v1beta1.ReasonPartlyAllocated
-	if refusal == nil {
-		delete(r.pending, rec.key)
-	} else {
-		r.pending[rec.key] = rec
-	}
-	r.setReason(rec, reason)
-	announced := r.announcement(rec, given.Addresses)
-	r.propose(rec, &desired{
-		addresses: given.Addresses, pool: given.Pool, untried: rec.stillUntried(announced),
-		allocated: r.condition(rec, v1beta1.ConditionAllocated, allocated, reason, message),
-		announced: announced,
-	})
-}
-
 // takeUp books what the Service shows, where the books do not say so: nothing is
 // booked, another provider wrote it, or another replica. That comes before
 // anything is given to anyone.
 func (r *Reconciler) takeUp(rec *record) {
 	switch {
-	case rec.yielded != "" && r.served(rec.object):
+	case rec.yielded && rec.object.served:
 		r.bookForeign(rec)
 	case !r.books.Known(rec.key):
 		r.adopt(rec)
 	case r.fromAnotherReplica(rec):
-		r.heed(rec)
+		r.adoptFromReplica(rec)
 	}
 }
 
-// ask puts the Service's request to the books.
-func (r *Reconciler) ask(rec *record) (ipam.Assignment, *ipam.Refusal, []config.Problem) {
-	r.takeUp(rec)
-	request, problems := config.ParseService(rec.object)
-	for _, p := range problems {
-		if p.Reason == v1beta1.ReasonInvalidRequest {
-			kept := r.books.Keep(request)
-			rec.noteGiven(kept.Addresses, kept.Addresses)
-			return kept, ipam.Malformed(p), nil
-		}
+// adopt books what a Service shows. Of a Service that is not served only what
+// we gave it is booked, until it has been taken back.
+func (r *Reconciler) adopt(rec *record) {
+	s := rec.object
+	if len(s.shown) == 0 || !s.served && !s.givenByUs() {
+		return
 	}
-	before := r.books.Holding(rec.key).Addresses
-	given, refusal := r.books.Assign(request, r.Cluster.NamespaceLabels(request.Namespace), r.Now())
-	rec.noteGiven(before, given.Addresses)
-	return given, refusal, problems
+	if s.served && !s.classed && s.leftAlone() {
+		rec.yielded = true
+		r.bookForeign(rec)
+		return
+	}
+	givenBy, _ := config.Annotation(s.Service, v1beta1.AnnotationAllocatedPool)
+	for _, rejected := range r.books.Adopt(s.request, s.shown, givenBy) {
+		if rec.warned == rejected.Address.String() {
+			continue
+		}
+		rec.warned = rejected.Address.String()
+		r.Log.Warn("a shown address cannot stay", "service", rec.key, "address", rejected.Address,
+			"reason", rejected.Reason, "message", rejected.Message)
+	}
 }
 
 // bookForeign books what another provider made a Service show: where that is
 // of a pool of ours, nobody else may be given it. It reports whether all that is
 // ours to book is booked.
 func (r *Reconciler) bookForeign(rec *record) bool {
-	request, _ := config.ParseService(rec.object)
-	rejected := r.books.Readopt(request, shown(rec.object), "")
+	rejected := r.books.Readopt(rec.object.request, rec.object.shown, "")
 	return !slices.ContainsFunc(rejected, func(one ipam.Rejection) bool { return one.Reason == v1beta1.ReasonAddressInUse })
 }
 
-// verdict puts the outcome into a reason and a sentence.
-func verdict(given ipam.Assignment, refusal *ipam.Refusal, warnings []config.Problem) (v1beta1.Reason, string) {
+// decide finds out what should be said about a Service, and queues the write
+// if that is not what is observed.
+func (r *Reconciler) decide(rec *record) {
+	rec.written.forget(r.Now())
+	if !rec.object.served {
+		r.retire(rec)
+		return
+	}
+	if rec.yielded && !rec.object.shows() {
+		rec.yielded, rec.others = false, ""
+		r.books.Release(rec.key)
+	}
+	if !rec.yielded {
+		r.takeUp(rec)
+	}
+	if rec.yielded {
+		r.leaveAlone(rec)
+		return
+	}
+	a := r.ask(rec)
+	if a.refusal == nil {
+		r.pending.remove(rec)
+	} else {
+		r.pending.add(rec)
+	}
+	a.announced = r.announcement(rec, a.given.Addresses)
+	a.untried = rec.stillUntried(a.announced)
+	a.note = rec.written.note
+	a.others = len(a.given.Addresses) == 0 && r.mustVanish(rec)
+	d := desire(rec.object, &a, r.Now())
+	r.setReason(rec, v1beta1.Reason(d.allocated.Reason))
+	if d.allocated.Reason == string(v1beta1.ReasonAddressInUse) && len(d.addresses) > 0 {
+		r.breakRing(rec)
+	}
+	r.propose(rec, d)
+}
+
+// answer is all that decides about a Service that is served, beside itself.
+type answer struct {
+	// given is what it has by the books, and refusal why that is not all.
+	given   ipam.Assignment
+	refusal *ipam.Refusal
+	// usedBy says of given addresses which the cluster itself has, and who.
+	usedBy map[netip.Addr]string
+	// untried are given addresses that no node has announced, and announced what
+	// was last concluded from the speakers' reports.
+	untried   []netip.Addr
+	announced *metav1.Condition
+	// others says that what the Service shows is booked for others, or for itself
+	// until it is gone.
+	others bool
+	// note is about the writing itself.
+	note string
+}
+
+// desire decides what is to be said about a Service. It depends on nothing else.
+func desire(s *service, a *answer, now time.Time) *desired {
+	says := verdict(a.given, a.refusal, s.problems)
+	for _, address := range a.given.Addresses {
+		if by := a.usedBy[address]; by != "" {
+			says.reason = v1beta1.ReasonUsedByCluster
+			says.message += fmt.Sprintf("; but %s is of %s: name another address, or delete the Service and make it anew", address, by)
+		}
+	}
+	return &desired{
+		addresses: a.given.Addresses, pool: a.given.Pool, untried: a.untried,
+		allocated: s.condition(v1beta1.ConditionAllocated, says.status, says.reason, says.message+a.note, now),
+		announced: a.announced,
+		vanish:    a.others && len(a.given.Addresses) == 0,
+	}
+}
+
+// ask puts the Service's request to the books.
+func (r *Reconciler) ask(rec *record) answer {
+	s := rec.object
+	if s.malformed != nil {
+		kept := r.books.Keep(s.request)
+		rec.noteGiven(kept.Addresses, kept.Addresses)
+		return answer{given: kept, refusal: ipam.Malformed(*s.malformed)}
+	}
+	before := r.books.Holding(rec.key).Addresses
+	var a answer
+	a.given, a.refusal = r.books.Assign(s.request, r.Cluster.NamespaceLabels(s.Namespace), r.Now())
+	rec.noteGiven(before, a.given.Addresses)
+	for _, address := range a.given.Addresses {
+		if by := r.snapshot.UsedBy(address); by != "" {
+			if a.usedBy == nil {
+				a.usedBy = make(map[netip.Addr]string, 1)
+			}
+			a.usedBy[address] = by
+		}
+	}
+	return a
+}
+
+// statement is what the condition Allocated says.
+type statement struct {
+	status  bool
+	reason  v1beta1.Reason
+	message string
+}
+
+// verdict puts the outcome into a reason and a sentence. Problems that do not
+// stand in the way are added.
+func verdict(given ipam.Assignment, refusal *ipam.Refusal, problems []config.Problem) statement {
 	has := ""
 	if len(given.Addresses) > 0 {
 		has = holds(given)
 	}
-	var reason v1beta1.Reason
-	var message string
+	var s statement
 	switch {
 	case refusal == nil:
-		reason, message = v1beta1.ReasonAllocated, has
+		s = statement{true, v1beta1.ReasonAllocated, has}
 	case has == "":
-		reason, message = refusal.Reason, refusal.Message
+		s = statement{false, refusal.Reason, refusal.Message}
 	case refusal.Reason == v1beta1.ReasonPartlyAllocated:
-		reason, message = refusal.Reason, has+"; the other family is not available: "+refusal.Message
+		s = statement{true, refusal.Reason, has + "; the other family is not available: " + refusal.Message}
 	default:
-		reason, message = refusal.Reason, "keeps "+has+"; what it asks for is not available: "+refusal.Message
+		s = statement{false, refusal.Reason, "keeps " + has + "; what it asks for is not available: " + refusal.Message}
 	}
-	parts := []string{message}
-	for _, w := range warnings {
-		parts = append(parts, string(w.Reason)+": "+w.Message)
+	for _, p := range problems {
+		if p.Reason != v1beta1.ReasonInvalidRequest {
+			s.message += "; " + string(p.Reason) + ": " + p.Message
+		}
 	}
-	return reason, strings.Join(parts, "; ")
+	return s
 }
 
 // holds is how a condition says what a Service has.
@@ -154,98 +199,75 @@ func join(addresses []netip.Addr) string {
 	return strings.Join(texts, ", ")
 }
 
-// condition makes one of our conditions; it keeps the time of the last
-// transition while the status stays.
-func (r *Reconciler) condition(rec *record, kind string, status bool, reason v1beta1.Reason, message string) *metav1.Condition {
-	c := &metav1.Condition{
-		Type: kind, Status: metav1.ConditionFalse, Reason: string(reason), Message: clipMessage(message),
-		ObservedGeneration: rec.object.Generation, LastTransitionTime: metav1.NewTime(r.Now()),
-	}
-	if status {
-		c.Status = metav1.ConditionTrue
-	}
-	if before := conditionOf(rec.object, kind); before != nil && before.Status == c.Status {
-		c.LastTransitionTime = before.LastTransitionTime
-	}
-	return c
-}
-
 // retire takes everything back from a Service that is not served, if it has
 // something of ours. A Service that we have nothing to do with is not touched.
 func (r *Reconciler) retire(rec *record) {
-	delete(r.pending, rec.key)
+	r.pending.remove(rec)
 	r.setReason(rec, "")
-	if rec.yielded != "" {
+	if rec.yielded {
 		r.books.Release(rec.key) // what it shows is another's, not to be taken back
-		rec.yielded = ""
+		rec.yielded, rec.others = false, ""
 	}
 	r.books.GiveUp(rec.key, netip.Addr{})
-	if rec.unsure || r.inFlight[rec.key] || r.ours(rec) {
-		r.propose(rec, &desired{clean: true})
+	if rec.unsure || r.queue.InFlight(rec.key) || r.ours(rec) {
+		r.propose(rec, &desired{clean: true, vanish: r.showsOurs(rec)})
 		return
 	}
 	rec.want = nil
+	r.queue.Drop(rec.key)
 	r.books.Release(rec.key)
 }
 
-// ours tells whether a Service that is not served still carries something of
-// ours. The finalizer alone is not a sign of us.
-func (r *Reconciler) ours(rec *record) bool {
-	if marked(rec.object) {
-		return true
-	}
-	if !r.books.Known(rec.key) {
-		return false
-	}
-	return slices.Contains(rec.object.Finalizers, v1beta1.Finalizer) || r.showsOurs(rec)
-}
+// ours reports whether a Service that is not served still has something of ours.
+func (r *Reconciler) ours(rec *record) bool { return rec.object.carriesOurs() || r.showsOurs(rec) }
 
 // showsOurs reports whether the Service shows an address that is booked for it,
 // be it that it is leaving it.
 func (r *Reconciler) showsOurs(rec *record) bool {
-	return slices.ContainsFunc(shown(rec.object), func(a netip.Addr) bool { return slices.Contains(r.books.Holders(a), rec.key) })
+	return slices.ContainsFunc(rec.object.shown, func(a netip.Addr) bool { return slices.Contains(r.books.Holders(a), rec.key) })
 }
 
-// fulfilled tells whether the observed Service is as it should be.
-func (r *Reconciler) fulfilled(rec *record, d *desired) bool {
-	svc := rec.object
-	if d.clean {
-		return !r.ours(rec)
-	}
-	if !sameMetadata(svc, d) ||
-		!sameCondition(conditionOf(svc, v1beta1.ConditionAllocated), d.allocated) ||
-		!sameCondition(conditionOf(svc, v1beta1.ConditionAnnounced), d.announced) {
-		return false
-	}
-	if len(d.addresses) > 0 {
-		return kube.Shows(svc, d.addresses)
-	}
-	return rec.yielded != "" || !r.mustVanish(rec)
-}
-
-// mustVanish tells whether a Service that is to have nothing shows an address
+// mustVanish reports whether a Service that is to have nothing shows an address
 // that is booked: for another, or for itself until it is gone. Anything else
 // that it shows is left until there is something to put in its place.
 func (r *Reconciler) mustVanish(rec *record) bool {
-	return slices.ContainsFunc(shown(rec.object), func(a netip.Addr) bool { return len(r.books.Holders(a)) > 0 })
+	return slices.ContainsFunc(rec.object.shown, func(a netip.Addr) bool { return len(r.books.Holders(a)) > 0 })
 }
 
-// propose sets what is wanted of a Service and queues the write it takes.
+// propose sets what is wanted of a Service and queues the write it takes: at
+// once, or after a while if the same was written before and did not last.
 func (r *Reconciler) propose(rec *record, d *desired) {
-	if rec.unsure || r.inFlight[rec.key] {
+	if rec.unsure || r.queue.InFlight(rec.key) {
 		rec.want = d
-		r.enqueue(rec)
+		r.queue.Add(rec.key)
 		return
 	}
-	if r.fulfilled(rec, d) {
-		rec.want, rec.attempts, rec.force = nil, 0, false
+	if d.clean && !r.ours(rec) || !d.clean && len(rec.object.differences(d)) == 0 {
+		rec.want = nil
+		r.queue.Drop(rec.key)
 		if d.clean {
 			r.books.Release(rec.key)
 			return
 		}
-		r.books.Settled(rec.key, shown(rec.object))
+		r.books.Settled(rec.key, rec.object.shown)
 		return
 	}
 	rec.want = d
-	r.enqueue(rec)
+	if until := rec.written.until(d.content(rec.written.note)); until.After(r.Now()) {
+		r.queue.Wait(rec.key, until)
+		return
+	}
+	r.queue.Hurry(rec.key)
+}
+
+// request is what makes the Service as it is wanted. Where it names no class,
+// addresses that others own are not replaced without asking whose they are.
+func (r *Reconciler) request(rec *record) kube.ServiceWrite {
+	d := rec.want
+	replaces := len(d.addresses) > 0 && !kube.Shows(rec.object.Service, d.addresses) || d.vanish && !d.clean
+	return kube.ServiceWrite{
+		Before: rec.object.Service, Addresses: d.addresses, Pool: d.pool, Untried: d.untried, Conditions: d.conditions(),
+		Vanish: d.vanish,
+		Yield:  replaces && !rec.object.classed && rec.object.shows() && !r.showsOnlyOurs(rec),
+	}
 }

@@ -24,15 +24,20 @@
 //
 // # Others who write the same status
 //
-// What a Service shows is compared by value. Addresses that are not booked for
-// it are replaced only after asking the API server who owns them. When others
-// do, and none of them is a known provider, the loop takes the status over once:
-// that repairs what a restored backup or a stray edit left. When somebody
-// changes it again, or it is a provider, the loop yields: the Service carries
-// reason WriteConflict, loses its booking, and is left alone until its status
-// is empty. What it shows meanwhile is booked for it where a pool of ours has it,
-// so that nobody else is given the same. A status that is emptied again and
-// again is filled once a minute.
+// What a Service shows is compared by value. Where it names a class of ours, what
+// others write is written over. Where it names none, addresses that are not booked
+// for it are replaced only after asking the API server who owns them: what a
+// person's tool or a backup wrote is; for any other program the loop yields: the
+// Service carries reason WriteConflict, loses its booking, and is left alone until
+// its status is empty. What it shows meanwhile is booked for it where a pool of
+// ours has it, so that nobody else is given the same. Whatever is undone that was
+// written is written again ever more slowly, and that is said.
+//
+// # Where decisions are made
+//
+// A Service is parsed once, when it is seen (service.go). controller/ipam answers
+// what it is given, [desire] decides what is said, without memory; a record has the
+// little that must be remembered, and controller/queue what is to be written next.
 //
 // # Concurrency
 //

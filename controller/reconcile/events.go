@@ -31,7 +31,7 @@ type untold struct {
 // record sends an event, at once when there is nothing more urgent to do.
 func (r *Reconciler) record(e event) {
 	u := &r.untold
-	if len(r.queue) == 0 && len(u.order) == 0 {
+	if !r.queue.Busy() && len(u.order) == 0 {
 		r.send(e)
 		return
 	}
@@ -45,7 +45,7 @@ func (r *Reconciler) record(e event) {
 // sendEvents sends some of the events that wait.
 func (r *Reconciler) sendEvents() {
 	u := &r.untold
-	for n := 0; n < eventsAtOnce && len(u.order) > 0 && len(r.queue) == 0; n++ {
+	for n := 0; n < eventsAtOnce && len(u.order) > 0 && !r.queue.Busy(); n++ {
 		key := u.order[0]
 		u.order = u.order[1:]
 		r.send(u.last[key])
@@ -61,11 +61,14 @@ func (r *Reconciler) send(e event) {
 func (r *Reconciler) tell(before, after *corev1.Service, d *desired) {
 	switch {
 	case d.clean:
-		if had := shown(before); len(had) > 0 && after.DeletionTimestamp == nil {
+		if had := r.parse(before).shown; len(had) > 0 && after.DeletionTimestamp == nil {
 			r.record(event{after, false, v1beta1.ReasonReleased, "Release", join(had) + " was taken back"})
 		}
 	case d.allocated != nil && !sameCondition(conditionOf(before, v1beta1.ConditionAllocated), d.allocated):
-		warning := d.allocated.Status != metav1.ConditionTrue
+		warning := d.allocated.Status != metav1.ConditionTrue || d.allocated.Reason == string(v1beta1.ReasonUsedByCluster)
 		r.record(event{after, warning, v1beta1.Reason(d.allocated.Reason), "Allocate", d.allocated.Message})
+	case d.announced != nil && d.announced.Reason == string(v1beta1.ReasonSeveralOwners) &&
+		!sameCondition(conditionOf(before, v1beta1.ConditionAnnounced), d.announced):
+		r.record(event{after, true, v1beta1.ReasonSeveralOwners, "Announce", d.announced.Message})
 	}
 }

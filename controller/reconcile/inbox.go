@@ -42,10 +42,10 @@ func (b *inbox) add(kind kube.Kind, key string) {
 		b.news.services[key] = true
 	case kube.KindNamespace:
 		b.news.namespaces[key] = true
-	case kube.KindConfig:
+	case kube.KindConfig, kube.KindInUse:
 		b.news.config = true
 	case kube.KindSpeaker:
-		b.news.speakers = true
+		b.news.config, b.news.speakers = true, true // they say what nodes have, too
 	}
 	select {
 	case b.wake <- struct{}{}:

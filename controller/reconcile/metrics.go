@@ -16,6 +16,8 @@ type Metrics struct {
 	assigned, available *prometheus.GaugeVec
 	services            *prometheus.GaugeVec
 	writes              *prometheus.CounterVec
+	statusFailures      prometheus.Counter
+	severalOwners       prometheus.Gauge
 	duration            prometheus.Histogram
 	leader              prometheus.Gauge
 }
@@ -32,21 +34,31 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		writes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "baliza_service_writes_total", Help: "Requests that wrote a Service, by what came of them.",
 		}, []string{"result"}),
+		statusFailures: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "baliza_status_write_failures_total", Help: "Requests that failed to write the status of a pool or an advertisement.",
+		}),
+		severalOwners: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "baliza_addresses_several_owners", Help: "Addresses for which several nodes answer at once, each of which should be the only one.",
+		}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "baliza_reconcile_duration_seconds", Help: "Time of one pass over what changed, without the writes.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 4, 9),
 		}),
 		leader: prometheus.NewGauge(prometheus.GaugeOpts{Name: "baliza_leader", Help: "1 while this process leads, else 0."}),
 	}
-	registry.MustRegister(m.assigned, m.available, m.services, m.writes, m.duration, m.leader)
+	registry.MustRegister(m.assigned, m.available, m.services, m.writes, m.statusFailures, m.severalOwners, m.duration, m.leader)
 	return m
 }
 
-// wrote counts a request.
-func (m *Metrics) wrote(err error) {
+// wrote counts a request; repeats says that what it wrote had been undone.
+func (m *Metrics) wrote(done result, repeats bool) {
 	var conflict *kube.FieldConflict
-	label := "error"
+	err, label := done.err, "error"
 	switch {
+	case done.wrote == nil:
+		return // it only read
+	case repeats:
+		label = "undone"
 	case err == nil:
 		label = "ok"
 	case errors.Is(err, kube.ErrStale):

@@ -3,9 +3,11 @@ package reconcile
 import (
 	"context"
 	"maps"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -30,10 +32,11 @@ func (r *Reconciler) pass(ctx context.Context, n news) {
 			changed = append(changed, rec)
 		}
 	}
-	for key, rec := range r.pending {
-		namespace, _, _ := strings.Cut(key, "/")
-		if n.namespaces[namespace] && !n.services[key] {
-			changed = append(changed, rec)
+	if len(n.namespaces) > 0 {
+		for _, rec := range r.pending.all() {
+			if n.namespaces[rec.object.Namespace] && !n.services[rec.key] {
+				changed = append(changed, rec)
+			}
 		}
 	}
 	r.takeIn(fresh, changed)
@@ -56,16 +59,40 @@ func (r *Reconciler) pass(ctx context.Context, n news) {
 func (r *Reconciler) tick(ctx context.Context) {
 	now := r.Now()
 	r.books.Advance(now) // rests that are over wake whoever waits
-	r.retryDue(now)
-	if now.After(r.fullAt) {
-		r.fullAt = now.Add(fullEvery)
-		r.decideAll()
-	}
+	r.queue.Due(now)
+	r.lookAgain(now)
 	r.endQuarantines(now)
 	r.foldReports(now)
 	r.dispatch(ctx)
 	r.sendEvents()
 	r.writeStatuses(ctx)
+}
+
+// lookAgain has every Service looked at once in a while without cause, as the
+// cache shows it. And it reads one that it knows well: where the API server has
+// an older state of it than it had, time ran backwards, and the caches would
+// stay silent about whatever happens.
+func (r *Reconciler) lookAgain(now time.Time) {
+	if now.After(r.fullAt) {
+		r.fullAt = now.Add(fullEvery)
+		for key := range r.records {
+			r.again(key)
+		}
+	}
+	if now.Before(r.probeAt) {
+		return
+	}
+	r.probeAt = now.Add(probeEvery)
+	var newest *record
+	for _, rec := range r.records {
+		if newest == nil || older(newest.object.Service, rec.object.Service) {
+			newest = rec
+		}
+	}
+	if newest != nil && !newest.unsure {
+		newest.unsure = true
+		r.queue.Add(newest.key)
+	}
 }
 
 // again has a Service looked at in the next pass.
@@ -79,15 +106,32 @@ func (r *Reconciler) configure() bool {
 	}
 	sortByName(objects.Pools)
 	sortByName(objects.L2Advertisements)
-	objects.BGP = r.bgpObjects()
+	objects.BGP, objects.InUse = r.bgpObjects(), r.inUse()
 	defer func() { r.objects = objects }()
 	if samePlan(r.objects.Pools, objects.Pools) && samePlan(r.objects.L2Advertisements, objects.L2Advertisements) &&
-		sameBGP(&r.objects.BGP, &objects.BGP) {
+		sameBGP(&r.objects.BGP, &objects.BGP) && slices.Equal(r.objects.InUse, objects.InUse) {
 		return false
 	}
 	r.snapshot, r.problems = config.Build(objects)
 	r.books.SetSnapshot(r.snapshot)
 	return true
+}
+
+// inUse are the addresses that the cluster itself has: as its objects say, and,
+// where no Service has them, as the speakers see them on nodes and beside them.
+func (r *Reconciler) inUse() []config.InUse {
+	var found []config.InUse
+	for _, one := range r.Configuration.InUse() {
+		found = append(found, config.InUse{Range: config.Prefixed(one.Prefix), By: one.By})
+	}
+	for _, s := range r.Configuration.Speakers() {
+		for _, local := range s.Status.LocalAddresses {
+			if a, err := config.ParseAddress(local); err == nil && len(r.books.Holders(a)) == 0 {
+				found = append(found, config.InUse{Range: config.Range{First: a, Last: a}, By: "node " + s.Name})
+			}
+		}
+	}
+	return config.SortInUse(found)
 }
 
 func sortByName[T metav1.Object](objects []T) {
@@ -120,26 +164,27 @@ func (r *Reconciler) refresh(key string) (rec *record, isNew bool) {
 		// What the cache no longer shows is an earlier Service of that name: the
 		// watch has yet to show this one.
 		rec.unsure = true
-		r.enqueue(rec)
+		r.queue.Add(key)
 		return nil, false
 	case svc == nil:
 		r.forget(key)
 		return nil, false
 	case rec == nil:
 		return r.admit(svc), true
-	case rec.object.UID != svc.UID && !older(svc, rec.object):
+	case rec.object.UID != svc.UID && !older(svc, rec.object.Service):
 		r.forget(key) // deleted and made again: nothing is inherited
 		return r.admit(svc), true
-	case older(svc, rec.object):
+	case older(svc, rec.object.Service):
 		return nil, false
 	}
-	rec.object = svc
+	rec.object = r.parse(svc)
 	return rec, false
 }
 
 // admit makes the record of a Service.
 func (r *Reconciler) admit(svc *corev1.Service) *record {
-	rec := &record{key: config.ServiceKey(svc), object: svc, untried: untriedOf(svc)}
+	s := r.parse(svc)
+	rec := &record{key: s.key, object: s, untried: s.untried}
 	r.records[rec.key] = rec
 	return rec
 }
@@ -151,8 +196,8 @@ func (r *Reconciler) forget(key string) {
 		return
 	}
 	r.setReason(rec, "")
-	delete(r.pending, key)
-	delete(r.retries, key)
+	r.pending.remove(rec)
+	r.queue.Drop(key)
 	delete(r.records, key)
 	r.books.Release(key)
 }
@@ -167,40 +212,42 @@ func (r *Reconciler) takeIn(fresh, changed []*record) {
 	all := slices.Concat(fresh, changed)
 	slices.SortFunc(all, byAge)
 	for _, rec := range changed {
-		if r.served(rec.object) {
-			request, _ := config.ParseService(rec.object)
-			r.books.Note(request)
+		if rec.object.served {
+			r.books.Note(rec.object.request)
 			r.takeUp(rec)
 		}
+	}
+	for _, comes := range []func(*record) bool{r.namesOrHas, r.mayHaveAgain} {
+		var later []*record
+		for _, rec := range all {
+			if comes(rec) {
+				r.decide(rec)
+			} else {
+				later = append(later, rec)
+			}
+		}
+		all = later
 	}
 	for _, rec := range all {
 		r.decide(rec)
 	}
 }
 
-func (r *Reconciler) decideAll() { r.decideEach(r.records) }
-
-// decideEach decides for records, the oldest Service first. It works on a copy:
-// deciding changes the maps.
-func (r *Reconciler) decideEach(records map[string]*record) {
-	for _, rec := range slices.SortedFunc(maps.Values(records), byAge) {
-		r.decide(rec)
-	}
+// namesOrHas reports whether a Service has an address or names one: it is decided
+// before the others of one pass.
+func (r *Reconciler) namesOrHas(rec *record) bool {
+	return r.books.Known(rec.key) || len(rec.object.request.Addresses) > 0
 }
 
-// wakePending asks those again who wait for an address, when something
-// happened that may let them in.
-func (r *Reconciler) wakePending() {
-	generation := r.books.Generation()
-	if generation == r.woken {
-		return
-	}
-	r.woken = generation
-	waiting := slices.SortedFunc(maps.Values(r.pending), byAge)
-	for _, rec := range waiting { // what is shown comes before what is given
-		r.takeUp(rec)
-	}
-	for _, rec := range waiting {
+// mayHaveAgain reports whether a Service that has no address, as one that was
+// restored, can have one again that it had: before who takes whatever is free.
+func (r *Reconciler) mayHaveAgain(rec *record) bool {
+	return slices.ContainsFunc(rec.object.request.Preferred, func(a netip.Addr) bool { return len(r.books.Holders(a)) == 0 })
+}
+
+// decideAll decides for all, the oldest Service first.
+func (r *Reconciler) decideAll() {
+	for _, rec := range slices.SortedFunc(maps.Values(r.records), byAge) {
 		r.decide(rec)
 	}
 }

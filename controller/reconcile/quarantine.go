@@ -3,12 +3,12 @@ package reconcile
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/baliza-lb/baliza/api/v1beta1"
@@ -184,7 +184,8 @@ func (r *Reconciler) quarantined(pool string) []v1beta1.QuarantinedAddress {
 // moveAway gives the Services that were given a stranger's address another, as
 // far as that is allowed and there is one.
 func (r *Reconciler) moveAway() {
-	for a, q := range r.quarantines {
+	for _, a := range slices.SortedFunc(maps.Keys(r.quarantines), netip.Addr.Compare) {
+		q := r.quarantines[a]
 		if !q.first || !q.until.IsZero() {
 			continue
 		}
@@ -204,11 +205,8 @@ func (r *Reconciler) mayMove(rec *record, a netip.Addr) bool {
 	if rec == nil || !slices.Contains(r.settledAddresses(rec), a) || !slices.Contains(rec.untried, a) {
 		return false
 	}
-	request, problems := config.ParseService(rec.object)
-	for _, p := range problems {
-		if p.Reason == v1beta1.ReasonInvalidRequest {
-			return false
-		}
+	if rec.object.malformed != nil {
+		return false
 	}
 	moves := 0
 	for _, q := range r.quarantines {
@@ -216,14 +214,13 @@ func (r *Reconciler) mayMove(rec *record, a netip.Addr) bool {
 			moves++
 		}
 	}
-	return moves < mostMoves && !slices.Contains(request.Addresses, a)
+	return moves < mostMoves && !slices.Contains(rec.object.request.Addresses, a)
 }
 
 // move takes a Service off an address if another can be had.
 func (r *Reconciler) move(rec *record, a netip.Addr, q *quarantine) {
-	request, _ := config.ParseService(rec.object)
 	before := r.books.Holding(rec.key).Addresses
-	given, moved := r.books.Move(request, r.Cluster.NamespaceLabels(request.Namespace), a, r.Now())
+	given, moved := r.books.Move(rec.object.request, r.Cluster.NamespaceLabels(rec.object.Namespace), a, r.Now())
 	if !moved {
 		r.reports.changed = true // try again
 		return
@@ -235,37 +232,6 @@ func (r *Reconciler) move(rec *record, a netip.Addr, q *quarantine) {
 	r.statuses.changed = true
 	message := fmt.Sprintf("%s is in use on the network by %s and was not announced yet: %s instead", a, q.mac, holds(given))
 	r.Log.Warn("a Service is given another address", "service", rec.key, "address", a, "mac", q.mac, "has", join(given.Addresses))
-	r.record(event{rec.object, true, v1beta1.ReasonAddressConflict, "Move", message})
+	r.record(event{rec.object.Service, true, v1beta1.ReasonAddressConflict, "Move", message})
 	r.decide(rec)
-}
-
-// noteGiven keeps in mind which of a Service's addresses are new to it.
-func (rec *record) noteGiven(before, given []netip.Addr) {
-	var untried []netip.Addr
-	for _, a := range given {
-		if !slices.Contains(before, a) || slices.Contains(rec.untried, a) {
-			untried = append(untried, a)
-		}
-	}
-	rec.untried = untried
-}
-
-// stillUntried are the addresses that no node has announced, given what is said
-// of them now. Once one has, that is never forgotten.
-func (rec *record) stillUntried(announced *metav1.Condition) []netip.Addr {
-	if announced != nil && announced.Status == metav1.ConditionTrue {
-		rec.untried = nil
-	}
-	return rec.untried
-}
-
-// untriedOf reads what a controller of ours wrote.
-func untriedOf(svc *corev1.Service) []netip.Addr {
-	var addresses []netip.Addr
-	for text := range strings.SplitSeq(svc.Annotations[v1beta1.AnnotationUntried], ",") {
-		if a, err := config.ParseAddress(text); err == nil {
-			addresses = append(addresses, a)
-		}
-	}
-	return addresses
 }

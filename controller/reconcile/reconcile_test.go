@@ -240,7 +240,7 @@ func TestA10GarbageInStatusIsRepaired(t *testing.T) {
 	c.start()
 	c.expectShown("fresh", "192.0.2.10")
 	for _, garbage := range [][]string{{"lb.example.org"}, {"203.0.113.99"}, {"192.0.2.10", "192.0.2.11"}, {}} {
-		c.edit("fresh", "clumsy", shownAs(garbage...))
+		c.edit("fresh", "kubectl-edit", shownAs(garbage...))
 		c.expectShown("fresh", "192.0.2.10")
 		c.expectReason("fresh", v1beta1.ReasonAllocated)
 	}
@@ -284,18 +284,6 @@ func TestAnotherProviderIsNotFought(t *testing.T) {
 	}
 	c.edit("web", "kube-vip", shownAs())
 	c.expectReason("web", v1beta1.ReasonAllocated)
-}
-
-func TestSomebodyWhoInsistsIsYieldedTo(t *testing.T) {
-	c := newCluster(t)
-	c.pool("lan", nil, "192.0.2.10-192.0.2.20")
-	c.service("web", nil)
-	c.start()
-	c.expectShown("web", "192.0.2.10")
-	c.edit("web", "somebody", shownAs("203.0.113.9"))
-	c.expectShown("web", "192.0.2.10")
-	c.edit("web", "somebody", shownAs("203.0.113.9"))
-	c.expectReason("web", v1beta1.ReasonWriteConflict)
 }
 
 func TestC06AnAddressGivenByMetalLBStaysThoughNoPoolHasIt(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/config"
 	"github.com/baliza-lb/baliza/controller/ipam"
+	"github.com/baliza-lb/baliza/controller/queue"
 )
 
 // Cluster is what the loop sees of Services and namespaces. The objects are
@@ -36,6 +37,8 @@ type Configuration interface {
 	L2Advertisements() []*v1beta1.L2Advertisement
 	BGP() kube.BGPObjects
 	Speakers() []*v1beta1.Speaker
+	// InUse are the addresses that the cluster itself has.
+	InUse() []kube.InUse
 }
 
 // Writer writes Services; *kube.Services is one.
@@ -85,6 +88,9 @@ type Pulse interface {
 type Options struct {
 	// ServeClassless serves Services that name no loadBalancerClass.
 	ServeClassless bool
+	// Classes are the loadBalancerClasses that are always served; none means
+	// v1beta1.LoadBalancerClass.
+	Classes []string
 	// Namespace of Baliza itself, where the Secrets of BGPPeers are.
 	Namespace string
 	// Parallel writes at once; 0 means 64.
@@ -101,6 +107,8 @@ const (
 	tickEvery = 250 * time.Millisecond
 	// fullEvery is how often every Service is looked at again without cause.
 	fullEvery = 10 * time.Minute
+	// probeEvery is how often one Service is read past the cache.
+	probeEvery = time.Minute
 	// catchUp is how long the caches may lag behind the first full read.
 	catchUp = 30 * time.Second
 )
@@ -117,14 +125,12 @@ type Reconciler struct {
 	objects  config.Objects
 
 	records map[string]*record
-	pending map[string]*record
+	pending waitList
 	// woken is the generation of the books at which the pending were asked.
 	woken uint64
 
-	queue    []string
-	retries  map[string]*record
-	inFlight map[string]bool
-	results  chan result
+	queue   *queue.Queue
+	results chan result
 
 	statuses statuses
 	reports  reports
@@ -133,7 +139,8 @@ type Reconciler struct {
 	// when it is said of others.
 	quarantines map[netip.Addr]*quarantine
 	suspected   map[netip.Addr]time.Time
-	fullAt      time.Time
+	// fullAt and probeAt are when to look again without cause.
+	fullAt, probeAt time.Time
 }
 
 // New makes a Reconciler.
@@ -148,8 +155,8 @@ func New(deps Dependencies, options Options) *Reconciler {
 	return &Reconciler{
 		Dependencies: deps, options: options, inbox: newInbox(),
 		books: ipam.New(), snapshot: empty,
-		records: make(map[string]*record), pending: make(map[string]*record),
-		retries: make(map[string]*record), inFlight: make(map[string]bool), results: make(chan result, options.Parallel),
+		records: make(map[string]*record), pending: newWaitList(),
+		queue: queue.New(options.Parallel), results: make(chan result, options.Parallel),
 		untold: untold{last: make(map[string]event)}, statuses: statuses{known: make(map[types.UID]*writtenStatus)},
 		quarantines: make(map[netip.Addr]*quarantine),
 	}
@@ -161,7 +168,7 @@ func (r *Reconciler) Changed(kind kube.Kind, key string) { r.inbox.add(kind, key
 
 // Run adopts what the cluster shows and then keeps it as it should be, until
 // the context ends. The caches must have been filled. It returns an error
-// only when the first reading fails.
+// only when the first reading fails, or when the API server goes back in time.
 func (r *Reconciler) Run(ctx context.Context) error {
 	defer r.drain()
 	r.inbox.open()
@@ -176,15 +183,12 @@ func (r *Reconciler) Run(ctx context.Context) error {
 
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
-	if r.Pulse != nil {
-		defer r.Pulse.Rest()
-	}
+	beat, rest := r.pulse()
+	defer rest()
 	var settled <-chan time.Time
 	for {
-		if r.Pulse != nil {
-			r.Pulse.Beat()
-		}
-		if settled == nil && r.books.Generation() != r.woken && len(r.pending) > 0 {
+		beat()
+		if settled == nil && r.books.Generation() != r.woken && r.pending.len() > 0 {
 			settled = time.After(r.options.Settle)
 		}
 		select {
@@ -198,7 +202,9 @@ func (r *Reconciler) Run(ctx context.Context) error {
 			settled = nil
 			r.pass(ctx, r.inbox.take())
 		case done := <-r.results:
-			r.finish(done)
+			if err := r.finish(done); err != nil {
+				return err
+			}
 			r.dispatch(ctx)
 		case <-tick.C:
 			r.tick(ctx)
@@ -206,11 +212,18 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	}
 }
 
+// pulse returns what tells the watchdog that the loop turns, and that it ends.
+func (r *Reconciler) pulse() (beat, rest func()) {
+	if r.Pulse == nil {
+		return func() {}, func() {}
+	}
+	return r.Pulse.Beat, r.Pulse.Rest
+}
+
 // drain waits for the writes in flight, whose context has ended.
 func (r *Reconciler) drain() {
-	for len(r.inFlight) > 0 {
-		done := <-r.results
-		delete(r.inFlight, done.key)
+	for r.queue.InFlightCount() > 0 {
+		r.queue.Done((<-r.results).key)
 	}
 	r.statuses.wait()
 }
@@ -232,10 +245,10 @@ func (r *Reconciler) begin(ctx context.Context) error {
 		fresh = append(fresh, r.admit(svc))
 	}
 	r.takeIn(fresh, nil)
-	r.fullAt = r.Now().Add(fullEvery)
+	r.fullAt, r.probeAt = r.Now().Add(fullEvery), r.Now().Add(probeEvery)
 	r.Metrics.duration.Observe(r.Now().Sub(started).Seconds())
 	r.Log.Info("took in the cluster", "services", len(services), "pools", len(r.snapshot.Pools),
-		"pending", len(r.pending), "writes", len(r.queue), "took", r.Now().Sub(started))
+		"pending", r.pending.len(), "writes", r.queue.Len(), "took", r.Now().Sub(started))
 	// Reports that changed while nobody led were news to nobody.
 	r.statuses.changed, r.reports.changed = true, true
 	r.dispatch(ctx)
@@ -256,6 +269,9 @@ func (r *Reconciler) awaitCaches(ctx context.Context, read []*corev1.Service) ([
 		for _, svc := range behind {
 			switch cached := r.Cluster.Service(svc.Namespace, svc.Name); {
 			case cached != nil && !older(cached, svc):
+				if err := r.fromTheFuture(ctx, svc, cached); err != nil {
+					return nil, err
+				}
 				current = append(current, cached)
 			default:
 				still = append(still, svc)
@@ -275,6 +291,20 @@ func (r *Reconciler) awaitCaches(ctx context.Context, read []*corev1.Service) ([
 		case <-time.After(defaultSettle):
 		}
 	}
+}
+
+// fromTheFuture returns an error if the cache has a state that the API server
+// does not have yet. That the cache is newer than what was read a moment before
+// is no proof: what is read now must be as new.
+func (r *Reconciler) fromTheFuture(ctx context.Context, read, cached *corev1.Service) error {
+	if !older(read, cached) {
+		return nil
+	}
+	live, err := r.Writer.Get(ctx, cached.Namespace, cached.Name)
+	if err == nil && live != nil && live.UID == cached.UID && older(live, cached) {
+		return timeRanBackwards(cached, live)
+	}
+	return err
 }
 
 // existing leaves out the Services that are gone.

@@ -2,55 +2,50 @@ package reconcile
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 
-	"github.com/baliza-lb/baliza/api/kube"
 	"github.com/baliza-lb/baliza/api/v1beta1"
-	"github.com/baliza-lb/baliza/config"
+	"github.com/baliza-lb/baliza/controller/queue"
 )
 
-// record is what the loop knows of one Service.
+// record is what the loop remembers of one Service. What it is doing with it
+// (nothing, about to write, waiting, writing) is in the [queue.Queue].
 type record struct {
 	key string
-	// object as last observed: from the cache, or from our last write.
-	object *corev1.Service
+	// object as last observed: from the cache, from our last write, or read.
+	object *service
 	// want is what is to be written; nil when all is as it should be.
 	want *desired
-	// reason for the metric, empty for a Service that is not served.
-	reason v1beta1.Reason
-	queued bool
+	// unsure says that a write may have arrived though it failed: the object
+	// must be read before anything is concluded from it.
+	unsure bool
 	// ahead says that the Service was read past the cache, which has not shown
 	// it yet: that the cache shows nothing is no proof that it is gone.
 	ahead bool
-	// unsure says that a write may have arrived though it failed: the object
-	// must be read before anything is concluded from it.
-	unsure   bool
-	attempts int
-	retryAt  time.Time
-	// force is set for one write: it replaces what others own.
-	force bool
-	// takeovers of foreign values, refills of an emptied status.
-	takeovers, refills takeovers
-	// filled says that addresses were written here, refillAt when they may be
-	// again, after somebody emptied the status more than once.
-	filled   bool
-	refillAt time.Time
-	// untried are the addresses that were given here, or by another
-	// controller of ours, and that no node has announced yet.
+	// yielded says that another provider writes this Service's status, which
+	// is left alone; others names it.
+	yielded bool
+	others  string
+	// written is the memory of what was written here.
+	written written
+	// untried are the addresses that were given here, or by another controller
+	// of ours, and that no node has announced yet.
 	untried []netip.Addr
 	// lostAt is since when nobody says any more that it announces the
 	// addresses, while the condition still says that somebody does.
 	lostAt time.Time
-	// yielded is the message of the condition while another provider writes
-	// this Service's status.
-	yielded string
+	// reason for the metric, empty for a Service that is not served.
+	reason v1beta1.Reason
+	// warned is what was logged last about what it shows.
+	warned string
 }
 
 // desired is what should be said about a Service.
@@ -60,6 +55,8 @@ type desired struct {
 	untried   []netip.Addr
 	allocated *metav1.Condition
 	announced *metav1.Condition
+	// vanish takes away what is shown, where nothing takes its place.
+	vanish bool
 	// clean takes everything back.
 	clean bool
 }
@@ -74,32 +71,73 @@ func (d *desired) conditions() []metav1.Condition {
 	return all
 }
 
+// content is all that is wanted, in one line, without when and without what is
+// only said about writing itself.
+func (d *desired) content(note string) string {
+	said := func(c *metav1.Condition) string {
+		if c == nil {
+			return ""
+		}
+		return string(c.Status) + c.Reason + strings.TrimSuffix(c.Message, note)
+	}
+	return fmt.Sprintln(d.addresses, d.pool, d.untried, d.vanish, d.clean, said(d.allocated), said(d.announced))
+}
+
+// written is the memory of what was last written to a Service. Whatever undoes
+// it, be it admission, an operator or another provider, is not answered at once
+// for ever: each repetition waits twice as long as the one before.
+type written struct {
+	content string
+	at      time.Time
+	// again counts the times that the same had to be written again.
+	again int
+	// note is what the condition says about it, once it is worth saying.
+	note string
+}
+
+const (
+	// rememberFor is how long a write is remembered.
+	rememberFor = 10 * time.Minute
+	// undoneOften is how many repetitions the condition speaks of.
+	undoneOften = 3
+)
+
+// add notes a write that succeeded; it reports whether it repeats the last.
+func (w *written) add(content string, now time.Time) bool {
+	if w.content != content || now.Sub(w.at) > rememberFor {
+		*w = written{content: content, at: now}
+		return false
+	}
+	w.again++
+	w.at = now
+	return true
+}
+
+// until is when that content may be written.
+func (w *written) until(content string) time.Time {
+	if w.content != content {
+		return time.Time{}
+	}
+	return w.at.Add(queue.BackOff(w.again))
+}
+
+// forget forgets what is long past.
+func (w *written) forget(now time.Time) {
+	if w.content != "" && now.Sub(w.at) > rememberFor {
+		*w = written{}
+	}
+}
+
 // byAge orders records: the oldest Service first, then by key.
 func byAge(a, b *record) int {
 	return cmp.Or(a.object.CreationTimestamp.Compare(b.object.CreationTimestamp.Time), cmp.Compare(a.key, b.key))
 }
 
-// older tells whether a is an earlier state of the object than b, as far as
+// older reports whether a is an earlier state of the object than b, as far as
 // their versions can be compared.
 func older(a, b *corev1.Service) bool {
 	order, err := resourceversion.CompareResourceVersion(a.ResourceVersion, b.ResourceVersion)
 	return err == nil && order < 0
-}
-
-// shown returns the addresses in a Service's status, without what is none.
-func shown(svc *corev1.Service) []netip.Addr {
-	var addresses []netip.Addr
-	for _, entry := range svc.Status.LoadBalancer.Ingress {
-		if a, err := config.ParseAddress(entry.IP); err == nil {
-			addresses = append(addresses, a)
-		}
-	}
-	return addresses
-}
-
-// conditionOf returns the Service's condition of a type, or nil.
-func conditionOf(svc *corev1.Service, kind string) *metav1.Condition {
-	return meta.FindStatusCondition(svc.Status.Conditions, kind)
 }
 
 // sameCondition compares what conditions say, not since when.
@@ -110,17 +148,22 @@ func sameCondition(a, b *metav1.Condition) bool {
 	return a.Status == b.Status && a.Reason == b.Reason && a.Message == b.Message && a.ObservedGeneration == b.ObservedGeneration
 }
 
-// marked tells whether the Service carries something that only we write.
-func marked(svc *corev1.Service) bool {
-	return svc.Annotations[v1beta1.AnnotationAllocatedPool] != "" ||
-		conditionOf(svc, v1beta1.ConditionAllocated) != nil || conditionOf(svc, v1beta1.ConditionAnnounced) != nil
+// noteGiven keeps in mind which of a Service's addresses are new to it.
+func (rec *record) noteGiven(before, given []netip.Addr) {
+	var untried []netip.Addr
+	for _, a := range given {
+		if !slices.Contains(before, a) || slices.Contains(rec.untried, a) {
+			untried = append(untried, a)
+		}
+	}
+	rec.untried = untried
 }
 
-// sameMetadata tells whether the finalizer and the annotations are right.
-// Without the annotation, the finalizer is not known to be ours.
-func sameMetadata(svc *corev1.Service, d *desired) bool {
-	if svc.Annotations[v1beta1.AnnotationAllocatedPool] != d.pool || svc.Annotations[v1beta1.AnnotationUntried] != kube.UntriedAnnotation(d.untried) {
-		return false
+// stillUntried are the addresses that no node has announced, given what is said
+// of them now. Once one has, that is never forgotten.
+func (rec *record) stillUntried(announced *metav1.Condition) []netip.Addr {
+	if announced != nil && announced.Status == metav1.ConditionTrue {
+		rec.untried = nil
 	}
-	return d.pool == "" || slices.Contains(svc.Finalizers, v1beta1.Finalizer)
+	return rec.untried
 }

@@ -1,54 +1,40 @@
 package reconcile
 
 import (
-	"net/netip"
 	"slices"
-	"strings"
 
-	corev1 "k8s.io/api/core/v1"
-
-	"github.com/baliza-lb/baliza/api/v1beta1"
-	"github.com/baliza-lb/baliza/config"
 	"github.com/baliza-lb/baliza/controller/ipam"
 )
 
-// fromAnotherReplica tells whether a Service shows an address that was not
-// decided here, although a controller of ours wrote it: its condition speaks of
-// that very address. That happens when a leader that had been paused wakes up
-// in the middle of a write. Whatever was written first stands; that, and the
-// versions that writes are bound to, makes two controllers agree.
+// fromAnotherReplica reports whether a Service shows an address that was not
+// decided here, although a controller of ours wrote it. That happens when a
+// leader that had been paused wakes up in the middle of a write, which nothing
+// fences: until it is seen, two Services may show one address. Whatever was
+// written first stands; that, and the versions that writes are bound to, makes
+// two controllers agree.
 func (r *Reconciler) fromAnotherReplica(rec *record) bool {
-	if rec.unsure || r.inFlight[rec.key] {
+	if rec.unsure || r.queue.InFlight(rec.key) || !rec.object.givenByUs() {
 		return false
 	}
-	addresses := shown(rec.object)
-	decidedHere := func(a netip.Addr) bool { return slices.Contains(r.books.Holders(a), rec.key) }
-	if len(addresses) == 0 || !slices.ContainsFunc(addresses, func(a netip.Addr) bool { return !decidedHere(a) }) {
-		return false
+	for _, a := range rec.object.shown {
+		if !slices.Contains(r.books.Holders(a), rec.key) {
+			return true
+		}
 	}
-	return saysItHolds(rec.object, addresses)
+	return false
 }
 
-// saysItHolds tells whether a controller of ours wrote that the Service has
-// these addresses.
-func saysItHolds(svc *corev1.Service, addresses []netip.Addr) bool {
-	said, pool := conditionOf(svc, v1beta1.ConditionAllocated), svc.Annotations[v1beta1.AnnotationAllocatedPool]
-	return said != nil && pool != "" && strings.Contains(said.Message, holds(ipam.Assignment{Addresses: addresses, Pool: pool}))
-}
-
-// heed books what another replica wrote. Where that is booked here for a
-// younger Service, the younger one is decided anew.
-func (r *Reconciler) heed(rec *record) {
-	addresses := shown(rec.object)
-	rec.untried = untriedOf(rec.object)
-	request, _ := config.ParseService(rec.object)
-	pool := rec.object.Annotations[v1beta1.AnnotationAllocatedPool]
+// adoptFromReplica books what another replica wrote. Where that is booked here
+// for a younger Service, the younger one is decided anew.
+func (r *Reconciler) adoptFromReplica(rec *record) {
+	s := rec.object
+	rec.untried = s.untried
 	// Each round may take one address from a younger holder, who then is leaving
 	// it; what was taken in the last round is adopted in one more.
-	for rejected := r.books.Readopt(request, addresses, pool); r.evict(rec, rejected); {
-		rejected = r.books.Readopt(request, addresses, pool)
+	for rejected := r.books.Readopt(s.request, s.shown, s.pool); r.evict(rec, rejected); {
+		rejected = r.books.Readopt(s.request, s.shown, s.pool)
 	}
-	r.Log.Warn("another controller wrote a Service", "service", rec.key, "shows", join(addresses))
+	r.Log.Warn("another controller wrote a Service", "service", rec.key, "shows", join(s.shown))
 }
 
 // evict has holders that are younger than the Service leave the addresses that

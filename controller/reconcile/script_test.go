@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/baliza-lb/baliza/api/kube"
 	"github.com/baliza-lb/baliza/api/v1beta1"
+	"github.com/baliza-lb/baliza/controller/queue"
 )
 
 // script runs a story in a world of its own, in which nothing happens that the
@@ -95,7 +95,7 @@ func TestDefect1ALateDeleteFreesNothingOfTheServiceMadeAnew(t *testing.T) {
 		w.decideFate(0, "lost") // the answer to the write that takes the finalizer off
 		w.finish()
 		w.expect("older=gone")
-		w.wait(retryFirst)
+		w.wait(queue.First)
 		w.make(nil, "older")
 		w.all() // it is read past the cache, and written
 		w.expect("older=192.0.2.10 waits=")
@@ -139,21 +139,12 @@ func TestDefect5AnotherReplicasWriteStandsAndTheYoungerGivesUpThatAddressAlone(t
 // writtenByUs makes a Service say what another controller of ours would.
 func writtenByUs(pool string, addresses ...string) func(*corev1.Service) {
 	return func(svc *corev1.Service) {
-		var parsed []netip.Addr
-		for _, a := range addresses {
-			parsed = append(parsed, netip.MustParseAddr(a))
-		}
 		shownAs(addresses...)(svc)
 		for i := range svc.Status.LoadBalancer.Ingress {
 			vip := corev1.LoadBalancerIPModeVIP
 			svc.Status.LoadBalancer.Ingress[i].IPMode = &vip
 		}
-		annotate(v1beta1.AnnotationAllocatedPool, pool)(svc)
-		for i := range svc.Status.Conditions {
-			if svc.Status.Conditions[i].Type == v1beta1.ConditionAllocated {
-				svc.Status.Conditions[i].Message = join(parsed) + " from pool " + pool
-			}
-		}
+		annotate(v1beta1.AnnotationAllocatedPool, pool, v1beta1.AnnotationAllocatedAddresses, strings.Join(addresses, ","))(svc)
 	}
 }
 

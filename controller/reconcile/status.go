@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"strings"
 	"time"
@@ -37,7 +38,7 @@ type statuses struct {
 	// known is what was last written, by the object's identity.
 	known map[types.UID]*writtenStatus
 	// busy receives, from the goroutine that writes, what failed.
-	busy chan []types.UID
+	busy chan []statusFailure
 	// pools that have figures in the metrics.
 	pools map[string]bool
 }
@@ -48,14 +49,26 @@ type writtenStatus struct {
 	status any
 	at     time.Time
 	// unsure says that the write failed: it may have arrived all the same.
-	unsure bool
+	// failures counts how often that was so, one time after the other, and
+	// failure is the error that was logged last.
+	unsure   bool
+	failures int
+	failure  string
 	// again counts writes after which the object was seen to say otherwise.
 	again int
 }
 
+// statusFailure is a write that failed, and why; no error is none to speak of.
+type statusFailure struct {
+	statusWrite
+	err error
+}
+
 // statusWrite is one write to come.
 type statusWrite struct {
-	uid    types.UID
+	uid types.UID
+	// object is its kind and name.
+	object string
 	status any
 	do     func(context.Context) error
 }
@@ -74,10 +87,8 @@ func (r *Reconciler) writeStatuses(ctx context.Context) {
 		select {
 		case failed := <-s.busy:
 			s.busy = nil
-			for _, uid := range failed {
-				if k := s.known[uid]; k != nil {
-					k.unsure, s.changed = true, true
-				}
+			for _, one := range failed {
+				r.statusFailed(one)
 			}
 		default:
 			return
@@ -92,18 +103,43 @@ func (r *Reconciler) writeStatuses(ctx context.Context) {
 	if len(writes) == 0 {
 		return
 	}
-	s.busy = make(chan []types.UID, 1)
-	go func(busy chan<- []types.UID) {
-		var failed []types.UID
+	s.busy = make(chan []statusFailure, 1)
+	go func(busy chan<- []statusFailure) {
+		var failed []statusFailure
 		for _, w := range writes {
 			bounded, cancel := context.WithTimeout(ctx, writeTimeout)
-			if !r.Leading() || w.do(bounded) != nil {
-				failed = append(failed, w.uid)
+			err := errNotLeading
+			if r.Leading() {
+				err = w.do(bounded)
 			}
 			cancel()
+			if err != nil {
+				failed = append(failed, statusFailure{w, err})
+			}
 		}
 		busy <- failed
 	}(s.busy)
+}
+
+// statusFailed has a write repeated that failed, and says so once for each
+// object and error: a custom resource definition that is older than the program
+// refuses every write, for one.
+func (r *Reconciler) statusFailed(one statusFailure) {
+	s := &r.statuses
+	k := s.known[one.uid]
+	if k == nil {
+		return
+	}
+	k.unsure, s.changed = true, true
+	if errors.Is(one.err, errNotLeading) || errors.Is(one.err, context.Canceled) {
+		return
+	}
+	k.failures++
+	r.Metrics.statusFailures.Inc()
+	if text := one.err.Error(); k.failure != text {
+		k.failure = text
+		r.Log.Warn("the status of an object cannot be written; trying again ever more slowly", "object", one.object, "error", one.err)
+	}
 }
 
 // needs tells whether a status is to be written now, and notes that it is; else
@@ -117,10 +153,15 @@ func (s *statuses) needs(now time.Time, uid types.UID, observed, status any) boo
 	contradicted := !equality.Semantic.DeepEqual(observed, status)
 	if !contradicted {
 		k.again = 0
+		if !k.unsure {
+			k.failures, k.failure = 0, ""
+		}
 	}
 	changed := k.unsure || !equality.Semantic.DeepEqual(k.status, status)
 	wait := statusEvery
 	switch {
+	case k.unsure:
+		wait <<= min(k.failures, mostDoublings)
 	case changed:
 	case contradicted:
 		wait = statusSettles << min(k.again, mostDoublings)
@@ -146,17 +187,17 @@ func (r *Reconciler) statusWrites() []statusWrite {
 	exist := make(map[types.UID]bool, len(s.known))
 	defer func() { maps.DeleteFunc(s.known, func(uid types.UID, _ *writtenStatus) bool { return !exist[uid] }) }()
 	var writes []statusWrite
-	add := func(uid types.UID, observed, status any, do func(context.Context) error) {
+	add := func(uid types.UID, object string, observed, status any, do func(context.Context) error) {
 		exist[uid] = true
 		if s.needs(now, uid, observed, status) {
-			writes = append(writes, statusWrite{uid, status, do})
+			writes = append(writes, statusWrite{uid, object, status, do})
 		}
 	}
 	pools := make(map[string]bool)
 	for _, object := range r.objects.Pools {
 		pools[object.Name] = true
 		status := r.poolStatus(object)
-		add(object.UID, object.Status, status, func(ctx context.Context) error {
+		add(object.UID, config.KindPool+" "+object.Name, object.Status, status, func(ctx context.Context) error {
 			return r.StatusWriter.ApplyPool(ctx, object.Name, status)
 		})
 	}
@@ -164,14 +205,16 @@ func (r *Reconciler) statusWrites() []statusWrite {
 		status := v1beta1.L2AdvertisementStatus{Conditions: []metav1.Condition{
 			r.ready(config.KindL2Advertisement, object.ObjectMeta, object.Status.Conditions, v1beta1.ReasonValid),
 		}}
-		add(object.UID, object.Status, status, func(ctx context.Context) error {
+		add(object.UID, config.KindL2Advertisement+" "+object.Name, object.Status, status, func(ctx context.Context) error {
 			return r.StatusWriter.ApplyL2Advertisement(ctx, object.Name, status)
 		})
 	}
 	r.eachBGP(func(kind string, object metav1.Object, conditions []metav1.Condition) {
 		uid := object.GetUID()
 		status := []metav1.Condition{r.ready(kind, metaOf(object), conditions, v1beta1.ReasonValid)}
-		add(uid, conditions, status, func(ctx context.Context) error { return r.StatusWriter.ApplyBGP(ctx, object, status) })
+		add(uid, kind+" "+object.GetName(), conditions, status, func(ctx context.Context) error {
+			return r.StatusWriter.ApplyBGP(ctx, object, status)
+		})
 	})
 	for name := range s.pools {
 		if !pools[name] {

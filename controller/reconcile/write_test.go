@@ -150,24 +150,3 @@ func TestA16_ALateWriteDoesNotLeaveThePoolStale(t *testing.T) {
 		return ""
 	})
 }
-
-// Whoever keeps emptying the status is not answered each time.
-func TestSomebodyWhoEmptiesTheStatusIsNotFought(t *testing.T) {
-	c := newCluster(t)
-	c.pool("lan", nil, "192.0.2.10-192.0.2.20")
-	c.service("web", nil)
-	var ahead atomic.Int64
-	c.start(func(d *Dependencies, _ *Options) {
-		d.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
-	})
-	c.expectShown("web", "192.0.2.10")
-	c.edit("web", "somebody", shownAs())
-	c.expectShown("web", "192.0.2.10")
-	c.edit("web", "somebody", shownAs())
-	c.settle()
-	if got, n := c.shows("web"), c.writesOf("web"); got != "" || n != 2 {
-		t.Errorf("shows %q after %d writes", got, n)
-	}
-	ahead.Store(int64(retryMost))
-	c.expectShown("web", "192.0.2.10")
-}

@@ -68,9 +68,24 @@ func (c *Cluster) Install(ctx context.Context, values string) error {
 	if err := os.WriteFile(file, []byte(values), 0o600); err != nil {
 		return err
 	}
+	// Names take no longer to be resolved than the rest takes to be ready, and
+	// without them the rest would be waited for until the ceiling.
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	dns := make(chan error, 1)
+	go func() {
+		err := c.WaitDNS(ctx)
+		if err != nil {
+			stop()
+		}
+		dns <- err
+	}()
 	_, err = c.Helm(ctx, "helm", "install", "baliza", chart, "--namespace", Namespace, "--create-namespace",
 		"--wait", "--timeout", rolloutCeiling.String(), "--values", file)
-	return err
+	if err != nil {
+		stop()
+	}
+	return errors.Join(err, <-dns)
 }
 
 // Helm runs one of the Helm programs that make built, "helm" (4) or "helm3", as

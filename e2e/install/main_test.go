@@ -45,8 +45,6 @@ type site struct {
 	t *testing.T
 	// helm is the program in use.
 	helm string
-	// missing is the rule that was taken away last.
-	missing string
 }
 
 // begin returns the cluster without Baliza in it, and without its CRDs.
@@ -82,10 +80,11 @@ func (s *site) clear() {
 	if err != nil {
 		s.t.Error(err)
 	}
-	for _, name := range crds {
-		if _, err := s.Kubectl(ctx, "delete", "crd", name); err != nil {
-			s.t.Error(err)
-		}
+	if len(crds) == 0 {
+		return
+	}
+	if _, err := s.Kubectl(ctx, append([]string{"delete", "crd"}, crds...)...); err != nil {
+		s.t.Error(err)
 	}
 }
 

@@ -2,10 +2,8 @@ package install
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -19,6 +17,9 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
+	apirequest "k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
 
@@ -32,50 +33,62 @@ import (
 // trialUser has the rules of a service account, less one.
 const trialUser = "trial"
 
-// granted are the rules of an account: in the whole cluster, and in Baliza's
-// own namespace.
-type granted struct{ cluster, own []rbacv1.PolicyRule }
+// rule allows one verb of one resource, by one name or by any, in the whole
+// cluster or in Baliza's own namespace alone.
+type rule struct {
+	rbacv1.PolicyRule
+	own bool
+}
 
-// rulesOf reads them from the chart as it is rendered, tasks included.
-func (s *site) rulesOf(ctx context.Context, t *testing.T, name string) granted {
+func (r rule) String() string {
+	text := r.Verbs[0] + " " + r.Resources[0] + "." + r.APIGroups[0]
+	if len(r.ResourceNames) > 0 {
+		text += " " + r.ResourceNames[0]
+	}
+	if r.own {
+		text += " in " + cluster.Namespace
+	}
+	return text
+}
+
+func (r rule) allows(q request) bool {
+	return r.Verbs[0] == q.verb && r.APIGroups[0] == q.group && r.Resources[0] == q.resource &&
+		(len(r.ResourceNames) == 0 || r.ResourceNames[0] == q.name) && (!r.own || q.namespace == cluster.Namespace)
+}
+
+// rulesOf reads an account's rules from the chart as it is rendered, tasks
+// included, and takes them apart.
+func (s *site) rulesOf(ctx context.Context, t *testing.T, account string) []rule {
 	t.Helper()
 	text, err := s.Helm(ctx, "template", release, s.chart(), "--namespace", cluster.Namespace, "--set", "crds.keep=false")
 	must(t, err)
-	var g granted
+	var all []rule
 	for document := range strings.SplitSeq(text, "\n---\n") {
 		var role rbacv1.Role // of the same form as a ClusterRole
-		if yaml.Unmarshal([]byte(document), &role) != nil || role.Name != name {
+		if yaml.Unmarshal([]byte(document), &role) != nil || role.Name != account || role.Kind != "ClusterRole" && role.Kind != "Role" {
 			continue
 		}
-		switch role.Kind {
-		case "ClusterRole":
-			g.cluster = role.Rules
-		case "Role":
-			g.own = role.Rules
+		for _, r := range role.Rules {
+			all = append(all, single(r, role.Kind == "Role")...)
 		}
 	}
-	if len(g.cluster)+len(g.own) == 0 {
-		t.Fatalf("the chart has no rules for %s", name)
+	if len(all) == 0 {
+		t.Fatalf("the chart has no rules for %s", account)
 	}
-	return g
+	return all
 }
 
-// single takes rules apart: one verb, one resource and one name in each.
-func single(rules []rbacv1.PolicyRule) []rbacv1.PolicyRule {
-	var all []rbacv1.PolicyRule
-	for _, rule := range rules {
-		names := rule.ResourceNames
-		if len(names) == 0 {
-			names = []string{""}
-		}
-		for _, resource := range rule.Resources {
-			for _, verb := range rule.Verbs {
-				for _, name := range names {
-					one := rbacv1.PolicyRule{APIGroups: rule.APIGroups, Resources: []string{resource}, Verbs: []string{verb}}
-					if name != "" {
-						one.ResourceNames = []string{name}
-					}
-					all = append(all, one)
+func single(r rbacv1.PolicyRule, own bool) (all []rule) {
+	for _, group := range r.APIGroups {
+		for _, resource := range r.Resources {
+			for _, verb := range r.Verbs {
+				one := rbacv1.PolicyRule{APIGroups: []string{group}, Resources: []string{resource}, Verbs: []string{verb}}
+				if len(r.ResourceNames) == 0 {
+					all = append(all, rule{one, own})
+				}
+				for _, name := range r.ResourceNames {
+					one.ResourceNames = []string{name}
+					all = append(all, rule{one, own})
 				}
 			}
 		}
@@ -83,52 +96,57 @@ func single(rules []rbacv1.PolicyRule) []rbacv1.PolicyRule {
 	return all
 }
 
-// requests are what went to the API server, and with what result.
+// request is what went to the API server, as RBAC sees it.
+type request struct{ verb, group, resource, namespace, name string }
+
+// requests keeps what went to the API server, and with what result.
 type requests struct {
 	next http.RoundTripper
 
 	mu   *sync.Mutex
-	seen map[string]int
+	seen map[request]int
 }
 
 // RoundTrip refuses lists that come as watches, as an API server does that does
 // not offer them, such as one of the oldest version promised: only there, or
 // when a watch has to begin anew, is the permission to list needed.
-func (r requests) RoundTrip(request *http.Request) (*http.Response, error) {
-	if request.URL.Query().Get("sendInitialEvents") != "" {
+func (r requests) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL.Query().Get("sendInitialEvents") != "" {
 		status := `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Invalid","code":422,"message":"sendInitialEvents is forbidden"}`
 		return &http.Response{
 			StatusCode: http.StatusUnprocessableEntity, Header: http.Header{"Content-Type": {"application/json"}},
-			Body: io.NopCloser(strings.NewReader(status)), Request: request, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+			Body: io.NopCloser(strings.NewReader(status)), Request: req, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		}, nil
 	}
-	response, err := r.next.RoundTrip(request)
-	if err == nil {
-		key := request.Method + " " + request.URL.Path
-		if request.URL.Query().Get("watch") != "" {
-			key = "WATCH " + request.URL.Path
-		}
-		r.mu.Lock()
-		r.seen[key] = max(r.seen[key], response.StatusCode)
-		r.mu.Unlock()
+	factory := apirequest.RequestInfoFactory{APIPrefixes: sets.NewString("api", "apis"), GrouplessAPIPrefixes: sets.NewString("api")}
+	info, err := factory.NewRequestInfo(req)
+	if err != nil {
+		return nil, err
 	}
-	return response, err
+	response, err := r.next.RoundTrip(req)
+	if err != nil || !info.IsResourceRequest {
+		return response, err
+	}
+	q := request{info.Verb, info.APIGroup, info.Resource, info.Namespace, info.Name}
+	if info.Subresource != "" {
+		q.resource += "/" + info.Subresource
+	}
+	r.mu.Lock()
+	r.seen[q] = max(r.seen[q], response.StatusCode)
+	r.mu.Unlock()
+	return response, nil
 }
 
-func (r requests) snapshot() map[string]int {
+// refused are the requests that were, and of how many in all.
+func (r requests) refused() (refused []request, all int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return maps.Clone(r.seen)
-}
-
-// forbidden is a request that was refused, or empty.
-func forbidden(seen map[string]int) string {
-	for _, key := range slices.Sorted(maps.Keys(seen)) {
-		if seen[key] == http.StatusForbidden {
-			return key
+	for q, status := range r.seen {
+		if status == http.StatusForbidden {
+			refused = append(refused, q)
 		}
 	}
-	return ""
+	return refused, len(r.seen)
 }
 
 // program is what one of ours asks of the API server. It returns when the
@@ -139,9 +157,7 @@ type program func(ctx context.Context, s *site, clients kube.Clients)
 // them are enough. It is the code of the programs that asks, api/kube; the tests
 // of a whole cluster show the rest.
 func TestI05_Each_rule_of_a_service_account_is_needed(t *testing.T) {
-	_, s := begin(t, "helm")
-	ctx, stop := context.WithTimeout(t.Context(), 3*ceiling)
-	defer stop()
+	ctx, s := begin(t, "helm")
 	s.ground(ctx)
 	t.Cleanup(func() {
 		_, _ = s.Kubectl(context.WithoutCancel(ctx), "delete", "--ignore-not-found", "clusterrole/"+trialUser, "clusterrolebinding/"+trialUser)
@@ -157,33 +173,54 @@ func TestI05_Each_rule_of_a_service_account_is_needed(t *testing.T) {
 		{"baliza-crds", asCRDs},
 		{"baliza-delete-crds", asDeleteCRDs}, // which takes the ground away
 	} {
-		asks := p.asks
-		t.Run(p.account, func(t *testing.T) {
-			all := s.rulesOf(ctx, t, p.account)
-			s.grant(ctx, t, all, rbacv1.PolicyRule{}, false)
-			complete := s.observe(ctx, t, asks, nil)
-			if refused := forbidden(complete); refused != "" {
-				t.Fatalf("with all rules it is refused %s", refused)
-			}
-			try := func(rule rbacv1.PolicyRule, own bool) {
-				what := strings.TrimSpace(fmt.Sprintf("%s %s.%s %s", rule.Verbs[0], rule.Resources[0], rule.APIGroups[0], strings.Join(rule.ResourceNames, "")))
-				t.Run(what, func(t *testing.T) {
-					s.grant(ctx, t, all, rule, own)
-					if refused := forbidden(s.observe(ctx, t, asks, complete)); refused == "" {
-						t.Error("nothing was refused without it: it is not needed")
-					} else {
-						t.Logf("refused: %s", refused)
-					}
-				})
-			}
-			for _, rule := range single(all.cluster) {
-				try(rule, false)
-			}
-			for _, rule := range single(all.own) {
-				try(rule, true)
-			}
-		})
+		t.Run(p.account, func(t *testing.T) { s.eachNeeded(ctx, t, s.rulesOf(ctx, t, p.account), p.asks) })
 	}
+}
+
+// eachNeeded takes away all rules at once and gives back, in rounds, those
+// without which something was refused: what a program asks late it asks only
+// when it was answered before. A rule that no round gives back is not needed.
+func (s *site) eachNeeded(ctx context.Context, t *testing.T, all []rule, asks program) {
+	s.grant(ctx, t, all, nil)
+	if refused := s.observe(ctx, t, asks, all, nil); len(refused) > 0 {
+		t.Fatalf("with all rules it is refused %+v", refused)
+	}
+	for missing := all; len(missing) > 0; {
+		s.grant(ctx, t, all, missing)
+		refused := s.observe(ctx, t, asks, all, missing)
+		left := slices.DeleteFunc(slices.Clone(missing), func(r rule) bool {
+			for _, q := range refused {
+				if wants(q, all, missing, r) {
+					t.Logf("without %q it is refused %+v", r, q)
+					return true
+				}
+			}
+			return false
+		})
+		if len(left) == len(missing) {
+			t.Errorf("not needed, for nothing was refused for the lack of it alone: %q; refused was %+v", left, refused)
+			return
+		}
+		missing = left
+	}
+}
+
+// wants reports whether a refused request lacked this rule and could do with no
+// other. To patch what is not there takes the rule that allows to create it.
+func wants(q request, all, missing []rule, r rule) bool {
+	allowing := func(q request) []rule {
+		return slices.DeleteFunc(slices.Clone(all), func(r rule) bool { return !r.allows(q) })
+	}
+	by := allowing(q)
+	if granted := len(by) > 0 && !contains(missing, by[0]); q.verb == "patch" && granted {
+		q.verb = "create"
+		by = allowing(q)
+	}
+	return len(by) == 1 && by[0].String() == r.String() && contains(missing, r)
+}
+
+func contains(rules []rule, r rule) bool {
+	return slices.ContainsFunc(rules, func(one rule) bool { return one.String() == r.String() })
 }
 
 // ground makes what the programs look at.
@@ -239,16 +276,21 @@ spec: {communities: [{name: a, value: "64500:1"}]}
 	s.must(err)
 }
 
-// grant gives the user all rules but one, and waits until the API server acts
-// on it.
-func (s *site) grant(ctx context.Context, t *testing.T, all granted, but rbacv1.PolicyRule, own bool) {
+// grant gives the user all rules but the missing ones, and waits until the API
+// server acts on it.
+func (s *site) grant(ctx context.Context, t *testing.T, all, missing []rule) {
 	t.Helper()
-	without := func(rules []rbacv1.PolicyRule, here bool) []rbacv1.PolicyRule {
-		return slices.DeleteFunc(single(rules), func(r rbacv1.PolicyRule) bool { return here && r.String() == but.String() })
-	}
 	metadata := metav1.ObjectMeta{Name: trialUser}
-	role := &rbacv1.ClusterRole{ObjectMeta: metadata, Rules: without(all.cluster, !own)}
-	local := &rbacv1.Role{ObjectMeta: metadata, Rules: without(all.own, own)}
+	role, local := &rbacv1.ClusterRole{ObjectMeta: metadata}, &rbacv1.Role{ObjectMeta: metadata}
+	for _, r := range all {
+		switch {
+		case contains(missing, r):
+		case r.own:
+			local.Rules = append(local.Rules, r.PolicyRule)
+		default:
+			role.Rules = append(role.Rules, r.PolicyRule)
+		}
+	}
 	who := []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: trialUser}}
 	ref := func(kind string) rbacv1.RoleRef {
 		return rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: kind, Name: trialUser}
@@ -269,52 +311,35 @@ func (s *site) grant(ctx context.Context, t *testing.T, all granted, but rbacv1.
 	if !apierrors.IsAlreadyExists(err) {
 		must(t, err)
 	}
-	// The rules are all there, but for one: the API server has seen the update
-	// when that one is refused and its neighbours are not.
-	s.waitAllowed(ctx, t, all, but, own)
+	for _, r := range all {
+		s.waitAllowed(ctx, t, r, all, missing)
+	}
 }
 
-// waitAllowed waits until exactly what is granted is allowed.
-func (s *site) waitAllowed(ctx context.Context, t *testing.T, all granted, but rbacv1.PolicyRule, own bool) {
+// waitAllowed waits until the API server allows what the rule does, or refuses
+// it when no other allows it.
+func (s *site) waitAllowed(ctx context.Context, t *testing.T, r rule, all, missing []rule) {
 	t.Helper()
-	check := func(rule rbacv1.PolicyRule, namespace string, want bool) {
-		resource, subresource, _ := strings.Cut(rule.Resources[0], "/")
-		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
-			User: trialUser, ResourceAttributes: &authorizationv1.ResourceAttributes{
-				Namespace: namespace, Verb: rule.Verbs[0], Group: rule.APIGroups[0], Resource: resource, Subresource: subresource,
-				Name: strings.Join(rule.ResourceNames, ""),
-			},
-		}}
-		for range 200 {
-			answer, err := s.Client.AuthorizationV1().SubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
-			must(t, err)
-			if answer.Status.Allowed == want {
-				return
-			}
-			time.Sleep(25 * time.Millisecond)
-		}
-		t.Fatalf("%s: allowed is not %v", rule.String(), want)
+	resource, subresource, _ := strings.Cut(r.Resources[0], "/")
+	asked := authorizationv1.ResourceAttributes{
+		Verb: r.Verbs[0], Group: r.APIGroups[0], Resource: resource, Subresource: subresource, Name: strings.Join(r.ResourceNames, ""),
 	}
-	// The rest has been there since the first time.
-	changed := func(rule rbacv1.PolicyRule) bool {
-		return len(but.Verbs) == 0 || rule.String() == but.String() || rule.String() == s.missing
+	if r.own {
+		asked.Namespace = cluster.Namespace
 	}
-	defer func() { s.missing = but.String() }()
-	for _, rule := range single(all.cluster) {
-		if changed(rule) {
-			check(rule, "", own || rule.String() != but.String())
+	want := slices.ContainsFunc(all, func(one rule) bool {
+		return one.allows(request{asked.Verb, asked.Group, r.Resources[0], asked.Namespace, asked.Name}) && !contains(missing, one)
+	})
+	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{User: trialUser, ResourceAttributes: &asked}}
+	for range 200 {
+		answer, err := s.Client.AuthorizationV1().SubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
+		must(t, err)
+		if answer.Status.Allowed == want {
+			return
 		}
+		time.Sleep(25 * time.Millisecond)
 	}
-	for _, rule := range single(all.own) {
-		if !changed(rule) {
-			continue
-		}
-		missing := own && rule.String() == but.String()
-		// One that names an object may be allowed by one that names none.
-		if !missing || len(rule.ResourceNames) == 0 || !slices.Contains([]string{"create"}, rule.Verbs[0]) {
-			check(rule, cluster.Namespace, !missing)
-		}
-	}
+	t.Fatalf("%s: allowed is not %v", r, want)
 }
 
 func must(t *testing.T, err error) {
@@ -324,12 +349,20 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// observe lets the program ask, until it was refused something, or has asked
-// for everything that it asked for with all rules.
-func (s *site) observe(ctx context.Context, t *testing.T, asks program, complete map[string]int) map[string]int {
+const (
+	// roundQuiet is how long a program that was refused something is given to ask
+	// for something new. One that needs longer costs another round.
+	roundQuiet = 2 * time.Second
+	// quiet is how long one that was refused nothing is given, which is believed.
+	quiet = 10 * time.Second
+)
+
+// observe lets the program ask until it has been refused for each missing rule,
+// or has nothing more to ask, and returns what it was refused.
+func (s *site) observe(ctx context.Context, t *testing.T, asks program, all, missing []rule) []request {
 	t.Helper()
-	s.forget(ctx, t)
-	seen := requests{mu: &sync.Mutex{}, seen: map[string]int{}}
+	s.forget(ctx, t, missing)
+	seen := requests{mu: &sync.Mutex{}, seen: map[request]int{}}
 	to := rest.CopyConfig(s.Admin)
 	to.Impersonate = rest.ImpersonationConfig{UserName: trialUser}
 	to.Wrap(func(next http.RoundTripper) http.RoundTripper {
@@ -339,53 +372,66 @@ func (s *site) observe(ctx context.Context, t *testing.T, asks program, complete
 	must(t, err)
 	ctx, stop := context.WithTimeout(ctx, 40*time.Second)
 	defer stop()
-	var done sync.WaitGroup
-	defer done.Wait()
-	defer stop()
-	done.Go(func() { asks(ctx, s, clients) })
-	enough := func(now map[string]int) bool {
-		for key := range complete {
-			if now[key] == 0 {
-				return false
-			}
+	ended := make(chan struct{})
+	defer func() { stop(); <-ended }()
+	go func() {
+		defer close(ended)
+		asks(ctx, s, clients)
+	}()
+	for last, news := 0, time.Now(); ; {
+		refused, count := seen.refused()
+		if count != last {
+			last, news = count, time.Now()
 		}
-		return complete != nil
+		enough := len(missing) > 0 && !slices.ContainsFunc(missing, func(r rule) bool {
+			return !slices.ContainsFunc(refused, func(q request) bool { return wants(q, all, missing, r) })
+		})
+		if silent := time.Since(news); enough || silent > quiet || len(refused) > 0 && silent > roundQuiet {
+			return refused
+		}
+		select {
+		case <-ended:
+			refused, _ := seen.refused()
+			return refused
+		case <-time.After(50 * time.Millisecond):
+		}
 	}
-	for quiet, last := 0, 0; quiet < 100; quiet++ {
-		now := seen.snapshot()
-		if forbidden(now) != "" || enough(now) || ctx.Err() != nil {
-			return now
-		}
-		if len(now) != last {
-			quiet, last = 0, len(now)
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	return seen.snapshot()
 }
 
 // forget takes away what a program made, and puts back what it took, so that it
-// does it again. Of the CRDs one is missing for a while, that of the rule in
-// question if there is one.
-func (s *site) forget(ctx context.Context, t *testing.T) {
+// does it again. Of the CRDs one is missing for a while, that of the first rule
+// in question if there is one: what may not be created is created only where it
+// is not there.
+func (s *site) forget(ctx context.Context, t *testing.T, missing []rule) {
 	t.Helper()
-	_, err := s.Kubectl(ctx, "-n", cluster.Namespace, "delete", "--ignore-not-found",
-		"lease/baliza-controller", "secret/baliza-membership", "secret/"+kube.PasswordsSecret, "service/"+trialService)
-	must(t, err)
-	_, err = s.Kubectl(ctx, "patch", "service", "rbac", "-n", "web", "--type=merge", "-p",
-		`{"metadata":{"annotations":{"`+v1beta1.AnnotationAllocatedPool+`":"a"},"finalizers":["`+v1beta1.Finalizer+`"]}}`)
+	gone := metav1.DeleteOptions{}
+	for _, err := range []error{
+		s.Client.CoordinationV1().Leases(cluster.Namespace).Delete(ctx, "baliza-controller", gone),
+		s.Client.CoreV1().Secrets(cluster.Namespace).Delete(ctx, "baliza-membership", gone),
+		s.Client.CoreV1().Secrets(cluster.Namespace).Delete(ctx, kube.PasswordsSecret, gone),
+		s.Client.CoreV1().Services(cluster.Namespace).Delete(ctx, trialService, gone),
+	} {
+		if !apierrors.IsNotFound(err) {
+			must(t, err)
+		}
+	}
+	_, err := s.Client.CoreV1().Services("web").Patch(ctx, "rbac", types.MergePatchType, []byte(
+		`{"metadata":{"annotations":{"`+v1beta1.AnnotationAllocatedPool+`":"a"},"finalizers":["`+v1beta1.Finalizer+`"]}}`), metav1.PatchOptions{})
 	must(t, err)
 	switch {
-	case strings.Contains(t.Name(), "/baliza-speaker"):
-		_, err = s.Kubectl(ctx, "delete", "--ignore-not-found", "speaker/n1")
-	case strings.Contains(t.Name(), "/baliza-crds"):
-		missing := "communities.baliza.io"
-		if _, named, ok := strings.Cut(t.Name(), "apiextensions.k8s.io_"); ok {
-			missing = named // what may not be created is created only where it is not there
+	case strings.HasSuffix(t.Name(), "/baliza-speaker"):
+		err := s.Baliza.BalizaV1beta1().Speakers().Delete(ctx, "n1", gone)
+		if !apierrors.IsNotFound(err) {
+			must(t, err)
 		}
-		_, err = s.Kubectl(ctx, "delete", "--ignore-not-found", "crd/"+missing)
+	case strings.HasSuffix(t.Name(), "/baliza-crds"):
+		name := "communities.baliza.io"
+		if i := slices.IndexFunc(missing, func(r rule) bool { return r.Verbs[0] == "create" }); i >= 0 {
+			name = strings.Join(missing[i].ResourceNames, "")
+		}
+		_, err := s.Kubectl(ctx, "delete", "--ignore-not-found", "crd/"+name)
+		must(t, err)
 	}
-	must(t, err)
 }
 
 // trialService is that of helm test.
@@ -400,7 +446,7 @@ func asRelease(ctx context.Context, _ *site, clients kube.Clients) {
 
 // asTrial asks what baliza-test asks; no controller gives it an address.
 func asTrial(ctx context.Context, _ *site, clients kube.Clients) {
-	trial, err := kube.NewTrial(ctx, clients, cluster.Namespace, trialService, "")
+	trial, err := kube.NewTrial(ctx, clients, cluster.Namespace, trialService, v1beta1.LoadBalancerClass, "")
 	if err != nil {
 		return
 	}

@@ -44,7 +44,7 @@ func (l *Lab) Go(host string, f func() error) error {
 
 // Dialer opens connections out of a host. Addresses must be IP literals.
 func (l *Lab) Dialer(host string) func(ctx context.Context, network, address string) (net.Conn, error) {
-	return dialIn(host)
+	return dialIn(host, nil)
 }
 
 // Exec runs a program on a host and returns what it wrote to its standard
@@ -193,12 +193,17 @@ func (l *Lab) Dir(name string) (string, error) {
 }
 
 // Run starts a program on a host and leaves it running, under a name by which
-// [Lab.Stop] and [Lab.Log] find it, until it ends or the lab does.
+// [Lab.Stop] and [Lab.Log] find it, until it ends or the lab does. On a node it is
+// part of the node: frozen with it, and gone with its power.
 func (l *Lab) Run(host, name string, argv ...string) (*Process, error) {
 	if _, err := l.Host(host); err != nil {
 		return nil, err
 	}
-	return l.procs.start(start{name: name, host: host, argv: argv, env: l.environment()})
+	s := start{name: name, host: host, argv: argv, env: l.environment()}
+	if slices.ContainsFunc(l.nodes(), func(n Node) bool { return n.Name == host }) {
+		s.enter = l.enterNode(host)
+	}
+	return l.procs.start(s)
 }
 
 // Signal sends a signal to a process, found by [Process.Name], and its children.

@@ -200,7 +200,7 @@ func (l *Lab) prepare() error {
 		return err
 	}
 	l.ca, err = newAuthority(time.Now())
-	return err
+	return errors.Join(err, makePreferred(l.groups, os.Getenv(groupVariable)))
 }
 
 func (l *Lab) path(parts ...string) string {
@@ -268,7 +268,7 @@ func (l *Lab) OfferHost() (string, error) {
 
 func forward(from net.Conn, target string) {
 	defer from.Close()
-	to, err := dialIn(controlPlaneName)(context.Background(), "tcp", target)
+	to, err := dialIn(controlPlaneName, nil)(context.Background(), "tcp", target)
 	if err != nil {
 		return
 	}

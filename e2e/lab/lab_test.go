@@ -59,14 +59,6 @@ func TestControlPlaneArgumentsNameTheirFiles(t *testing.T) {
 	}
 }
 
-func TestFailuresAreToldFromBrokenConnections(t *testing.T) {
-	no := errors.New("no")
-	r := report([]Attempt{{}, {Connected: true}, {Err: no}, {Err: no, Connected: true}, {Err: no, Connected: true}})
-	if r.Broken() != 2 || len(r.Failures) != 3 {
-		t.Errorf("%d of %d were broken", r.Broken(), len(r.Failures))
-	}
-}
-
 func TestReport(t *testing.T) {
 	at := func(ms int) time.Time { return time.Unix(0, 0).Add(time.Duration(ms) * time.Millisecond) }
 	good := func(start, latency int) Attempt {

@@ -84,11 +84,15 @@ func onThread(f func() error) error {
 type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
 
 // dialIn returns a dial function whose sockets live in the named namespace. The
-// address must be an IP literal: a name would be resolved on another thread.
-func dialIn(name string) dialFunc {
+// address must be an IP literal: a name would be resolved on another thread. port is
+// where each connection comes from; nil leaves that to the kernel.
+func dialIn(name string, port func() int) dialFunc {
 	return func(ctx context.Context, network, address string) (conn net.Conn, err error) {
 		err = inNetns(name, func() error {
 			var d net.Dialer
+			if port != nil {
+				d.LocalAddr = &net.TCPAddr{Port: port()}
+			}
 			conn, err = d.DialContext(ctx, network, address)
 			return err
 		})

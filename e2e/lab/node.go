@@ -122,7 +122,8 @@ func (l *Lab) startContainerd(ctx context.Context, n Node) error {
 
 // enterNode is the beginning of a command line that runs a program as part of a
 // node: in its control group first, since the path to it is not seen from inside,
-// then in its namespaces.
+// then in its namespaces. The parent that nsenter leaves outside is deaf to signals:
+// it would end, and the program be killed with it before it could act on one.
 func (l *Lab) enterNode(node string) []string {
 	var join []string
 	for _, h := range l.groups {
@@ -132,8 +133,8 @@ func (l *Lab) enterNode(node string) []string {
 	if first, err := l.procs.find(node + "/init"); err == nil {
 		pid = first.PID
 	}
-	enter := "exec nsenter --target " + strconv.Itoa(pid) + ` --mount --pid --cgroup --uts --ipc -- "$@"`
-	return []string{"sh", "-ec", strings.Join(append(join, enter), "\n"), "enter"}
+	enter := "exec nsenter --target " + strconv.Itoa(pid) + ` --mount --pid --cgroup --uts --ipc -- env --default-signal -- "$@"`
+	return []string{"sh", "-ec", strings.Join(append(join, "trap '' HUP INT QUIT TERM USR1 USR2", enter), "\n"), "enter"}
 }
 
 // startOnNode starts a program as part of the node.
@@ -233,8 +234,8 @@ func (l *Lab) writeConfigs(n Node, names ...string) error {
 	return nil
 }
 
-// startDNS gives the cluster its DNS, as every cluster has it; pods need not
-// wait for it.
+// startDNS gives the cluster its DNS, as every cluster has it. Nobody waits for
+// it here, since whatever comes next mostly takes longer.
 func (l *Lab) startDNS(ctx context.Context) error {
 	manifest, err := l.configFile("coredns.yaml", Node{})
 	if err != nil {

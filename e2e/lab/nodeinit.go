@@ -40,7 +40,12 @@ func Sysctls() map[string]string {
 // the root of what it and its children see, mounts what a node has of its own,
 // and reaps until it is killed.
 func runNode() error {
-	runtime.LockOSThread() // the namespace of the control groups is the thread's
+	// The namespace of the control groups is the thread's, and whoever enters the
+	// node enters that of the first thread, which Go need not have put this on.
+	runtime.LockOSThread()
+	if unix.Gettid() != unix.Getpid() {
+		return unix.Exec("/proc/self/exe", os.Args, os.Environ())
+	}
 	node := os.Getenv(nodeVariable)
 	dir := filepath.Join(runDir, "nodes", node)
 	group := os.Getenv(groupVariable) + "/" + node

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -49,7 +48,7 @@ type Prober struct {
 func (l *Lab) Probe(ctx context.Context, host string, target netip.AddrPort, interval time.Duration) *Prober {
 	ctx, stop := context.WithCancel(ctx)
 	p := &Prober{stop: stop}
-	dial := l.fromNewPort(host)
+	dial := dialIn(host, l.newPort)
 	p.done.Go(func() {
 		tick := time.NewTicker(interval)
 		defer tick.Stop()
@@ -81,21 +80,11 @@ const (
 	probePorts     = 22_000
 )
 
-// fromNewPort opens connections out of a host, each from a port that none had
-// before. A node remembers a connection for up to two minutes, and what it did
-// with it: nothing, if its kube-proxy did not know the address yet. One that comes
-// from the same port later is treated as that one was.
-func (l *Lab) fromNewPort(host string) dialFunc {
-	return func(ctx context.Context, network, address string) (conn net.Conn, err error) {
-		err = inNetns(host, func() error {
-			port := firstProbePort + int(l.probed.Add(1)%probePorts)
-			d := net.Dialer{LocalAddr: &net.TCPAddr{Port: port}}
-			conn, err = d.DialContext(ctx, network, address)
-			return err
-		})
-		return conn, err
-	}
-}
+// newPort is where the next connection of a prober comes from. A node remembers a
+// connection for up to two minutes, and what it did with it: nothing, if its
+// kube-proxy did not know the address yet. One that comes from the same port later is
+// treated as that one was.
+func (l *Lab) newPort() int { return firstProbePort + int(l.probed.Add(1)%probePorts) }
 
 func attempt(ctx context.Context, dial dialFunc, target netip.AddrPort) (a Attempt) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
@@ -228,16 +217,6 @@ func (r Report) Unlucky() time.Duration {
 		return 0
 	}
 	return r.Failures[len(r.Failures)-1].Start.Sub(r.Failures[0].Start)
-}
-
-// Broken counts the failures of connections that had been established.
-func (r Report) Broken() (n int) {
-	for _, a := range r.Failures {
-		if a.Connected {
-			n++
-		}
-	}
-	return n
 }
 
 // String is one line for a log.

@@ -199,7 +199,7 @@ func TestA10_Garbage_in_status_is_repaired(t *testing.T) {
 	want := p.addresses(ctx, "web", 1)
 	for _, garbage := range []string{`[{"hostname":"example.org"}]`, `[{"ip":"203.0.113.99"}]`, `[]`} {
 		_, err := p.Client.CoreV1().Services(p.name).Patch(ctx, "web", types.MergePatchType,
-			[]byte(`{"status":{"loadBalancer":{"ingress":`+garbage+`}}}`), metav1.PatchOptions{FieldManager: "clumsy"}, "status")
+			[]byte(`{"status":{"loadBalancer":{"ingress":`+garbage+`}}}`), metav1.PatchOptions{FieldManager: "kubectl-edit"}, "status")
 		p.must(err)
 		err = lab.WaitFor(ctx, "the address to be back after "+garbage, func() (bool, error) {
 			ingress := p.get(ctx, "web").Status.LoadBalancer.Ingress
@@ -213,7 +213,7 @@ func TestA10_Garbage_in_status_is_repaired(t *testing.T) {
 
 func TestA11_A_pool_without_autoAssign_is_used_only_when_named(t *testing.T) {
 	ctx, p := newPlot(t, 1)
-	_, err := p.Kubectl(ctx, "patch", "ippool", p.name, "--type=merge", "-p",
+	_, err := p.Kubectl(ctx, "patch", "bpool", p.name, "--type=merge", "-p",
 		`{"spec":{"autoAssign":false,"avoidBuggyIPs":true,"excluded":["`+p.v4+`.1-`+p.v4+`.3"]}}`)
 	p.must(err)
 	p.service(ctx, "anyone", nil)
@@ -281,9 +281,12 @@ func (p *plot) announced(ctx context.Context, name string) {
 // leader is the holder of the controller's Lease.
 func (p *plot) leader(ctx context.Context) string {
 	p.t.Helper()
-	out, err := p.Kubectl(ctx, "-n", cluster.Namespace, "get", "leases", "-o", "jsonpath={.items[*].spec.holderIdentity}")
+	leases, err := p.Client.CoordinationV1().Leases(cluster.Namespace).List(ctx, metav1.ListOptions{})
 	p.must(err)
-	return out
+	if len(leases.Items) != 1 || leases.Items[0].Spec.HolderIdentity == nil {
+		return ""
+	}
+	return *leases.Items[0].Spec.HolderIdentity
 }
 
 // controllers are the running controller processes.
@@ -327,14 +330,14 @@ func TestA15_A_pool_that_shrinks_or_goes_re_numbers_nobody(t *testing.T) {
 	ctx, p := newPlot(t, 1)
 	p.service(ctx, "web", annotated(v1beta1.AnnotationAddresses, p.v4+".9"))
 	p.addresses(ctx, "web", 1)
-	_, err := p.Kubectl(ctx, "patch", "ippool", p.name, "--type=merge", "-p", `{"spec":{"addresses":["`+p.v4+`.0/29"]}}`)
+	_, err := p.Kubectl(ctx, "patch", "bpool", p.name, "--type=merge", "-p", `{"spec":{"addresses":["`+p.v4+`.0/29"]}}`)
 	p.must(err)
 	err = lab.WaitFor(ctx, "the pool to say who is outside", func() (bool, error) {
 		pool, err := p.Baliza.BalizaV1beta1().IPAddressPools().Get(ctx, p.name, metav1.GetOptions{})
 		return err == nil && slices.Contains(pool.Status.OutsideSpec, p.v4+".9 "+p.name+"/web"), err
 	})
 	p.must(err)
-	_, err = p.Kubectl(ctx, "delete", "ippool", p.name)
+	_, err = p.Kubectl(ctx, "delete", "bpool", p.name)
 	p.must(err)
 	time.Sleep(cluster.Settle)
 	if got := p.addresses(ctx, "web", 1); got != p.v4+".9" {
@@ -356,7 +359,7 @@ func TestS04_Dual_stack_Services_get_both_or_what_there_is(t *testing.T) {
 			t.Errorf("%s got %s", name, got)
 		}
 	}
-	_, err := p.Kubectl(ctx, "patch", "ippool", p.name, "--type=merge", "-p", `{"spec":{"addresses":["`+p.v4+`.0/28"]}}`)
+	_, err := p.Kubectl(ctx, "patch", "bpool", p.name, "--type=merge", "-p", `{"spec":{"addresses":["`+p.v4+`.0/28"]}}`)
 	p.must(err)
 	p.service(ctx, "require", policy(corev1.IPFamilyPolicyRequireDualStack))
 	p.refused(ctx, "require", v1beta1.ReasonFamilyMissing)

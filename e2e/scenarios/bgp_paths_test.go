@@ -114,7 +114,7 @@ func TestB08_Many_routes_come_and_go_without_a_reset(t *testing.T) {
 	p.must(p.Pool(ctx, more, []string{"198.18.0.0/20"}, p.name))
 	defer func() {
 		// All of it, before the next test begins.
-		_, err := p.Kubectl(context.WithoutCancel(ctx), "delete", "namespace/"+p.name, "bgppeer/"+more, "ippool/"+more)
+		_, err := p.Kubectl(context.WithoutCancel(ctx), "delete", "namespace/"+p.name, "bgppeer/"+more, "bpool/"+more)
 		p.must(err)
 	}()
 	p.patch(ctx, "advertisement", map[string]any{"ipAddressPools": []string{p.name, more}})

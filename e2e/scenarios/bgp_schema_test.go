@@ -173,7 +173,6 @@ func (p *plot) idleBGP(ctx context.Context) {
 	nowhere := func(s *v1beta1.BGPPeerSpec) {
 		s.NodeSelectors = []metav1.LabelSelector{{MatchLabels: map[string]string{"nowhere": "true"}}}
 	}
-	p.t.Cleanup(p.clearBGP)
 	p.must(p.Peer(ctx, p.name, "192.0.2.250", nowhere))
 	p.must(p.AdvertiseBGP(ctx, p.name, nil, p.name))
 	meta := metav1.ObjectMeta{Name: p.name}

@@ -135,7 +135,6 @@ func newStack(t *testing.T, kind string, config cluster.StackConfig, change func
 	i := plots.Add(1)
 	p := &stacked{plot: &plot{Cluster: c, t: t, name: fmt.Sprintf("plot-%d", i)}}
 	t.Cleanup(p.clear)
-	t.Cleanup(p.clearBGP)
 	p.must(c.Web(ctx, p.name, 1))
 	block := int(i) % 16
 	p.must(c.Pool(ctx, p.name, []string{fmt.Sprintf("203.0.113.%d/28", block*16), fmt.Sprintf("2001:db8:5:0:%x::/124", block)}, p.name))

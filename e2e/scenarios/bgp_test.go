@@ -65,7 +65,6 @@ func newRoutedBy(
 		client: map[string]string{frr: "c1", bird: "c2"}[router], // BIRD is its own client
 	}
 	t.Cleanup(p.clear)
-	t.Cleanup(p.clearBGP)
 	p.must(c.Web(ctx, p.name, pods))
 	// The addresses are not those of the plot before: its Services may not be
 	// gone from every kube-proxy yet, and would still answer, with a rejection.
@@ -87,14 +86,6 @@ func newRoutedBy(
 	p.must(err)
 	p.must(c.Peer(ctx, p.name, p.r1.Host.IPv4.String(), peer))
 	return ctx, p
-}
-
-func (p *plot) clearBGP() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	if _, err := p.Kubectl(ctx, "delete", "--ignore-not-found", "bgppeer/"+p.name, "bgpadvertisement/"+p.name, "bfdprofile/"+p.name, "community/"+p.name); err != nil {
-		p.t.Error(err)
-	}
 }
 
 // hops waits until the router's kernel has exactly these next hops.

@@ -16,7 +16,7 @@ import (
 func TestC01_Every_kind_has_a_Ready_condition(t *testing.T) {
 	ctx, p := newPlot(t, 1)
 	p.served(ctx, "web", nil)
-	for _, object := range []string{"ippool/" + p.name, "l2adv/" + p.name, "bspk/n1", "bspk/n2", "bspk/n3"} {
+	for _, object := range []string{"bpool/" + p.name, "l2adv/" + p.name, "bspk/n1", "bspk/n2", "bspk/n3"} {
 		_, err := p.Kubectl(ctx, "wait", "--for=condition=Ready", object, "--timeout=20s")
 		p.must(err)
 		out, err := p.Kubectl(ctx, "get", object, "-o",
@@ -42,8 +42,8 @@ func (p *plot) mistakes(ctx context.Context) map[string]mistake {
 		names[kind] = p.name + "-" + kind
 	}
 	p.t.Cleanup(func() {
-		_, err := p.Kubectl(context.WithoutCancel(ctx), "delete", "--ignore-not-found", "ippool/"+names["younger"], "ippool/"+names["reversed"],
-			"ippool/"+names["later"], "l2adv/"+names["dangling"], "l2adv/"+names["nothing"])
+		_, err := p.Kubectl(context.WithoutCancel(ctx), "delete", "--ignore-not-found", "bpool/"+names["younger"], "bpool/"+names["reversed"],
+			"bpool/"+names["later"], "l2adv/"+names["dangling"], "l2adv/"+names["nothing"])
 		if err != nil {
 			p.t.Error(err)
 		}
@@ -64,8 +64,8 @@ func (p *plot) mistakes(ctx context.Context) map[string]mistake {
 		}
 	}
 	return map[string]mistake{
-		"ippool/" + names["younger"]:  {v1beta1.ReasonOverlap, p.name, addresses(names["younger"], p.v4+".16-"+p.v4+".20")},
-		"ippool/" + names["reversed"]: {v1beta1.ReasonInvalidSpec, "reversed", addresses(names["reversed"], p.v4+".31-"+p.v4+".39")},
+		"bpool/" + names["younger"]:  {v1beta1.ReasonOverlap, p.name, addresses(names["younger"], p.v4+".16-"+p.v4+".20")},
+		"bpool/" + names["reversed"]: {v1beta1.ReasonInvalidSpec, "reversed", addresses(names["reversed"], p.v4+".31-"+p.v4+".39")},
 		"l2adv/" + names["dangling"]: {v1beta1.ReasonDanglingReference, names["later"], func() error {
 			return p.Pool(ctx, names["later"], []string{p.v4 + ".64/28"}, p.name)
 		}},
@@ -96,7 +96,7 @@ func TestC02_Mistakes_are_reported_where_they_stand_and_disable_nothing_else(t *
 	ctx, p := newPlot(t, 1)
 	p.served(ctx, "before", nil)
 	p.complain(ctx, p.mistakes(ctx))
-	p.ready(ctx, "ippool/"+p.name, "True", v1beta1.ReasonValid)
+	p.ready(ctx, "bpool/"+p.name, "True", v1beta1.ReasonValid)
 	p.ready(ctx, "l2adv/"+p.name, "True", v1beta1.ReasonValid)
 	p.served(ctx, "after", nil)
 	for name, want := range map[string]string{"before": ".0", "after": ".1"} {
@@ -119,7 +119,7 @@ func TestC03_Putting_a_mistake_right_clears_the_complaint_at_once(t *testing.T) 
 		t.Logf("%s, %s: clear after %s", object, m.reason, time.Since(began).Round(time.Millisecond))
 	}
 	// What was a mistake is in use now.
-	_, err := p.Kubectl(ctx, "patch", "ippool", p.name, "--type=merge", "-p", `{"spec":{"autoAssign":false}}`)
+	_, err := p.Kubectl(ctx, "patch", "bpool", p.name, "--type=merge", "-p", `{"spec":{"autoAssign":false}}`)
 	p.must(err)
 	for kind, want := range map[string]string{"younger": ".16", "reversed": ".31", "later": ".64"} {
 		p.service(ctx, kind, annotated(v1beta1.AnnotationPool, fmt.Sprintf("%s-%s", p.name, kind)))

@@ -1,7 +1,9 @@
 package scenarios
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"strings"
@@ -81,10 +83,11 @@ func (p *plot) must(err error) {
 func (p *plot) clear() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	if _, err := p.Kubectl(ctx, "delete", "namespace", p.name, "--ignore-not-found", "--wait=false"); err != nil {
-		p.t.Error(err)
+	args := []string{"delete", "--ignore-not-found", "--wait=false"}
+	for _, kind := range []string{"bgppeer", "bgpadvertisement", "bfdprofile", "community", "bpool", "l2adv", "namespace"} {
+		args = append(args, kind+"/"+p.name)
 	}
-	if _, err := p.Kubectl(ctx, "delete", "--ignore-not-found", "ippool/"+p.name, "l2adv/"+p.name); err != nil {
+	if _, err := p.Kubectl(ctx, args...); err != nil {
 		p.t.Error(err)
 	}
 }
@@ -143,12 +146,23 @@ func (p *plot) refused(ctx context.Context, name string, reason v1beta1.Reason) 
 // wait would, to have this status and reason; it returns the message.
 func (p *plot) ready(ctx context.Context, object, status string, reason v1beta1.Reason) string {
 	p.t.Helper()
+	kind, name, _ := strings.Cut(object, "/")
+	short := map[string]string{"bpool": "ipaddresspools", "l2adv": "l2advertisements", "bspk": "speakers"}
 	var out string
 	err := lab.WaitFor(ctx, fmt.Sprintf("%s to have Ready=%s, %s", object, status, reason), func() (bool, error) {
-		var err error
-		out, err = p.Kubectl(ctx, "get", object, "-o", `jsonpath={range .status.conditions[?(@.type=="Ready")]}{.status} {.reason} {.message}{end}`)
+		request := p.Baliza.BalizaV1beta1().RESTClient().Get().Resource(cmp.Or(short[kind], kind+"s")).Name(name)
+		var found struct{ Status v1beta1.IPAddressPoolStatus } // all kinds' have conditions
+		raw, err := request.DoRaw(ctx)
+		if err == nil {
+			err = json.Unmarshal(raw, &found)
+		}
 		if err != nil {
-			out = err.Error() // it may not exist yet
+			out = err.Error()
+			return false, nil //nolint:nilerr // it may not exist yet
+		}
+		out = ""
+		if c := cluster.Condition(found.Status.Conditions, v1beta1.ConditionReady); c != nil {
+			out = fmt.Sprintf("%s %s %s", c.Status, c.Reason, c.Message)
 		}
 		return strings.HasPrefix(out, status+" "+string(reason)+" "), nil
 	})

@@ -66,7 +66,7 @@ func useSchemaCases() map[string]schemaCase {
 // patchPool merges into the spec of the plot's pool.
 func (p *plot) patchPool(ctx context.Context, spec string) {
 	p.t.Helper()
-	_, err := p.Kubectl(ctx, "patch", "ippool", p.name, "--type=merge", "-p", `{"spec":{`+spec+`}}`)
+	_, err := p.Kubectl(ctx, "patch", "bpool", p.name, "--type=merge", "-p", `{"spec":{`+spec+`}}`)
 	p.must(err)
 }
 
@@ -79,7 +79,7 @@ func (p *plot) remove(ctx context.Context, name string) {
 func TestA17_A_reserved_address_waits_for_its_Service(t *testing.T) {
 	ctx, p := newPlot(t, 1)
 	p.patchPool(ctx, `"reservations":[{"addresses":["`+p.v4+`.0"]},{"addresses":["`+p.v4+`.1"],"namespace":"`+p.name+`","service":"front"}]`)
-	p.ready(ctx, "ippool/"+p.name, "True", v1beta1.ReasonValid)
+	p.ready(ctx, "bpool/"+p.name, "True", v1beta1.ReasonValid)
 	p.service(ctx, "other", nil)
 	if got := p.addresses(ctx, "other", 1); got != p.v4+".2" {
 		t.Errorf("other got %s", got)
@@ -97,7 +97,7 @@ func TestA17_A_reserved_address_waits_for_its_Service(t *testing.T) {
 func TestA18_A_namespace_beyond_its_quota_waits(t *testing.T) {
 	ctx, p := newPlot(t, 1)
 	p.patchPool(ctx, `"quota":{"perNamespace":1}`)
-	p.ready(ctx, "ippool/"+p.name, "True", v1beta1.ReasonValid)
+	p.ready(ctx, "bpool/"+p.name, "True", v1beta1.ReasonValid)
 	p.service(ctx, "first", nil)
 	p.addresses(ctx, "first", 1)
 	p.service(ctx, "second", nil)
@@ -119,7 +119,7 @@ func TestA19_A_freed_address_rests_and_then_wakes_who_waits(t *testing.T) {
 	}()
 	const delay = 8 * time.Second
 	p.patchPool(ctx, `"reuseDelay":"8s","serviceAllocation":{"namespaces":["`+p.name+`","`+other+`"]}`)
-	p.ready(ctx, "ippool/"+p.name, "True", v1beta1.ReasonValid)
+	p.ready(ctx, "bpool/"+p.name, "True", v1beta1.ReasonValid)
 	p.service(ctx, "web", nil)
 	p.addresses(ctx, "web", 1)
 	p.remove(ctx, "web")
@@ -229,13 +229,13 @@ func TestA15_A_pool_that_grows_is_split_and_renamed_moves_nobody(t *testing.T) {
 	p.patchPool(ctx, `"addresses":["`+p.v4+`.0/29"]`)
 	p.must(p.Pool(ctx, upper, []string{p.v4 + ".8/29"}, p.name))
 	defer func() {
-		_, err := p.Kubectl(context.WithoutCancel(ctx), "delete", "ippool", upper)
+		_, err := p.Kubectl(context.WithoutCancel(ctx), "delete", "bpool", upper)
 		p.must(err)
 	}()
-	_, err := p.Kubectl(ctx, "delete", "ippool", p.name)
+	_, err := p.Kubectl(ctx, "delete", "bpool", p.name)
 	p.must(err)
 	p.must(p.Pool(ctx, p.name, []string{p.v4 + ".0/29"}, p.name))
-	p.ready(ctx, "ippool/"+upper, "True", v1beta1.ReasonValid)
+	p.ready(ctx, "bpool/"+upper, "True", v1beta1.ReasonValid)
 	time.Sleep(cluster.Settle)
 	for name, want := range map[string]string{"low": low, "high": p.v4 + ".9", "grown": p.v4 + ".17"} {
 		if got := p.addresses(ctx, name, 1); got != want {

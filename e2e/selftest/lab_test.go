@@ -361,6 +361,7 @@ func drain(ctx context.Context, t *testing.T, l *lab.Lab) {
 }
 
 func power(ctx context.Context, t *testing.T, l *lab.Lab) {
+	clock(ctx, t, l, "n3")
 	must(t, l.PowerOff(ctx, "n3"))
 	if left := l.Processes("n3"); len(left) > 0 {
 		t.Errorf("%s still runs", left[0].Name)
@@ -464,14 +465,34 @@ func newPorts(ctx context.Context, t *testing.T, l *lab.Lab) {
 	}
 }
 
+// clock runs a program on a node that writes to its log all the time, and says
+// good-bye when it is told to end.
+func clock(ctx context.Context, t *testing.T, l *lab.Lab, node string) *lab.Process {
+	t.Helper()
+	p, err := l.Run(node, node+"/clock", "sh", "-c", "trap 'echo good-bye; exit' TERM; while :; do echo tick; sleep 0.05; done")
+	must(t, err)
+	must(t, lab.WaitFor(ctx, "the clock", func() (bool, error) { return strings.Contains(l.Log(p.Name), "tick"), ctx.Err() }))
+	return p
+}
+
 func freeze(ctx context.Context, t *testing.T, l *lab.Lab) {
+	clock := clock(ctx, t, l, "n2")
 	address := podAddress(ctx, t, l, "n2")
 	p := l.Probe(ctx, "c1", address, 20*time.Millisecond)
 	time.Sleep(300 * time.Millisecond)
 	must(t, l.Freeze("n2"))
-	time.Sleep(1500 * time.Millisecond)
+	time.Sleep(300 * time.Millisecond)
+	frozen := l.Log(clock.Name)
+	time.Sleep(1200 * time.Millisecond)
+	if l.Log(clock.Name) != frozen {
+		t.Error("a program of the frozen node runs on")
+	}
 	must(t, l.Thaw("n2"))
 	time.Sleep(500 * time.Millisecond)
+	must(t, l.Stop(ctx, clock.Name, unix.SIGTERM))
+	if log := l.Log(clock.Name); len(log) < len(frozen) || !strings.HasSuffix(log, "good-bye\n") {
+		t.Errorf("the program did not act on SIGTERM after the thaw; its log ends with %q", log[max(0, len(log)-30):])
+	}
 	checkOutage(t, p.Stop(), 1300*time.Millisecond, 2*time.Second)
 }
 

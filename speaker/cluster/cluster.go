@@ -53,6 +53,10 @@ type Config struct {
 	Node, Namespace string
 	// ServeClassless says whether Services without a class are served.
 	ServeClassless bool
+	// Classes are those that are always served, and IgnoreExclude says that the
+	// label that excludes nodes is not looked at.
+	Classes       []string
+	IgnoreExclude bool
 	// Lost is called when this node's own Speaker is not there.
 	Lost func()
 }
@@ -105,7 +109,7 @@ func (v *View) services(keys map[string]struct{}) {
 			continue
 		}
 		now := plan.ServiceOf(service, slices)
-		if !config.Wanted(service, v.ServeClassless) {
+		if !config.Wanted(service, v.ServeClassless, v.Classes...) {
 			now.Addresses = nil // another provider's
 		}
 		if len(now.Addresses)+len(now.ClusterIPs)+len(now.ExternalIPs) > 0 {
@@ -120,7 +124,7 @@ func (v *View) services(keys map[string]struct{}) {
 func (v *View) nodes() {
 	v.Current.Nodes = map[string]plan.Node{}
 	for _, object := range v.from.Nodes() {
-		v.Current.Nodes[object.Name] = plan.NodeOf(object)
+		v.Current.Nodes[object.Name] = plan.NodeOf(object, v.IgnoreExclude)
 		if object.Name == v.Node {
 			v.NodeUID = object.UID
 		}

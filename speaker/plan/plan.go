@@ -159,16 +159,18 @@ type advertisement interface {
 }
 
 // selecting appends to found the advertisements that select a Service and its
-// pool. An address that no pool accounts for is not announced: nobody meant it
-// to be.
+// pool. The pool is the one that covers the address; what the Service says, whose
+// annotations are its tenant's to write, counts only where none does. An address
+// that no pool accounts for is not announced: nobody meant it to be.
 func selecting[A advertisement](in *config.Snapshot, all []A, address netip.Addr, s *Service, found []A) []A {
-	name := s.Pool
-	pool := in.Pool(name)
-	if name == "" {
-		if pool = in.PoolOf(address); pool == nil {
-			return found
-		}
+	name, pool := s.Pool, in.PoolOf(address)
+	switch {
+	case pool != nil:
 		name = pool.Name
+	case name == "":
+		return found
+	default:
+		pool = in.Pool(name)
 	}
 	var poolLabels labels.Set // nil for a pool that is gone
 	if pool != nil {

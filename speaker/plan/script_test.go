@@ -69,6 +69,8 @@ type world struct {
 	interfaces []model.Interface
 	owners     map[netip.Addr]string
 	links      map[string]map[string]bool
+	// ignoreLabel is what --ignore-exclude-label says.
+	ignoreLabel bool
 }
 
 func newWorld(t *testing.T) *world {
@@ -113,6 +115,8 @@ func (w *world) command(name string, args []string) {
 		w.advertised[args[0]] = advertisement(args[0], args[1:])
 	case "service":
 		w.services[args[0]] = service(args[0], args[1], args[2:])
+	case "ignore-exclude-label":
+		w.ignoreLabel = true
 	case "alive":
 		w.alive = args
 	case "owner":
@@ -217,6 +221,8 @@ func service(name, addresses string, args []string) plan.Service {
 			s.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal
 		case "pool":
 			s.Annotations[v1beta1.AnnotationAllocatedPool] = value
+		case "left-alone":
+			s.Status.Conditions = []metav1.Condition{{Type: v1beta1.ConditionAllocated, Reason: string(v1beta1.ReasonWriteConflict)}}
 		case "ready":
 			add(value, true, true, false)
 		case "terminating":
@@ -253,7 +259,7 @@ func (w *world) view(self string) plan.View {
 	}
 	v.Config, _ = config.Build(objects)
 	for name, n := range w.nodes {
-		v.Nodes[name] = plan.NodeOf(n)
+		v.Nodes[name] = plan.NodeOf(n, w.ignoreLabel)
 	}
 	v.Services = plan.ServicesOf(slices.Collect(maps.Values(w.services))...)
 	return v

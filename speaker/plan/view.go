@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/baliza-lb/baliza/api/v1beta1"
@@ -107,15 +108,16 @@ const (
 )
 
 // NodeOf makes a Node of the object. A cordon does not exclude a node, and
-// NotReady does not: whether its speaker lives is known better.
-func NodeOf(object *corev1.Node) Node {
+// NotReady does not: whether its speaker lives is known better. ignoreLabel says
+// that the label does not either.
+func NodeOf(object *corev1.Node, ignoreLabel bool) Node {
 	node := Node{Labels: object.Labels, Annotations: object.Annotations}
 	for _, text := range object.Spec.PodCIDRs {
 		if prefix, err := netip.ParsePrefix(text); err == nil {
 			node.PodCIDRs = append(node.PodCIDRs, prefix.Masked())
 		}
 	}
-	if value, ok := object.Labels[v1beta1.LabelExcludeNode]; ok {
+	if value, ok := object.Labels[v1beta1.LabelExcludeNode]; ok && !ignoreLabel {
 		// What is no boolean counts as true: the label was put there for a
 		// reason, and its presence used to be enough.
 		if excluded, err := strconv.ParseBool(value); err != nil || excluded {
@@ -147,12 +149,22 @@ func ServiceOf(object *corev1.Service, endpoints []*discoveryv1.EndpointSlice) S
 		ClusterIPs:    addresses(object.Spec.ClusterIPs), ExternalIPs: addresses(object.Spec.ExternalIPs),
 		IPv4: endpointsOf(endpoints, discoveryv1.AddressTypeIPv4), IPv6: endpointsOf(endpoints, discoveryv1.AddressTypeIPv6),
 	}
+	if leftAlone(object) {
+		return service
+	}
 	for _, ingress := range object.Status.LoadBalancer.Ingress {
 		if address, err := config.ParseAddress(ingress.IP); err == nil {
 			service.Addresses = append(service.Addresses, address)
 		}
 	}
 	return service
+}
+
+// leftAlone reports whether the controller says that another provider writes
+// what the Service shows, which is then that one's to announce.
+func leftAlone(object *corev1.Service) bool {
+	allocated := meta.FindStatusCondition(object.Status.Conditions, v1beta1.ConditionAllocated)
+	return allocated != nil && allocated.Reason == string(v1beta1.ReasonWriteConflict)
 }
 
 // addresses reads those that are; a headless Service has "None".

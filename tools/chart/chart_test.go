@@ -77,7 +77,7 @@ func TestImages(t *testing.T) {
 	digest := "sha256:" + strings.Repeat("ab", 32)
 	each(t, func(t *testing.T, helm string) {
 		for name, c := range map[string]struct{ values, controller, speaker string }{
-			"the defaults": {"", "baliza/controller:v0.1.0", "baliza/speaker:v0.1.0"},
+			"the defaults": {"", "ghcr.io/baliza-lb/controller:v0.1.0", "ghcr.io/baliza-lb/speaker:v0.1.0"},
 			"a registry":   {"image: {registry: registry.example.org/a/}", "registry.example.org/a/controller:v0.1.0", "registry.example.org/a/speaker:v0.1.0"},
 			"a registry and a tag": {
 				"image: {registry: registry.example.org, tag: main}", "registry.example.org/controller:main", "registry.example.org/speaker:main",
@@ -86,7 +86,7 @@ func TestImages(t *testing.T) {
 				"image: {registry: registry.example.org}\nspeaker: {image: {repository: example.org/s, tag: v9}}",
 				"registry.example.org/controller:v0.1.0", "example.org/s:v9",
 			},
-			"a digest": {"controller: {image: {digest: '" + digest + "'}}", "baliza/controller:v0.1.0@" + digest, "baliza/speaker:v0.1.0"},
+			"a digest": {"controller: {image: {digest: '" + digest + "'}}", "ghcr.io/baliza-lb/controller:v0.1.0@" + digest, "ghcr.io/baliza-lb/speaker:v0.1.0"},
 			"the default of the first chart, kept by --reuse-values": {
 				"image: {registry: registry.example.org}\ncontroller: {image: {repository: baliza/controller, tag: ''}}",
 				"registry.example.org/controller:v0.1.0", "registry.example.org/speaker:v0.1.0",
@@ -180,6 +180,7 @@ speaker:
   priorityClassName: mine
   updateStrategy: {type: OnDelete, rollingUpdate: null}
   affinity: {nodeAffinity: {}}
+  topologySpreadConstraints: [{maxSkew: 2}]
 `)
 		for _, who := range [][2]string{{"Deployment", "baliza-controller"}, {"DaemonSet", "baliza-speaker"}} {
 			object := all.one(t, who[0], who[1])
@@ -197,6 +198,7 @@ speaker:
 			"a priority class":        {pod(t, speaker, "spec", "priorityClassName"), "mine"},
 			"the strategy":            {at(t, controller, "spec", "strategy", "type"), "Recreate"},
 			"the spread constraints":  {pod(t, controller, "spec", "topologySpreadConstraints", 0, "maxSkew"), float64(1)},
+			"those of the speaker":    {pod(t, speaker, "spec", "topologySpreadConstraints", 0, "maxSkew"), float64(2)},
 			"the update strategy":     {at(t, speaker, "spec", "updateStrategy", "type"), "OnDelete"},
 			"no rest of the default":  {at(t, speaker, "spec", "updateStrategy", "rollingUpdate"), nil},
 			"the speaker's affinity":  {pod(t, speaker, "spec", "affinity", "nodeAffinity"), map[string]any{}},

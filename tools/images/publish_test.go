@@ -28,7 +28,7 @@ func (c *clone) fakeRelease(t *testing.T, text string) map[string]string {
 	for _, program := range []string{"controller", "speaker"} {
 		c.write(t, "dist/"+program, text+program)
 		index, err := oci.Build(&oci.Recipe{
-			Name: "docker.io/baliza/" + program + ":" + version, User: "0:0",
+			Name: "ghcr.io/baliza-lb/" + program + ":" + version, User: "0:0",
 			Platforms: []string{"linux/amd64", "linux/arm64", "linux/arm/v7"},
 			Files:     []oci.Copy{{Dest: "/" + program, Source: c.path("dist", program)}},
 		})
@@ -40,7 +40,7 @@ func (c *clone) fakeRelease(t *testing.T, text string) map[string]string {
 			t.Fatal(err)
 		}
 		digests[program] = digest.String()
-		err = oci.Write(c.path("dist", "baliza-"+program+"-"+version+".tar"), "docker.io/baliza/"+program+":"+version, index)
+		err = oci.Write(c.path("dist", "baliza-"+program+"-"+version+".tar"), "ghcr.io/baliza-lb/"+program+":"+version, index)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -104,6 +104,7 @@ func TestAReleaseIsPublished(t *testing.T) {
 		}
 	}
 	checkPublished(t, to, digests)
+	c.checkLine(t, c.mustRun(t, "hack/publish.sh", to, version), to+"/controller:"+version)
 	c.mustRun(t, helm(t), "pull", "--plain-http", "oci://"+to+"/baliza", "--version", "9.8.7", "--destination", c.path())
 	if c.read(t, "baliza-9.8.7.tgz") != c.read(t, "dist/baliza-9.8.7.tgz") {
 		t.Error("the chart in the registry is another")
@@ -119,6 +120,21 @@ func TestAReleaseIsPublished(t *testing.T) {
 	c.write(t, "dist/install.yaml", "changed")
 	c.mustFail(t, `install.yaml: FAILED`, "hack/publish.sh", to, version)
 	checkPublished(t, to, digests)
+}
+
+// checkLine types the line that publish.sh says to install with, but renders in
+// place of installing, and looks for an image.
+func (c *clone) checkLine(t *testing.T, output, image string) {
+	t.Helper()
+	_, line, _ := strings.Cut(output, "Install it with")
+	_, line, found := strings.Cut(line, "  helm install ")
+	if !found {
+		t.Fatalf("it does not say what to install it with:\n%s", output)
+	}
+	rendered := c.mustRun(t, "bash", "-c", `PATH=${0%/*}:$PATH; helm template `+line, helm(t))
+	if !strings.Contains(rendered, image) {
+		t.Errorf("%s is not in what helm template makes of this line:\n%s", image, line)
+	}
 }
 
 // checkPublished fetches the images for all platforms.
@@ -172,6 +188,7 @@ func TestABuildOfOnesOwnIsPublished(t *testing.T) {
 				t.Error(err)
 			}
 		}
+		c.checkLine(t, output, "@"+digests[len(digests)-1])
 		if moved := strings.Contains(output, " before\n"); moved != (i > 0) {
 			t.Errorf("time %d: does it say that a tag moved? %v\n%s", i+1, moved, output)
 		}

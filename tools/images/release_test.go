@@ -76,7 +76,7 @@ func checkImage(t *testing.T, c *clone, program, user, architecture string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "docker.io/baliza/" + program + ":" + version; read.Name != want {
+	if want := "ghcr.io/baliza-lb/" + program + ":" + version; read.Name != want {
 		t.Errorf("the image is called %s, want %s", read.Name, want)
 	}
 	manifest, err := read.Index.IndexManifest()

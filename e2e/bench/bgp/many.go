@@ -79,7 +79,7 @@ func (c *crowd) prepare(ctx context.Context) error {
 	if _, err := c.Kubectl(ctx, "delete", "namespace", name); err != nil {
 		return err
 	}
-	if _, err := c.Kubectl(ctx, "delete", "bgpadvertisement/"+name, "ippool/"+name); err != nil {
+	if _, err := c.Kubectl(ctx, "delete", "bgpadvertisement/"+name, "bpool/"+name); err != nil {
 		return err
 	}
 	if _, err := c.Kubectl(ctx, "create", "namespace", crowdName); err != nil {

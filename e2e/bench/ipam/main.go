@@ -17,7 +17,7 @@ import (
 func main() { os.Exit(run()) }
 
 func run() int {
-	file := flag.String("benchmarks", "", "output of the Go benchmarks of controller/ipam")
+	file := flag.String("benchmarks", "", "output of the Go benchmarks of controller/ipam and controller/reconcile")
 	count := flag.Int("services", 5000, "how many Services to create on the lab")
 	rounds := flag.Int("rounds", 3, "how often to measure on the lab")
 	flag.Parse()
@@ -41,8 +41,8 @@ func run() int {
 		return fail(err)
 	}
 	fmt.Printf("ipam_ns_at_1pct=%.0f ipam_ns_at_90pct=%.0f ipam_fill16_s=%.3f ipam_1m_services_mb=%.0f "+
-		"e2e_rate=%.0f raw_rate=%.0f e2e_over_raw=%.2f\n",
-		books.at1, books.at90, books.fill16, megabytes, end.rate, end.raw, end.ratio)
+		"wake_10k_ms=%.1f tenant_wait_ms=%.0f e2e_rate=%.0f raw_rate=%.0f e2e_over_raw=%.2f\n",
+		books.at1, books.at90, books.fill16, megabytes, books.wake, books.tenant, end.rate, end.raw, end.ratio)
 	return 0
 }
 

@@ -312,7 +312,7 @@ func stayUp(c *cluster.Cluster, kubeconfig string) {
 The lab stays up until Ctrl-C. In another terminal:
 
   export KUBECONFIG=%[1]s
-  kubectl get ippool,l2adv,speakers,services -A         (or: bin/kube kubectl …)
+  kubectl get bpool,l2adv,speakers,services -A         (or: bin/kube kubectl …)
   kubectl -n demo describe service web
   kubectl -n demo expose deployment web --name=another --type=LoadBalancer --port=80 --target-port=8080
   bin/lab exec c1 curl -s http://192.0.2.200/            (from the client)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,7 +41,7 @@ func TestNothingIsLeft(t *testing.T) {
 func startAndEnd(t *testing.T, bin string, end syscall.Signal) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	before := lookAround(t)
+	before := lookAround(t, 0)
 	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
 	// A name of its own tells this lab's processes from those of others.
 	cmd := exec.CommandContext(ctx, filepath.Join(bin, "lab"), "up", "--nodes=1", "--bin="+bin, "--kubeconfig="+kubeconfig)
@@ -82,17 +83,23 @@ func startAndEnd(t *testing.T, bin string, end syscall.Signal) {
 		t.Error(err)
 	}
 	// After SIGKILL nobody waits for the process that removes the control groups.
-	err = lab.WaitFor(ctx, "the host to be as before", func() (bool, error) { return lookAround(t) == before, nil })
+	after := func() string { return lookAround(t, cmd.Process.Pid) }
+	err = lab.WaitFor(ctx, "the host to be as before", func() (bool, error) { return after() == before, nil })
 	if err != nil {
-		t.Errorf("the host has changed:\nbefore %s\nafter  %s", before, lookAround(t))
+		t.Errorf("the host has changed:\nbefore %s\nafter  %s", before, after())
 	}
 	if _, err := os.Stat(kubeconfig); end != syscall.SIGKILL && err == nil {
 		t.Error("the kubeconfig is still there")
 	}
 }
 
-// lookAround lists what a lab could leave behind.
-func lookAround(t *testing.T) string {
+// groupsOfLabs are the control groups of all labs, with the number of the lab's
+// first process.
+var groupsOfLabs = regexp.MustCompile(`/baliza-lab-(\d+)`)
+
+// lookAround lists what a lab could leave behind. Of labs other than the one with
+// this number, which come and go beside it, it leaves out the control groups.
+func lookAround(t *testing.T, number int) string {
 	t.Helper()
 	var found []string
 	links, err := net.Interfaces()
@@ -114,7 +121,8 @@ func lookAround(t *testing.T) string {
 		found = append(found, files...)
 	}
 	groups := filepath.WalkDir("/sys/fs/cgroup", func(dir string, entry fs.DirEntry, err error) error {
-		if err == nil && entry.IsDir() {
+		of := groupsOfLabs.FindStringSubmatch(dir)
+		if err == nil && entry.IsDir() && (len(of) == 0 || of[1] == strconv.Itoa(number)) {
 			found = append(found, "group "+dir)
 		}
 		return nil

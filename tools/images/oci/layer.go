@@ -78,7 +78,32 @@ func (r *Recipe) entries(platform string) (map[string]entry, error) {
 		}
 	}
 	delete(entries, "/") // of --dir /=…
-	return entries, nil
+	return entries, r.checkEntrypoint(entries)
+}
+
+// checkEntrypoint refuses an image that would fail on every node only when it is
+// started. Links are not followed: what they lead to is known in the image alone.
+func (r *Recipe) checkEntrypoint(entries map[string]entry) error {
+	if len(r.Entrypoint) == 0 {
+		return nil
+	}
+	program := r.Entrypoint[0]
+	e, found := entries[program]
+	switch {
+	case !path.IsAbs(program):
+		return fmt.Errorf("entry point %q must be an absolute path in the image", program)
+	case found && e.target != "":
+		return nil
+	case !found || !e.mode.IsRegular():
+		return fmt.Errorf("entry point %s: no file of the image", program)
+	case e.mode&0o111 == 0:
+		return fmt.Errorf("entry point %s: %s is not executable", program, e.source)
+	}
+	info, err := os.Stat(e.source)
+	if err == nil && info.Size() == 0 {
+		err = fmt.Errorf("entry point %s: %s is empty", program, e.source)
+	}
+	return err
 }
 
 // walk adds a directory and what is in it.

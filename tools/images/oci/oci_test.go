@@ -180,6 +180,9 @@ func checkFiles(t *testing.T, image v1.Image, platform string) {
 
 func TestWhatCannotBeAnImageIsRefused(t *testing.T) {
 	dir := sources(t, time.Now(), 0o644)
+	if err := os.WriteFile(dir+"/empty", nil, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	tests := map[string]struct {
 		change func(r *oci.Recipe)
 		want   string
@@ -207,6 +210,11 @@ func TestWhatCannotBeAnImageIsRefused(t *testing.T) {
 		"a file in a file": {func(r *oci.Recipe) {
 			r.Files = append(r.Files, oci.Copy{Dest: "/bin/speaker/x", Source: dir + "/data/z"})
 		}, "is no directory"},
+		"a program that is empty":           {func(r *oci.Recipe) { r.Files[0].Source = dir + "/empty" }, "entry point /bin/speaker: " + dir + "/empty is empty"},
+		"a program that cannot be executed": {func(r *oci.Recipe) { r.Files[0].Source = dir + "/data/z" }, "entry point /bin/speaker: " + dir + "/data/z is not executable"},
+		"a program that is not in it":       {func(r *oci.Recipe) { r.Entrypoint = []string{"/speaker"} }, "entry point /speaker: no file of the image"},
+		"a directory as a program":          {func(r *oci.Recipe) { r.Entrypoint = []string{"/data/a"} }, "entry point /data/a: no file of the image"},
+		"a program to be looked for":        {func(r *oci.Recipe) { r.Entrypoint = []string{"speaker"} }, `entry point "speaker" must be an absolute path`},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

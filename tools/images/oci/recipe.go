@@ -16,7 +16,7 @@ import (
 // Recipe says what an image consists of.
 type Recipe struct {
 	// Name is the whole name, as a container runtime writes it:
-	// docker.io/baliza/speaker:v0.1.0.
+	// ghcr.io/baliza-lb/speaker:v0.1.0.
 	Name string
 	// Platforms are written os/architecture or os/architecture/variant, as in
 	// linux/arm/v7; at least one.
@@ -25,6 +25,7 @@ type Recipe struct {
 	// and Kubernetes believes runAsNonRoot only of a number.
 	User string
 	// Entrypoint and Cmd are what a container runs unless its pod says otherwise.
+	// The first of Entrypoint is the absolute path of an executable file of the image.
 	Entrypoint, Cmd []string
 	// WorkingDir may be empty, which means the root.
 	WorkingDir string

@@ -35,6 +35,10 @@ type SpeakerStatusApplyConfiguration struct {
 	// conflicts are the addresses that this speaker would answer for but for
 	// a stranger that does, the first 256.
 	Conflicts []AddressConflictApplyConfiguration `json:"conflicts,omitempty"`
+	// localAddresses are the addresses of IPAddressPools that this node has on an
+	// interface of its own, or that are its gateway: no Service is to be given
+	// them. The first 16; not those that kube-proxy puts on an interface.
+	LocalAddresses []string `json:"localAddresses,omitempty"`
 	// missing are speakers that this one has not heard for some seconds, the
 	// first 256. What those said before counts no more, unless they refute
 	// it. Of the speakers that hear each other the first three, by name, say
@@ -132,6 +136,16 @@ func (b *SpeakerStatusApplyConfiguration) WithConflicts(values ...*AddressConfli
 			panic("nil value passed to WithConflicts")
 		}
 		b.Conflicts = append(b.Conflicts, *values[i])
+	}
+	return b
+}
+
+// WithLocalAddresses adds the given value to the LocalAddresses field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the LocalAddresses field.
+func (b *SpeakerStatusApplyConfiguration) WithLocalAddresses(values ...string) *SpeakerStatusApplyConfiguration {
+	for i := range values {
+		b.LocalAddresses = append(b.LocalAddresses, values[i])
 	}
 	return b
 }

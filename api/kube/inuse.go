@@ -1,0 +1,139 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/client-go/informers"
+	corelisters "k8s.io/client-go/listers/core/v1"
+	discoverylisters "k8s.io/client-go/listers/discovery/v1"
+	networkinglisters "k8s.io/client-go/listers/networking/v1"
+	"k8s.io/client-go/tools/cache"
+)
+
+// InUse is a prefix of addresses that the cluster itself has.
+type InUse struct {
+	netip.Prefix
+	// By says who: "node n1".
+	By string
+}
+
+// inUse sees which addresses the cluster itself has.
+type inUse struct {
+	nodes corelisters.NodeLister
+	// cidrs is nil where the API server does not serve ServiceCIDRs (before
+	// Kubernetes 1.33).
+	cidrs networkinglisters.ServiceCIDRLister
+	// apiServer are the endpoints of the Service default/kubernetes.
+	apiServer discoverylisters.EndpointSliceLister
+	factory   informers.SharedInformerFactory
+}
+
+// apiServerName is the name of the API server's Service and EndpointSlice.
+const apiServerName = "kubernetes"
+
+// watchInUse prepares the caches. watch is called for each, with what hears of
+// changes.
+func watchInUse(clients Clients, core informers.SharedInformerFactory, watch func(cache.SharedIndexInformer)) (inUse, error) {
+	u := inUse{
+		nodes: core.Core().V1().Nodes().Lister(),
+		factory: informers.NewSharedInformerFactoryWithOptions(clients.Kubernetes, 0, informers.WithNamespace(metav1.NamespaceDefault),
+			informers.WithTransform(slimInUse), informers.WithTweakListOptions(func(o *metav1.ListOptions) {
+				o.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, apiServerName).String()
+			})),
+	}
+	u.apiServer = u.factory.Discovery().V1().EndpointSlices().Lister()
+	watch(core.Core().V1().Nodes().Informer())
+	watch(u.factory.Discovery().V1().EndpointSlices().Informer())
+	served, err := clients.Kubernetes.Discovery().ServerResourcesForGroupVersion(networkingv1.SchemeGroupVersion.String())
+	if err != nil && !apierrors.IsNotFound(err) {
+		return u, fmt.Errorf("asking whether the API server has ServiceCIDRs: %w", err)
+	}
+	for i := range serverResources(served) {
+		if served.APIResources[i].Name == "servicecidrs" {
+			cidrs := core.Networking().V1().ServiceCIDRs()
+			u.cidrs = cidrs.Lister()
+			watch(cidrs.Informer())
+		}
+	}
+	return u, nil
+}
+
+func serverResources(list *metav1.APIResourceList) []metav1.APIResource {
+	if list == nil {
+		return nil
+	}
+	return list.APIResources
+}
+
+func (u *inUse) start(ctx context.Context) { u.factory.Start(ctx.Done()) }
+
+// slimInUse keeps the addresses of what the cluster consists of.
+func slimInUse(object any) (any, error) {
+	switch o := object.(type) {
+	case *corev1.Node:
+		slim := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: o.Name, UID: o.UID, ResourceVersion: o.ResourceVersion}}
+		slim.Spec.PodCIDRs, slim.Status.Addresses = o.Spec.PodCIDRs, o.Status.Addresses
+		return slim, nil
+	case *networkingv1.ServiceCIDR:
+		return &networkingv1.ServiceCIDR{
+			ObjectMeta: metav1.ObjectMeta{Name: o.Name, UID: o.UID, ResourceVersion: o.ResourceVersion}, Spec: o.Spec,
+		}, nil
+	case *discoveryv1.EndpointSlice:
+		slim := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{
+			Name: o.Name, Namespace: o.Namespace, UID: o.UID, ResourceVersion: o.ResourceVersion,
+		}}
+		for i := range o.Endpoints {
+			slim.Endpoints = append(slim.Endpoints, discoveryv1.Endpoint{Addresses: o.Endpoints[i].Addresses})
+		}
+		return slim, nil
+	}
+	return object, errors.New("not an object that has addresses")
+}
+
+// InUse returns the addresses that the cluster itself has, in any order.
+func (v *ControllerView) InUse() []InUse {
+	var found []InUse
+	address := func(text, by string) {
+		if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
+			a = a.Unmap()
+			found = append(found, InUse{netip.PrefixFrom(a, a.BitLen()), by})
+		}
+	}
+	prefix := func(text, by string) {
+		if p, err := netip.ParsePrefix(text); err == nil {
+			found = append(found, InUse{p.Masked(), by})
+		}
+	}
+	for _, node := range all(v.inUse.nodes.List) {
+		for _, a := range node.Status.Addresses {
+			address(a.Address, "node "+node.Name)
+		}
+		for _, text := range node.Spec.PodCIDRs {
+			prefix(text, "the pods of node "+node.Name)
+		}
+	}
+	if v.inUse.cidrs != nil {
+		for _, cidr := range all(v.inUse.cidrs.List) {
+			for _, text := range cidr.Spec.CIDRs {
+				prefix(text, "the cluster IPs of Services (ServiceCIDR "+cidr.Name+")")
+			}
+		}
+	}
+	for _, slice := range all(v.inUse.apiServer.List) {
+		for i := range slice.Endpoints {
+			for _, text := range slice.Endpoints[i].Addresses {
+				address(text, "the API server")
+			}
+		}
+	}
+	return found
+}

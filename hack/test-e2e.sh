@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Runs the tests that need labs, two labs side by side. Run through "make test-e2e",
+# which builds what it needs. BIN is where that is: bin/ unless it is set.
+#
+# Two labs share nothing but the machine: each is in namespaces of its own, and has
+# its own control groups, whose programs go before all others on the machine. The
+# scenarios of BGP go beside the others because together they take the longest.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+bin=${BIN:-$PWD/bin}
+mkdir -p artifacts
+log=artifacts/test-e2e.txt
+tests="cd e2e && LAB_BIN=$bin go test -race -count=1 -timeout 45m -p 1"
+
+echo "test-e2e: the lab and the scenarios"
+status=0
+hack/side-by-side.sh \
+	"scenarios of BGP, and the lab=$tests -run '^TestB' ./scenarios && cd .. && $tests ./selftest/..." \
+	"other scenarios, and installation=$tests -skip '^TestB' ./scenarios && cd .. && $tests ./install" \
+	2>&1 | tee "$log" || status=1
+if ((status)); then
+	echo "test-e2e: what the failed tests said, without the logs:"
+	grep -E '^ *--- FAIL|^ +[a-z0-9_]+_test\.go:[0-9]+: |^panic:|DATA RACE|^FAIL' "$log"
+fi
+exit $status
