@@ -127,12 +127,19 @@ func drains(t *testing.T, router, configuration string) {
 		_, err := p.Kubectl(ctx, "taint", "node", "n2", change)
 		p.must(err)
 	}
-	for _, key := range []string{"ToBeDeletedByClusterAutoscaler", corev1.TaintNodeOutOfService} {
-		taint(key + "=now:NoSchedule")
-		p.draining(ctx, v4, true)
-		taint(key + "-")
-		p.draining(ctx, v4, false)
-	}
+	const toBeDeleted = "ToBeDeletedByClusterAutoscaler"
+	taint(toBeDeleted + "=now:NoSchedule")
+	p.draining(ctx, v4, true)
+	taint(toBeDeleted + "-")
+	p.draining(ctx, v4, false)
+	// Whoever says that a node is out of service knows that it serves nothing: it is
+	// not drained, it is gone (D7).
+	taint(corev1.TaintNodeOutOfService + "=now:NoSchedule")
+	p.hops(ctx, cluster.HostPrefix(v4), nodes4[0])
+	taint(corev1.TaintNodeOutOfService + "-")
+	p.hops(ctx, cluster.HostPrefix(v4), nodes4[:2]...)
+	p.hops(ctx, cluster.HostPrefix(only), nodes4[1])
+	p.answeredBy(ctx, only, "n2")
 
 	began := time.Now()
 	both, one := p.Probe(ctx, p.client, netip.AddrPortFrom(v4, 80), 10*time.Millisecond), p.Probe(ctx, p.client, netip.AddrPortFrom(only, 80), 10*time.Millisecond)
