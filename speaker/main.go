@@ -140,9 +140,9 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 	paths := bfd.New(env.Log)
 	sessions := bgp.New(bgp.Options{Log: env.Log, Node: f.nodeName, Address: listen.Addr(), Monitor: paths})
 	s := newSpeaker(dependencies{
-		log: env.Log, node: f.nodeName, version: daemon.Version(), serveClassless: f.serveClassless, classes: f.classes, ignoreExclude: f.ignoreExclude,
-		drainTime: f.drainTime,
-		cluster:   view, members: group, links: links, responder: l2.New(), reports: cluster.WithKeys{Reporter: reports, Keys: group.Keys},
+		log: env.Log, node: f.nodeName, version: daemon.Version(), serveClassless: f.serveClassless, classes: f.classes,
+		ignoreExclude: f.ignoreExclude, drainTime: f.drainTime,
+		cluster: view, members: group, links: links, responder: l2.New(), reports: cluster.WithKeys{Reporter: reports, Keys: group.Keys},
 		namespace: f.namespace, routes: &routes{node: f.nodeName, sessions: sessions, paths: paths},
 	})
 	if err := s.metrics.Register(env.Metrics); err != nil {
