@@ -63,6 +63,12 @@ test: deps build lint verify-generated test-unit test-e2e ## everything below, a
 .PHONY: test-unit
 test-unit: deps images-tool $(UNIT_NEEDS) ## vet, unit tests with the race detector, fuzz seeds
 	@BIN=$(BIN) hack/test-unit.sh
+	@$(MAKE) --no-print-directory worlds
+
+.PHONY: worlds
+worlds: deps ## random worlds of speakers on a simulated network, against the promise of one owner (N=2000, SEED=0 for a new one)
+	@echo "worlds: $(or $(N),2000) random worlds"
+	@go test -count=1 -timeout 0 -run '^TestRandomWorlds$$' ./speaker/sim -rapid.checks=$(or $(N),2000) -rapid.seed=$(or $(SEED),0)
 
 .PHONY: test-e2e
 test-e2e: deps build $(E2E_NEEDS) ## the scenarios, on a real Kubernetes in network namespaces

@@ -50,7 +50,9 @@ type importRule struct {
 }
 
 // pureFolders compute and do nothing else.
-var pureFolders = []string{"config", "controller/ipam", "controller/queue", "speaker/plan", "speaker/model"}
+var pureFolders = []string{
+	"config", "controller/ipam", "controller/queue", "speaker/plan", "speaker/model", "speaker/node", "speaker/ownership", "speaker/members/detection",
+}
 
 // outsideWorld are the standard packages through which a package would touch it.
 var outsideWorld = []string{
@@ -81,17 +83,17 @@ func siblingRules() []importRule {
 var importRules = []importRule{
 	{
 		in: isPure, forbids: within("k8s.io/client-go"), indirect: true,
-		reason: "config, controller/ipam and speaker/plan are pure: they get objects and return decisions, " +
+		reason: "config, controller/ipam and speaker/{plan,node,ownership,members/detection} are pure: they get objects and return decisions, " +
 			"so that every decision can be tested without a cluster",
 	},
 	{
 		in: isPure, forbids: oneOf(outsideWorld...),
-		reason: "config, controller/ipam and speaker/plan are pure: no sockets, no files, no processes, no logging; " +
+		reason: "config, controller/ipam and speaker/{plan,node,ownership,members/detection} are pure: no sockets, no files, no processes, no logging; " +
 			"what they have to say they return",
 	},
 	{
 		in: isPure, forbids: ownBut("api/v1beta1", pureFolders...), indirect: true,
-		reason: "config, controller/ipam and speaker/plan are pure, and so is what they stand on: api/v1beta1 and each other",
+		reason: "config, controller/ipam and speaker/{plan,node,ownership,members/detection} are pure, and so is what they stand on: api/v1beta1 and each other",
 	},
 	{
 		in: outside("speaker/l2"), forbids: within("github.com/mdlayher"),
@@ -136,12 +138,16 @@ var importRules = []importRule{
 		reason: "internal/netnstest is for tests: nothing that ships makes network namespaces",
 	},
 	{
-		in: under("speaker/model"), forbids: own("."), indirect: true,
-		reason: "speaker/model is values that the speaker's packages share, so it imports nothing of Baliza",
+		in: outside("speaker/sim"), forbids: own("speaker/sim"), indirect: true,
+		reason: "speaker/sim is a network that does not exist: nothing that ships runs on it",
 	},
 	{
-		in: under("controller/queue"), forbids: own("."), indirect: true,
-		reason: "controller/queue knows keys and no objects, so it imports nothing of Baliza",
+		in: under("speaker/ownership", "speaker/members/detection"), forbids: own("api", "config", "speaker/plan", "speaker/node"), indirect: true,
+		reason: "who lives and who claims what does not depend on Kubernetes or on what is planned",
+	},
+	{
+		in: under("speaker/model"), forbids: own("."), indirect: true,
+		reason: "speaker/model is values that the speaker's packages share, so it imports nothing of Baliza",
 	},
 	{
 		in: under("api/v1beta1"), forbids: own("."), indirect: true,
@@ -322,13 +328,18 @@ func TestImportRulesComplain(t *testing.T) {
 		"config may not open sockets":               {folder: "config", imports: []string{"net"}, want: "no sockets"},
 		"config/daemon is not pure":                 {folder: "config/daemon", imports: []string{"net/http", "log/slog", "os"}},
 		"config may not use config/daemon":          {folder: "config", imports: []string{baliza + "config/daemon"}, want: "what they stand on"},
-		"the queue knows no Services":               {folder: "controller/queue", imports: []string{baliza + "api/v1beta1"}, want: "knows keys"},
 		"ipam may use config":                       {folder: "controller/ipam", imports: []string{baliza + "config"}},
 		"ipam may not reach api/kube":               {folder: "controller/ipam", indirect: []string{baliza + "api/kube"}, want: "what they stand on"},
 		"ipam may not use the speaker's plan":       {folder: "controller/ipam", imports: []string{baliza + "speaker/plan"}, want: "never import each other"},
 		"plan may not use the filesystem":           {folder: "speaker/plan", imports: []string{"os"}, want: "no files"},
 		"a package inside a pure one is pure":       {folder: "speaker/plan/rank", imports: []string{"net/http"}, want: "no sockets"},
 		"l2 may use mdlayher":                       {folder: "speaker/l2", imports: []string{"github.com/mdlayher/arp", "net"}},
+		"node may use plan and ownership":           {folder: "speaker/node", imports: []string{baliza + "speaker/plan", baliza + "speaker/ownership", baliza + "config"}},
+		"node may not reach the responder":          {folder: "speaker/node", indirect: []string{baliza + "speaker/l2"}, want: "what they stand on"},
+		"node may not log":                          {folder: "speaker/node", imports: []string{"log/slog"}, want: "no logging"},
+		"ownership may not know plan":               {folder: "speaker/ownership", imports: []string{baliza + "speaker/plan"}, want: "does not depend on Kubernetes"},
+		"detection may not use memberlist":          {folder: "speaker/members/detection", imports: []string{"net"}, want: "no sockets"},
+		"main may not run on the simulation":        {folder: "speaker", imports: []string{baliza + "speaker/sim"}, want: "does not exist"},
 		"link may not use mdlayher":                 {folder: "speaker/link", imports: []string{"github.com/mdlayher/ndp"}, want: "only speaker/l2"},
 		"main may not use memberlist":               {folder: "speaker", imports: []string{"github.com/hashicorp/memberlist"}, want: "only speaker/members"},
 		"l2 may not use netlink":                    {folder: "speaker/l2", imports: []string{"github.com/vishvananda/netlink"}, want: "only speaker/link"},

@@ -1,10 +1,16 @@
 // Command speaker runs on every node and makes it answer for its share of the
-// Services' addresses. Only this package knows all the parts: api/kube sees the
-// cluster, members the other speakers, link the interfaces; plan decides; l2
-// answers. They hand plain values to each other through here.
+// Services' addresses. Its way, in five sentences:
 //
-// Concurrency: one goroutine, that of speaker.run, owns the state and makes
-// every decision. It never waits for the API server: it reads caches and hands
-// its report to a writer of its own. When the API server is away it goes on
-// with what it knows, failover included.
+// Package cluster says what the API server's objects mean for this node, link
+// which interfaces it has, members which speakers live and what they claim (as
+// found by members/detection and ownership), and l2 and bgp what neighbours and
+// routers do. One goroutine, that of speaker.run, reads all of it at one moment
+// whenever something changes, and hands it to node.Node. That is a pure machine:
+// package plan says who should own what, node adds what takes time (the start,
+// hand-over, conflicts, draining) and returns what is to be done, in order. The
+// goroutine carries it out by l2, bgp and bfd, and tells node what came of it;
+// only what the sockets really hold is claimed, reported and counted. Nothing
+// in that circle waits for the API server, so failover goes on while it is away;
+// and all of it but the sockets runs in package sim, on a network that does not
+// exist, which is where the promise of one owner is proven.
 package main

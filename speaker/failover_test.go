@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/baliza-lb/baliza/internal/netnstest"
-	"github.com/baliza-lb/baliza/speaker/members"
+	"github.com/baliza-lb/baliza/speaker/members/detection"
 )
 
 const (
@@ -33,7 +33,7 @@ func TestLinkOfTheOwnerIsCut(t *testing.T) {
 // L12: after a partition there is one owner, the one on the side of the most,
 // and the client is told. L14: who returns takes nothing back.
 func TestL12_APartitionHealsToOneOwner(t *testing.T) {
-	l := newLANOf(t, 3, paper{Addresses: []string{vip4}, Profile: members.ProfileTolerant})
+	l := newLANOf(t, 3, paper{Addresses: []string{vip4}, Profile: detection.ProfileTolerant})
 	owner := l.settle(vip4)
 	for range 2 {
 		l.ip("link set v" + owner + " nomaster")
@@ -62,7 +62,7 @@ func TestL12_APartitionHealsToOneOwner(t *testing.T) {
 // L12: a node whose cable comes back after some time does not answer for what
 // others hold by now, though its kernel knows none of its neighbours any more.
 func TestL12_WhoseCableComesBackStaysSilent(t *testing.T) {
-	l := newLANOf(t, 3, paper{Addresses: []string{vip4, vip6}, Profile: members.ProfileTolerant})
+	l := newLANOf(t, 3, paper{Addresses: []string{vip4, vip6}, Profile: detection.ProfileTolerant})
 	for _, address := range []string{vip4, vip6} {
 		owner := l.settle(address)
 		l.ip("link set v" + owner + " down")
@@ -193,7 +193,7 @@ func TestL13_AStrangersAddressIsNotTaken(t *testing.T) {
 	// The stranger goes; whoever had taken the address would answer now.
 	l.ip("addr del " + vip4 + "/32 dev br0")
 	l.ip("addr del " + vip6 + "/128 dev br0")
-	for _, witness := range []string{"arping -b -c 2 -w 1 -I br0 " + vip4, "ndisc6 -m -r 2 -w 300 " + vip6 + " br0"} {
+	for _, witness := range []string{"arping -c 2 -w 1 -I br0 " + vip4, "ndisc6 -m -r 2 -w 300 " + vip6 + " br0"} {
 		out, _ := netnstest.Try(witness) // fails when nobody answers
 		if strings.Contains(strings.ToLower(out), "02:00:00:00:00:0") {
 			t.Errorf("a node answers for a stranger's address: %s", out)
@@ -204,7 +204,7 @@ func TestL13_AStrangersAddressIsNotTaken(t *testing.T) {
 // L13: a stranger that comes later meets an announcement first, and is given
 // way to when it insists.
 func TestL13_AHeldAddressIsDefendedOnce(t *testing.T) {
-	l := newLANOf(t, 2, paper{Addresses: []string{vip4}, Profile: members.ProfileTolerant})
+	l := newLANOf(t, 2, paper{Addresses: []string{vip4}, Profile: detection.ProfileTolerant})
 	owner := l.settle(vip4)
 	claim := func() { // a gratuitous request; nobody answers it, which arping finds strange
 		_, _ = netnstest.Try("arping -U -c 1 -w 1 -i br0 -S " + vip4 + " " + vip4)
@@ -216,12 +216,29 @@ func TestL13_AHeldAddressIsDefendedOnce(t *testing.T) {
 	}
 	for begin := time.Now(); ; {
 		claim()
-		out, _ := netnstest.Try("arping -b -c 1 -w 1 -I br0 " + vip4) // fails when nobody answers
+		out, _ := netnstest.Try("arping -c 1 -w 1 -I br0 " + vip4) // fails when nobody answers
 		if !strings.Contains(out, l.nodes[owner].mac) {
 			break
 		}
 		if time.Since(begin) > ceiling {
 			t.Fatalf("the stranger insists, and %s still answers: %s", owner, out)
+		}
+	}
+}
+
+// R10: an answer that comes from a node's kernel, and not from a speaker, is seen
+// by who asks here: with a sender's address that any kernel answers.
+func TestR10_TheWitnessSeesAKernelsAnswer(t *testing.T) {
+	l := newLAN(t, 2, vip4)
+	owner := l.settle(vip4)
+	for name, n := range l.nodes {
+		if name != owner {
+			netnstest.In(t, n.cmd.Process.Pid).Run("ip addr add " + vip4 + "/32 dev lo")
+		}
+	}
+	for begin := time.Now(); len(l.answers(vip4)) != 2; {
+		if time.Since(begin) > ceiling {
+			t.Fatalf("only %v are seen to answer", l.answers(vip4))
 		}
 	}
 }

@@ -31,9 +31,12 @@ import (
 	"github.com/baliza-lb/baliza/api/kube"
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/internal/netnstest"
+	"github.com/baliza-lb/baliza/speaker/bfd"
+	"github.com/baliza-lb/baliza/speaker/bgp"
 	"github.com/baliza-lb/baliza/speaker/l2"
 	"github.com/baliza-lb/baliza/speaker/link"
 	"github.com/baliza-lb/baliza/speaker/members"
+	"github.com/baliza-lb/baliza/speaker/members/detection"
 )
 
 // The tests of this file run speakers as processes, each in a network
@@ -63,7 +66,7 @@ type paper struct {
 	// Profile of the membership; "" is the default. With it a machine that lets a
 	// process wait for 150 ms makes the others believe that a node is gone, and
 	// what that one had moves. A test of what may not move takes
-	// members.ProfileTolerant.
+	// detection.ProfileTolerant.
 	Profile string
 	changes chan struct{}
 	taken   bool
@@ -98,6 +101,10 @@ func (p *paper) Service(key string) (*corev1.Service, []*discoveryv1.EndpointSli
 
 type paperObjects struct{ *paper }
 
+func (p paperObjects) BGP() kube.BGPObjects           { return kube.BGPObjects{} }
+func (p paperObjects) Password(string) (string, bool) { return "", false }
+func (p paperObjects) WatchOtherServices() error      { return nil }
+
 func (p paperObjects) Nodes() []*corev1.Node { return nil }
 
 func (p paperObjects) Pools() []*v1beta1.IPAddressPool {
@@ -131,6 +138,13 @@ type mute struct{}
 func (mute) Report(v1beta1.SpeakerStatus, types.UID) {}
 func (mute) Lost()                                   {}
 
+// noBGP is a node's BGP without peers.
+func noBGP() *routes { return &routes{node: "n1", sessions: bgp.NewFake(), paths: noBFD{}} }
+
+type noBFD struct{}
+
+func (noBFD) Configure(map[string]bfd.Profile) {}
+
 // beNode is the speaker of a node, once the LAN has put eth0 into its
 // namespace and says so on standard input.
 func beNode(name, directory string) error {
@@ -149,7 +163,7 @@ func beNode(name, directory string) error {
 	if err != nil {
 		return err
 	}
-	settings, err := members.Profile(cmp.Or(p.Profile, members.ProfileDefault))
+	settings, err := detection.Profile(cmp.Or(p.Profile, detection.ProfileDefault))
 	if err != nil {
 		return err
 	}
@@ -160,9 +174,9 @@ func beNode(name, directory string) error {
 	if err != nil {
 		return err
 	}
-	s := newSpeaker(parts{
+	s := newSpeaker(dependencies{
 		log: log, node: name, serveClassless: true, cluster: paperObjects{p}, members: group, links: links,
-		responder: l2.New(), reports: mute{},
+		responder: l2.New(), reports: mute{}, routes: noBGP(),
 	})
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
@@ -186,10 +200,10 @@ type lan struct {
 	t         *testing.T
 	directory string
 	planned   int // nodes
-	nodes     map[string]*node
+	nodes     map[string]*lanNode
 }
 
-type node struct {
+type lanNode struct {
 	cmd   *exec.Cmd
 	stdin io.WriteCloser
 	mac   string
@@ -211,7 +225,7 @@ func newLANOf(t *testing.T, nodes int, p paper) *lan {
 func layLAN(t *testing.T, nodes int, p paper) *lan {
 	t.Helper()
 	netnstest.Need(t)
-	l := &lan{t: t, directory: t.TempDir(), nodes: map[string]*node{}}
+	l := &lan{t: t, directory: t.TempDir(), nodes: map[string]*lanNode{}}
 	key := make([]byte, 32)
 	_, _ = rand.Read(key)
 	l.write("key", []byte(base64.StdEncoding.EncodeToString(key)))
@@ -261,7 +275,7 @@ func (l *lan) run(command string) string {
 func (l *lan) start(number int) {
 	l.t.Helper()
 	name := fmt.Sprintf("n%d", number)
-	n := &node{cmd: netnstest.Isolated(), mac: fmt.Sprintf("02:00:00:00:00:%02x", number)}
+	n := &lanNode{cmd: netnstest.Isolated(), mac: fmt.Sprintf("02:00:00:00:00:%02x", number)}
 	n.cmd.Env = append(os.Environ(), asNode+"="+name, ofWorld+"="+l.directory)
 	n.cmd.Stderr = l.t.Output()
 	stdin, err := n.cmd.StdinPipe()
@@ -364,7 +378,7 @@ func (l *lan) answers(address string) []string {
 	l.t.Helper()
 	witness := "ndisc6 -m -r 1 -w 300 " + address + " br0"
 	if !strings.Contains(address, ":") {
-		witness = "arping -b -c 1 -w 0.5 -I br0 " + address
+		witness = "arping -c 1 -w 0.5 -I br0 " + address
 	}
 	out, _ := netnstest.Try(witness) // fails when nobody answers
 	out = strings.ToLower(out)

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/baliza-lb/baliza/api/kube"
 	"github.com/baliza-lb/baliza/api/v1beta1"
@@ -19,9 +18,11 @@ import (
 	"github.com/baliza-lb/baliza/config/daemon"
 	"github.com/baliza-lb/baliza/speaker/bfd"
 	"github.com/baliza-lb/baliza/speaker/bgp"
+	"github.com/baliza-lb/baliza/speaker/cluster"
 	"github.com/baliza-lb/baliza/speaker/l2"
 	"github.com/baliza-lb/baliza/speaker/link"
 	"github.com/baliza-lb/baliza/speaker/members"
+	"github.com/baliza-lb/baliza/speaker/members/detection"
 )
 
 // flags of the speaker, beside the common ones.
@@ -65,8 +66,8 @@ func main() {
 		"announce from nodes with the label "+v1beta1.LabelExcludeNode+", too; must be the same for all speakers")
 	set.DurationVar(&f.departureWindow, "departure-window", 800*time.Millisecond,
 		"how long to go on answering after a stop signal, while others take over; from 100ms to 3s")
-	set.StringVar(&f.profile, "profile", members.ProfileDefault,
-		"how fast the death of another speaker is noticed: "+strings.Join(members.Profiles(), ", "))
+	set.StringVar(&f.profile, "profile", detection.ProfileDefault,
+		"how fast the death of another speaker is noticed: "+strings.Join(detection.Profiles(), ", "))
 	set.StringVar(&f.namespace, "namespace", "baliza-system", "namespace of Baliza itself, where the Secrets of BGPPeers are")
 	set.DurationVar(&f.drainTime, "bgp-drain-time", 30*time.Second,
 		"how long a node that is taken out of load balancing goes on announcing over BGP, as the last choice")
@@ -107,7 +108,7 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 	if err != nil {
 		return err
 	}
-	settings, err := members.Profile(f.profile)
+	settings, err := detection.Profile(f.profile)
 	if err != nil {
 		return fmt.Errorf("--profile: %w", err)
 	}
@@ -138,15 +139,13 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 	reports := kube.NewSpeakerWriter(clients, f.nodeName, env.Log)
 	paths := bfd.New(env.Log)
 	sessions := bgp.New(bgp.Options{Log: env.Log, Node: f.nodeName, Address: listen.Addr(), Monitor: paths})
-	s := newSpeaker(parts{
-		log: env.Log, node: f.nodeName, version: daemon.Version(), serveClassless: f.serveClassless,
-		classes: f.classes, ignoreExclude: f.ignoreExclude,
-		cluster: view, members: group, links: links, responder: l2.New(),
-		reports: withKeys{reports, group.Keys},
-		routes:  &routes{log: env.Log, cluster: view, sessions: sessions, paths: paths, namespace: f.namespace, drainTime: f.drainTime},
+	s := newSpeaker(dependencies{
+		log: env.Log, node: f.nodeName, version: daemon.Version(), serveClassless: f.serveClassless, classes: f.classes,
+		ignoreExclude: f.ignoreExclude, drainTime: f.drainTime,
+		cluster: view, members: group, links: links, responder: l2.New(), reports: cluster.WithKeys{Reporter: reports, Keys: group.Keys},
+		namespace: f.namespace, routes: &routes{node: f.nodeName, sessions: sessions, paths: paths},
 	})
-	s.metrics.others = append(s.metrics.others, newRouteMetrics(sessions))
-	if err := s.metrics.register(env.Metrics); err != nil {
+	if err := s.metrics.Register(env.Metrics); err != nil {
 		return err
 	}
 	s.addChecks(env.Health)
@@ -160,20 +159,8 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 	err = s.depart(f.departureWindow)
 	stop()
 	wait.Wait()
-	reports.Last(s.lastReport(time.Now()))
+	reports.Last(s.machine.Departed(listen, time.Now()))
 	return err
-}
-
-// withKeys adds the membership keys to what the speaker reports: the controller
-// goes on with a rotation when all have taken a step.
-type withKeys struct {
-	reporter
-	keys func() []string
-}
-
-func (w withKeys) Report(status v1beta1.SpeakerStatus, nodeUID types.UID) {
-	status.MembershipKeys = w.keys()
-	w.reporter.Report(status, nodeUID)
 }
 
 // checkSockets finds out early, and in clear words, if ARP and NDP cannot be
@@ -185,24 +172,4 @@ func checkSockets(interfaces *link.Snapshot) error {
 		}
 	}
 	return nil
-}
-
-// depart tells the others, and goes on answering while they take over.
-func (s *speaker) depart(window time.Duration) error {
-	others := len(s.members.Alive()) > 1
-	lowered := s.routes.lower()
-	s.log.Info("departing", "held", len(s.responder.Held()), "others", others)
-	s.responder.Quiet()
-	if err := s.members.Leave(window); err != nil {
-		s.log.Warn("the others may take it for a failure", "error", err)
-	}
-	if others {
-		s.responder.Yield()
-	}
-	if others || lowered {
-		time.Sleep(window)
-	}
-	s.routes.close()
-	s.responder.Close()
-	return s.members.Close()
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"testing"
 	"time"
 
@@ -13,26 +12,16 @@ import (
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/speaker/bgp"
 	"github.com/baliza-lb/baliza/speaker/l2"
-	"github.com/baliza-lb/baliza/speaker/members"
 )
-
-// one is a membership of this speaker alone.
-type one struct{ crowd }
-
-func (one) Ready() []string                                  { return []string{"n1"} }
-func (one) Locate([]members.Station, map[string]bool)        {}
-func (one) Links() map[string]map[string]bool                { return nil }
-func (one) Ownership() (map[netip.Addr]string, []netip.Addr) { return nil, nil }
-func (one) Settled() (time.Duration, bool)                   { return 0, true }
-func (one) Hold([]netip.Addr)                                {}
-func (one) Seek(map[string]netip.AddrPort)                   {}
-func (one) SetReady()                                        {}
 
 // busy is a cluster of thousands of Services, of which some change.
 type busy struct {
 	paperObjects
+	bgp     kube.BGPObjects
 	changed kube.SpeakerChanges
 }
+
+func (b *busy) BGP() kube.BGPObjects { return b.bgp }
 
 func (b *busy) Take() kube.SpeakerChanges {
 	taken := b.changed
@@ -55,19 +44,15 @@ func bgpSpeaker(b *testing.B, peers int) (*speaker, *busy) {
 			Spec:       v1beta1.BGPPeerSpec{MyASN: 64513, PeerASN: 64512, PeerAddress: fmt.Sprintf("192.0.2.%d", 100+i)},
 		})
 	}
-	world := &busy{paperObjects: paperObjects{&paper{}}, changed: kube.SpeakerChanges{Nodes: true, Config: true, Services: map[string]struct{}{}}}
+	world := &busy{paperObjects: paperObjects{&paper{}}, bgp: objects, changed: kube.SpeakerChanges{Nodes: true, Config: true, Services: map[string]struct{}{}}}
 	for i := range passServices {
 		world.changed.Services[fmt.Sprintf("default/198.18.%d.%d", i>>8, i&255)] = struct{}{}
 	}
-	s := newSpeaker(parts{
-		log: slog.New(slog.DiscardHandler), node: "n1", serveClassless: true, cluster: world, members: &one{crowd{alive: []string{"n1"}}},
-		links: noLinks{}, responder: l2.New(), reports: mute{},
-		routes: &routes{
-			log: slog.New(slog.DiscardHandler), sessions: bgp.NewFake(), cluster: &paperRoutes{objects: objects},
-		},
+	s := newSpeaker(dependencies{
+		log: slog.New(slog.DiscardHandler), node: "n1", serveClassless: true, cluster: world, members: &crowd{alive: []string{"n1"}},
+		links: noLinks{}, responder: l2.New(), reports: mute{}, routes: noBGP(),
 	})
 	b.Cleanup(s.responder.Close)
-	s.start.phase = settled
 	s.pass(time.Now())
 	if told, _ := s.routes.sessions.(*bgp.Fake).Told("rack-0"); len(told) != passServices {
 		b.Fatalf("%d routes", len(told))

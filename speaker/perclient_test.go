@@ -8,7 +8,7 @@ import (
 
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/internal/netnstest"
-	"github.com/baliza-lb/baliza/speaker/members"
+	"github.com/baliza-lb/baliza/speaker/members/detection"
 )
 
 // guest is a client with a network namespace, a MAC and a kernel of its own.
@@ -124,7 +124,7 @@ func awaitAll(t *testing.T, guests []guest, vip string, nodes int) {
 // to the others without asking, and nothing changes for the rest. One that
 // returns takes no client away.
 func TestPerClient_TheClientsOfANodeThatIsCutAreRepointed(t *testing.T) {
-	l := newLANOf(t, 3, paper{Addresses: []string{vip4, vip6}, Balancing: v1beta1.BalancePerClient, Profile: members.ProfileTolerant})
+	l := newLANOf(t, 3, paper{Addresses: []string{vip4, vip6}, Balancing: v1beta1.BalancePerClient, Profile: detection.ProfileTolerant})
 	guests := l.plugGuests(8)
 	awaitAll(t, guests, vip6, 3)
 	for round := range 2 {

@@ -15,18 +15,36 @@ import (
 	"github.com/baliza-lb/baliza/config/daemon"
 	"github.com/baliza-lb/baliza/speaker/l2"
 	"github.com/baliza-lb/baliza/speaker/link"
-	"github.com/baliza-lb/baliza/speaker/members"
+	"github.com/baliza-lb/baliza/speaker/model"
 )
 
-func (c *crowd) Ready() []string                                  { return c.alive }
-func (c *crowd) Changes() <-chan struct{}                         { return nil }
-func (c *crowd) SetReady()                                        {}
-func (c *crowd) Hold([]netip.Addr)                                {}
-func (c *crowd) Locate([]members.Station, map[string]bool)        {}
-func (c *crowd) Links() map[string]map[string]bool                { return nil }
-func (c *crowd) Lost() []netip.Addr                               { return nil }
-func (c *crowd) Settled() (time.Duration, bool)                   { return 0, true }
-func (c *crowd) Ownership() (map[netip.Addr]string, []netip.Addr) { return nil, nil }
+// crowd is a membership of speakers that say nothing.
+type crowd struct{ alive []string }
+
+func (c *crowd) Address() (at netip.AddrPort) { return at }
+
+func (c *crowd) Snapshot() *model.Membership {
+	return &model.Membership{Self: "n1", Alive: c.alive, Ready: c.alive}
+}
+
+func (c *crowd) Changes() <-chan struct{}            { return nil }
+func (c *crowd) SetReady()                           {}
+func (c *crowd) Hold([]netip.Addr)                   {}
+func (c *crowd) Locate([]model.MAC, map[string]bool) {}
+func (c *crowd) Seek(map[string]netip.AddrPort)      {}
+func (c *crowd) Lost() []netip.Addr                  { return nil }
+func (c *crowd) NetworkChanged()                     {}
+func (c *crowd) Leave(time.Duration) error           { return nil }
+func (c *crowd) Close() error                        { return nil }
+
+// register is a cluster without objects.
+type register struct{ paperObjects }
+
+func (r *register) Synced() bool                                 { return true }
+func (r *register) Changes() <-chan struct{}                     { return nil }
+func (r *register) Pools() []*v1beta1.IPAddressPool              { return nil }
+func (r *register) L2Advertisements() []*v1beta1.L2Advertisement { return nil }
+func (r *register) Speakers() []*v1beta1.Speaker                 { return nil }
 
 // noLinks is a node without interfaces.
 type noLinks struct{}
@@ -60,10 +78,10 @@ func (unread) Lost()                                   {}
 
 // running runs a speaker without sockets until stop.
 func running(t *testing.T, world *unreachable) (pulse *daemon.Pulse, stop func()) {
-	pulse = daemon.NewPulse(longestTurn, time.Now)
-	s := newSpeaker(parts{
+	pulse = daemon.NewPulse(watchdogTimeout, time.Now)
+	s := newSpeaker(dependencies{
 		log: slog.New(slog.DiscardHandler), node: "n1", cluster: world, members: &crowd{alive: []string{"n1"}},
-		links: noLinks{}, responder: l2.New(), reports: unread{}, pulse: pulse,
+		links: noLinks{}, responder: l2.New(), reports: unread{}, routes: noBGP(), watchdog: pulse,
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
@@ -100,7 +118,7 @@ func TestASpeakerWhoseLoopHangsIsNotAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		world := &unreachable{synced: true, hang: make(chan struct{})}
 		pulse, stop := running(t, world)
-		time.Sleep(longestTurn + time.Second)
+		time.Sleep(watchdogTimeout + time.Second)
 		if pulse.Check() == nil {
 			t.Error("nothing is wrong")
 		}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"log/slog"
 	"net/netip"
 	"strings"
 	"testing"
@@ -15,6 +14,7 @@ import (
 	"github.com/baliza-lb/baliza/speaker/bgp"
 	"github.com/baliza-lb/baliza/speaker/link"
 	"github.com/baliza-lb/baliza/speaker/model"
+	"github.com/baliza-lb/baliza/speaker/node"
 	"github.com/baliza-lb/baliza/speaker/plan"
 )
 
@@ -22,24 +22,50 @@ import (
 type paperRoutes struct {
 	objects   kube.BGPObjects
 	passwords map[string]string
-	watching  bool // other Services
 }
 
-func (p *paperRoutes) WatchOtherServices() error {
-	p.watching = true
-	return nil
+// router is the machine of a node that has BGP only, and what carries that out.
+type router struct {
+	*routes
+	t        *testing.T
+	machine  *node.Node
+	cluster  *paperRoutes
+	gateways link.Gateways
+	done     node.Result
 }
 
-func (p *paperRoutes) BGP() kube.BGPObjects { return p.objects }
+// pass lets the node look at a view of the cluster.
+func (r *router) pass(now time.Time, view *plan.View, gateways link.Gateways) time.Duration {
+	r.t.Helper()
+	passwords := map[string]model.Secret{}
+	for name, text := range r.cluster.passwords {
+		passwords[name] = model.Secret(text)
+	}
+	out := r.machine.Step(node.Input{
+		Now: now, Members: &model.Membership{Self: "n1", Alive: []string{"n1"}, Ready: []string{"n1"}}, Gateways: model.Gateways(gateways),
+		Cluster: node.Cluster{Synced: true, Config: view.Config, Services: view.Services, Nodes: view.Nodes, Passwords: passwords},
+	})
+	if !out.Acting {
+		r.t.Fatal("it does not act")
+	}
+	r.apply(out.Routes, nil)
+	r.done = r.machine.Done(node.Applied{Now: now, Sessions: r.status()})
+	return out.Again
+}
 
-func (p *paperRoutes) Password(secret string) (string, bool) {
-	password, ok := p.passwords[secret]
-	return password, ok
+func (r *router) report() *v1beta1.BGPReport            { return r.done.Status.BGP }
+func (r *router) withheld() []v1beta1.WithheldAddresses { return r.done.Status.Withheld }
+
+// lower departs.
+func (r *router) lower() bool {
+	peers, lowered := r.machine.Depart()
+	r.apply(peers, nil)
+	return lowered
 }
 
 // newRoutes makes the BGP side of a speaker with one peer, and a view of one
 // Service.
-func newRoutes(t *testing.T, spec v1beta1.BGPPeerSpec) (*routes, *bgp.Fake, *plan.View) {
+func newRoutes(t *testing.T, spec v1beta1.BGPPeerSpec) (*router, *bgp.Fake, *plan.View) {
 	t.Helper()
 	spec.MyASN, spec.PeerASN = 64513, 64512
 	if spec.Interface == "" && spec.DefaultGateway == "" {
@@ -50,11 +76,14 @@ func newRoutes(t *testing.T, spec v1beta1.BGPPeerSpec) (*routes, *bgp.Fake, *pla
 		Advertisements: []*v1beta1.BGPAdvertisement{{ObjectMeta: metav1.ObjectMeta{Name: "all"}}},
 	}}
 	fake := bgp.NewFake()
-	r := &routes{log: slog.New(slog.DiscardHandler), cluster: paper, sessions: fake, drainTime: 30 * time.Second}
+	r := &router{
+		routes: &routes{node: "n1", sessions: fake, paths: noBFD{}}, t: t, cluster: paper,
+		machine: node.New(node.Config{Name: "n1", DrainTime: 30 * time.Second}),
+	}
 	objects := config.Objects{Pools: []*v1beta1.IPAddressPool{{
 		ObjectMeta: metav1.ObjectMeta{Name: "lan"}, Spec: v1beta1.IPAddressPoolSpec{Addresses: []v1beta1.AddressRange{"203.0.113.0/24"}},
 	}}}
-	r.objects(&objects)
+	objects.BGP = config.BGPObjects(paper.objects)
 	snapshot, problems := config.Build(objects)
 	if len(problems) > 0 {
 		t.Fatal(problems)
@@ -159,9 +188,7 @@ func TestD6_T10_One_session_with_each_router(t *testing.T) {
 				s.NodeSelectors = []metav1.LabelSelector{{MatchLabels: map[string]string{"rack": "1"}}}
 			}),
 		}, Advertisements: []*v1beta1.BGPAdvertisement{{ObjectMeta: metav1.ObjectMeta{Name: "all"}}}}}
-		r.cluster = paper
-		var objects config.Objects
-		r.objects(&objects)
+		objects := config.Objects{BGP: config.BGPObjects(paper.objects)}
 		view.Config, _ = config.Build(objects)
 		view.Nodes["n1"] = plan.Node{Labels: map[string]string{"rack": "1", "gpu": "true", "tor": "192.0.2.254"}}
 		r.pass(time.Unix(3000, 0), view, gateway)
@@ -182,28 +209,21 @@ func TestD6_T10_One_session_with_each_router(t *testing.T) {
 func TestB19_B16_Other_prefixes_are_reported(t *testing.T) {
 	r, fake, view := newRoutes(t, v1beta1.BGPPeerSpec{})
 	paper := &paperRoutes{objects: kube.BGPObjects{
-		Peers: r.cluster.BGP().Peers,
+		Peers: r.cluster.objects.Peers,
 		Advertisements: []*v1beta1.BGPAdvertisement{{
 			ObjectMeta: metav1.ObjectMeta{Name: "all"}, Spec: v1beta1.BGPAdvertisementSpec{ClusterIPs: true, PodCIDRs: true},
 		}},
 	}}
-	r.cluster = paper
-	var objects config.Objects
-	r.objects(&objects)
+	objects := config.Objects{BGP: config.BGPObjects(paper.objects)}
 	view.Config, _ = config.Build(objects)
-	r.watch(view.Config)
-	if !paper.watching {
-		t.Error("the Services are not watched")
-	}
 	web := served()
 	web.Addresses, web.ClusterIPs = nil, []netip.Addr{netip.MustParseAddr("198.18.0.1")}
 	view.Services = plan.ServicesOf(web)
-	s := &speaker{parts: parts{routes: r}}
 	r.pass(time.Unix(1000, 0), view, link.Gateways{})
 	if report := r.report(); report.OtherCount != 1 || report.AnnouncedCount != 0 {
 		t.Errorf("reported: %+v", report)
 	}
-	if got := s.withheld(nil, nil); len(got) != 1 || got[0].Reason != v1beta1.ReasonNoPodCIDR || got[0].Count != 1 || len(got[0].Addresses) != 0 {
+	if got := r.withheld(); len(got) != 1 || got[0].Reason != v1beta1.ReasonNoPodCIDR || got[0].Count != 1 || len(got[0].Addresses) != 0 {
 		t.Errorf("withheld: %+v", got)
 	}
 	view.Nodes["n1"] = plan.Node{PodCIDRs: []netip.Prefix{netip.MustParsePrefix("198.18.64.0/24")}}
@@ -212,9 +232,9 @@ func TestB19_B16_Other_prefixes_are_reported(t *testing.T) {
 		t.Errorf("reported: %+v", report)
 	}
 	fake.Refuse("rack", "connection refused")
-	<-r.changes()
+	<-fake.Changes()
 	r.pass(time.Unix(1002, 0), view, link.Gateways{})
-	got := s.withheld(nil, nil)
+	got := r.withheld()
 	if len(got) != 1 || got[0].Reason != v1beta1.ReasonNoSession || len(got[0].Addresses) != 2 || got[0].Addresses[1] != "198.18.64.0/24" {
 		t.Errorf("withheld: %+v", got)
 	}
@@ -225,12 +245,12 @@ func TestS3_B16_Draining_is_said(t *testing.T) {
 	r, _, view := newRoutes(t, v1beta1.BGPPeerSpec{})
 	for i, want := range []int32{0, 1} {
 		r.pass(time.Unix(1000+int64(i), 0), view, link.Gateways{})
-		status := v1beta1.SpeakerStatus{BGP: r.report(), Withheld: []v1beta1.WithheldAddresses{
-			{Reason: v1beta1.ReasonNoSession, Count: 2}, {Reason: v1beta1.ReasonNoSession, Count: 3},
-		}}
-		byReason, draining := counts(&status)
-		if status.BGP.Draining != want || draining != want || byReason[v1beta1.ReasonNoSession] != 5 {
-			t.Errorf("pass %d: draining %d, %d in metrics, %v", i, status.BGP.Draining, draining, byReason)
+		counts := &r.done.Counts
+		if int32(counts.Draining) != want || r.report().Draining != want {
+			t.Errorf("pass %d: draining %d, %d in metrics", i, r.report().Draining, counts.Draining)
+		}
+		if ready := r.done.Status.Conditions[0].Reason; (ready == string(v1beta1.ReasonDraining)) != (want > 0) {
+			t.Errorf("pass %d: Ready says %s", i, ready)
 		}
 		view.Nodes["n1"] = plan.Node{Excluded: "the label"}
 	}
@@ -253,9 +273,7 @@ func TestAPeerWaitsForItsPassword(t *testing.T) {
 	if said := r.report().Peers; len(said) != 1 || said[0].State != "Idle" || !strings.Contains(said[0].LastError, "Secret rack") {
 		t.Errorf("reported: %+v", said)
 	}
-	if paper, ok := r.cluster.(*paperRoutes); ok {
-		paper.passwords["rack"] = "opensesame"
-	}
+	r.cluster.passwords["rack"] = "opensesame"
 	r.pass(time.Unix(1001, 0), view, link.Gateways{})
 	if fake.Peer("rack").Password != "opensesame" {
 		t.Error("no session with its password")
@@ -269,7 +287,7 @@ func TestAPeerWaitsForItsPassword(t *testing.T) {
 // moment: what there is goes on as it was.
 func TestD17_A_Secret_or_a_gateway_that_blinks(t *testing.T) {
 	r, fake, view := newRoutes(t, v1beta1.BGPPeerSpec{PasswordSecret: &v1beta1.PasswordSecret{Name: "rack"}})
-	paper, _ := r.cluster.(*paperRoutes)
+	paper := r.cluster
 	paper.passwords["rack"] = "opensesame"
 	r.pass(time.Unix(1000, 0), view, link.Gateways{})
 	delete(paper.passwords, "rack")
@@ -298,8 +316,8 @@ func TestD5_T06_A_family_that_is_not_carried_is_not_announced(t *testing.T) {
 	if !strings.Contains(report.Peers[0].LastError, "does not offer IPv4") {
 		t.Errorf("the peer says %q", report.Peers[0].LastError)
 	}
-	if told, w := r.says(0); told || !strings.Contains(w.message, "rack does not carry the address: the router does not offer IPv4") {
-		t.Errorf("told %t, %+v", told, w)
+	if w := r.withheld(); len(w) != 1 || !strings.Contains(w[0].Message, "rack does not carry the address: the router does not offer IPv4") {
+		t.Errorf("withheld: %+v", w)
 	}
 }
 
@@ -338,27 +356,16 @@ func TestWhatIsReportedOfRoutes(t *testing.T) {
 	if report == nil || report.AnnouncedCount != 1 || report.Announced[0] != "203.0.113.1" || report.Peers[0].State != "Established" {
 		t.Errorf("reported: %+v", report)
 	}
-	s := &speaker{parts: parts{routes: r}}
-	withheld := []plan.Decision{{Address: netip.MustParseAddr("203.0.113.1"), Reason: v1beta1.ReasonNoAdvertisement}}
-	if got := s.withheld(withheld, nil); len(got) != 0 {
+	if got := r.withheld(); len(got) != 0 {
 		t.Errorf("withheld, though a router knows it: %+v", got)
 	}
 	fake.Refuse("rack", "connection refused")
-	<-r.changes()
+	<-fake.Changes()
 	r.pass(time.Unix(1001, 0), view, link.Gateways{})
-	if got := s.withheld(withheld, nil); len(got) != 1 || got[0].Reason != v1beta1.ReasonNoSession {
+	if got := r.withheld(); len(got) != 1 || got[0].Reason != v1beta1.ReasonNoSession {
 		t.Errorf("withheld: %+v", got)
 	}
 	if report := r.report(); report.AnnouncedCount != 0 || report.Peers[0].LastError != "connection refused" {
 		t.Errorf("reported: %+v", report)
 	}
-}
-
-// A speaker without BGP does without.
-func TestNoRoutes(t *testing.T) {
-	var r *routes
-	if r.pass(time.Time{}, &plan.View{}, link.Gateways{}) != 0 || r.changes() != nil || r.report() != nil || r.lower() {
-		t.Error("it does something")
-	}
-	r.close()
 }

@@ -90,6 +90,8 @@ const (
 	// ReasonInUseOutsideSpec says that Services hold addresses that the
 	// pool's spec no longer covers.
 	ReasonInUseOutsideSpec Reason = "InUseOutsideSpec"
+	// ReasonAnnouncing says that a speaker answers for every address that it owns.
+	ReasonAnnouncing Reason = "Announcing"
 	// ReasonUsedByCluster says that the cluster itself has the address: a node, its
 	// pods, the cluster IPs of Services, the API server. It is not given.
 	ReasonUsedByCluster Reason = "UsedByCluster"

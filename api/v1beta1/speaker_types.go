@@ -61,8 +61,9 @@ type SpeakerStatus struct {
 	// +kubebuilder:validation:MaxItems=4096
 	Held []HeldAddress `json:"held,omitempty"`
 
-	// withheld are the addresses that this speaker does not answer for,
-	// grouped by why.
+	// withheld are the addresses that this speaker does not answer for and no
+	// other node owns, grouped by why. Of an interface that it lacks it also says
+	// of how many addresses that others own it keeps it.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=256
@@ -146,7 +147,7 @@ type WithheldAddresses struct {
 	// +required
 	// +kubebuilder:validation:MaxLength=64
 	Reason Reason `json:"reason"`
-	// message, in a sentence. It names the owner where there is one.
+	// message, in a sentence.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	Message string `json:"message,omitempty"`

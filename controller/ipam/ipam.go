@@ -282,7 +282,8 @@ func (m *IPAM) vacate(h *holding, a netip.Addr) {
 		// Whoever stays may be joined, under a key that the one that left need not
 		// have any more.
 		for o := range t.holders() {
-			if m.noteSharing(o.sharing); o.sharing != nil {
+			m.noteSharing(o.sharing)
+			if o.sharing != nil {
 				break
 			}
 		}

@@ -93,7 +93,10 @@ func dialIn(name string, port func() int) dialFunc {
 			if port != nil {
 				d.LocalAddr = &net.TCPAddr{Port: port()}
 			}
-			conn, err = d.DialContext(ctx, network, address)
+			if conn, err = d.DialContext(ctx, network, address); port != nil && errors.Is(err, unix.EADDRINUSE) {
+				d.LocalAddr = &net.TCPAddr{Port: port()} // something else has that one
+				conn, err = d.DialContext(ctx, network, address)
+			}
 			return err
 		})
 		return conn, err

@@ -72,13 +72,9 @@ func (l *Lab) Probe(ctx context.Context, host string, target netip.AddrPort, int
 	return p
 }
 
-// The ports that connections of probers come from: below those that the kernel
-// gives (net.ipv4.ip_local_port_range), and enough for none to come again within
-// two minutes.
-const (
-	firstProbePort = 10_000
-	probePorts     = 22_000
-)
+// The ports that connections of probers come from: below those that the kernel gives
+// (net.ipv4.ip_local_port_range), and enough for none to come again in two minutes.
+const firstProbePort, probePorts = 10_000, 22_000
 
 // newPort is where the next connection of a prober comes from. A node remembers a
 // connection for up to two minutes, and what it did with it: nothing, if its

@@ -268,11 +268,12 @@ func TestB05_The_timers_of_a_peer(t *testing.T) {
 	p.r1.Stop(ctx)
 	p.session(ctx, "n1", p.name, "refused", func(s *v1beta1.BGPSession) bool { return !isUp(s) && strings.Contains(s.LastError, "refused") })
 	called := p.packets(ctx, 4*connect, "tcp[tcpflags]", "==", "tcp-syn", "and", "dst", "port", "179", "and", "src", "host", nodes4[0])
-	if len(called) < 3 || len(called) > 4 {
+	// The timer is cut by up to a quarter at random (RFC 4271 section 10).
+	if len(called) < 3 || len(called) > 6 {
 		t.Errorf("called %d times in %s: %v", len(called), 4*connect, called)
 	}
 	for i := range called[1:] {
-		if after := called[i+1].Time.Sub(called[i].Time); after < connect-100*time.Millisecond {
+		if after := called[i+1].Time.Sub(called[i].Time); after < connect*3/4-100*time.Millisecond {
 			t.Errorf("called again after %s", after)
 		}
 	}

@@ -8,14 +8,15 @@ import (
 	"time"
 
 	"github.com/baliza-lb/baliza/speaker/l2"
+	"github.com/baliza-lb/baliza/speaker/model"
 )
 
 // withShares is desire for addresses that this node, n1, shares with others.
 func withShares(on l2.Interface, names []string, addresses ...netip.Addr) l2.Desired {
 	d := desire(on, addresses...)
-	d.Self, d.Shared = "n1", map[netip.Addr][]string{}
-	for _, a := range addresses {
-		d.Shared[a] = names
+	d.Self = "n1"
+	for i := range d.Answers {
+		d.Answers[i].Mode, d.Answers[i].Sharers = model.Shared, names
 	}
 	return d
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/mdlayher/packet"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
+
+	"github.com/baliza-lb/baliza/speaker/model"
 )
 
 // maxFrame is the longest frame that is read, in bytes. ARP has 42; a
@@ -145,7 +147,7 @@ func (p *port) serve(raw syscall.RawConn, conn *packet.Conn, how *protocol) {
 func (p *port) receive(frame []byte, conn *packet.Conn, how *protocol) {
 	on, t := p.on.Load(), p.table.Load()
 	if address, mac, sighted := how.sight(frame, on, t); sighted {
-		p.seen.add(Sighting{Address: address, MAC: mac, Interface: on.Name, At: time.Now()})
+		p.seen.add(model.Sighting{Address: address, MAC: model.MACOf(mac), Interface: on.Name})
 	}
 	reply, v := how.answer(frame, on, t)
 	if (v == answered || v == othersClient) && len(t.shares) > 0 {

@@ -10,26 +10,42 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/baliza-lb/baliza/speaker/model"
 )
 
 // Desired is what a Responder is to answer for.
 type Desired struct {
-	// Interfaces that exist and are up, at least those that Addresses name.
+	// Interfaces that exist and are up, at least those that Answers name.
 	Interfaces []Interface
-	// Addresses and the names of the interfaces on which each is held.
-	Addresses map[netip.Addr][]string
-	// Quiet are those of Addresses that are answered for but not announced:
-	// another is about to take them over.
-	Quiet map[netip.Addr]bool
-	// Shared are those of Addresses for which several nodes answer, with the
-	// names of those nodes, sorted: each client is answered by one of them.
-	// Nobody is told of such an address but clients whose node has gone.
-	Shared map[netip.Addr][]string
-	// Self is the name of this node in Shared.
+	// Answers are the addresses, each once, in the order of addresses.
+	Answers []model.Answer
+	// Self is the name of this node among Sharers.
 	Self string
-	// Probing are addresses that are not answered for yet, with interfaces:
-	// Probe asks whether they are free, and Sightings says if not.
-	Probing map[netip.Addr][]string
+}
+
+// of returns what is desired of an address.
+func (d *Desired) of(a netip.Addr) *model.Answer {
+	at, found := slices.BinarySearchFunc(d.Answers, a, func(one model.Answer, a netip.Addr) int { return one.Address.Compare(a) })
+	if !found {
+		return &model.Answer{}
+	}
+	return &d.Answers[at]
+}
+
+// quiet are the addresses that are answered for but not announced.
+func (d *Desired) quiet() map[netip.Addr]bool {
+	var quiet map[netip.Addr]bool
+	for i := range d.Answers {
+		if d.Answers[i].Mode != model.Quiet {
+			continue
+		}
+		if quiet == nil {
+			quiet = map[netip.Addr]bool{}
+		}
+		quiet[d.Answers[i].Address] = true
+	}
+	return quiet
 }
 
 // Problem is an interface on which something cannot be held.
@@ -57,7 +73,7 @@ type Responder struct {
 
 // New makes a Responder that holds nothing yet and has no socket open.
 func New() *Responder {
-	r := &Responder{seen: sightings{found: map[netip.Addr]Sighting{}, told: make(chan struct{}, 1)}}
+	r := &Responder{seen: sightings{found: map[netip.Addr]model.Sighting{}, told: make(chan struct{}, 1)}}
 	r.table.Store(&table{})
 	r.ports.Store(&map[int]*port{})
 	r.held.Store(&map[netip.Addr][]string{})
@@ -73,7 +89,7 @@ func New() *Responder {
 func Check(on Interface) error {
 	var t atomic.Pointer[table]
 	t.Store(&table{})
-	p := newPort(on, &t, &counters{}, &sightings{found: map[netip.Addr]Sighting{}, told: make(chan struct{}, 1)}, newClients())
+	p := newPort(on, &t, &counters{}, &sightings{found: map[netip.Addr]model.Sighting{}, told: make(chan struct{}, 1)}, newClients())
 	defer p.close()
 	v4, v6 := []netip.Addr{netip.IPv4Unspecified()}, []netip.Addr{netip.IPv6Unspecified()}
 	if err := p.want(v4, nil); err != nil {
@@ -91,7 +107,8 @@ func (r *Responder) Apply(desired Desired) []Problem {
 	ports := make(map[int]*port, len(wanted))
 	var closing []*port
 	var problems []Problem
-	next := &table{held: make(map[netip.Addr][]int, len(desired.Addresses)), probed: map[netip.Addr][]int{}, leaving: desired.Quiet}
+	quiet := desired.quiet()
+	next := &table{held: make(map[netip.Addr][]int, len(desired.Answers)), probed: map[netip.Addr][]int{}, leaving: quiet}
 	var fresh []int // interfaces whose neighbours must be told everything
 
 	for _, w := range wanted {
@@ -112,7 +129,7 @@ func (r *Responder) Apply(desired Desired) []Problem {
 		held, found := p.prepare(w)
 		problems = append(problems, found...)
 		for _, address := range held {
-			if desired.Probing[address] != nil {
+			if desired.of(address).Mode == model.Probe {
 				next.probed[address] = append(next.probed[address], w.on.Index)
 				continue
 			}
@@ -125,7 +142,7 @@ func (r *Responder) Apply(desired Desired) []Problem {
 		}
 	}
 	changed := next.share(&desired, r.table.Load(), time.Now())
-	r.swap(next, ports, fresh, desired.Quiet)
+	r.swap(next, ports, fresh, quiet)
 	r.settle(fresh, changed)
 	for _, w := range wanted {
 		ports[w.on.Index].groups.keep(w.v6)
@@ -215,7 +232,7 @@ func (r *Responder) Reannounce(addresses []netip.Addr) {
 	r.announcer.change(all, nil)
 }
 
-// Probe asks whether addresses that are desired as Probing are free.
+// Probe asks whether addresses that are desired with that mode are free.
 func (r *Responder) Probe(addresses []netip.Addr) {
 	probed, ports := r.table.Load().probed, *r.ports.Load()
 	for _, address := range addresses {
@@ -229,7 +246,7 @@ func (r *Responder) Probe(addresses []netip.Addr) {
 
 // Sightings takes the claims of others that were seen since the last time, at
 // most one for each address. Sighted tells that there are some.
-func (r *Responder) Sightings() []Sighting { return r.seen.take() }
+func (r *Responder) Sightings() []model.Sighting { return r.seen.take() }
 
 // Sighted receives after somebody else claimed an address.
 func (r *Responder) Sighted() <-chan struct{} { return r.seen.told }
@@ -259,8 +276,9 @@ func (r *Responder) Yield() {
 	r.table.Store(&next)
 }
 
-// Held is what is answered for now, with the interfaces by name.
-func (r *Responder) Held() map[netip.Addr][]string { return maps.Clone(*r.held.Load()) }
+// Held is what is answered for now, with the interfaces by name. It must not be
+// changed.
+func (r *Responder) Held() map[netip.Addr][]string { return *r.held.Load() }
 
 // Stats counts what was answered and announced since New.
 func (r *Responder) Stats() Stats { return Stats{ARP: r.stats.arp.read(), NDP: r.stats.ndp.read()} }
@@ -306,17 +324,16 @@ func gather(desired Desired) []want {
 	for _, on := range desired.Interfaces {
 		byName[on.Name] = &want{on: on}
 	}
-	for _, addresses := range []map[netip.Addr][]string{desired.Addresses, desired.Probing} {
-		for address, names := range addresses {
-			for _, name := range names {
-				w := byName[name]
-				switch {
-				case w == nil:
-				case address.Is4():
-					w.v4 = append(w.v4, address)
-				default:
-					w.v6 = append(w.v6, address)
-				}
+	for i := range desired.Answers {
+		address := desired.Answers[i].Address
+		for _, name := range desired.Answers[i].Interfaces {
+			w := byName[name]
+			switch {
+			case w == nil:
+			case address.Is4():
+				w.v4 = append(w.v4, address)
+			default:
+				w.v6 = append(w.v6, address)
 			}
 		}
 	}

@@ -5,12 +5,14 @@ import (
 	"net"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/baliza-lb/baliza/internal/netnstest"
 	"github.com/baliza-lb/baliza/speaker/l2"
+	"github.com/baliza-lb/baliza/speaker/model"
 )
 
 var (
@@ -29,9 +31,9 @@ func lan(t *testing.T, epoch uint64) l2.Interface {
 }
 
 func desire(on l2.Interface, addresses ...netip.Addr) l2.Desired {
-	d := l2.Desired{Interfaces: []l2.Interface{on}, Addresses: map[netip.Addr][]string{}}
-	for _, a := range addresses {
-		d.Addresses[a] = []string{on.Name}
+	d := l2.Desired{Interfaces: []l2.Interface{on}}
+	for _, a := range slices.SortedFunc(slices.Values(addresses), netip.Addr.Compare) {
+		d.Answers = append(d.Answers, model.Answer{Address: a, Interfaces: []string{on.Name}})
 	}
 	return d
 }
@@ -153,7 +155,7 @@ func TestGroupsAndSocketsSurviveALinkFlapAndAMACChange(t *testing.T) {
 	r := start(t)
 	apply(t, r, desire(lan(t, 1), vip4, vip6))
 	ip(t, "link set lan0 down")
-	apply(t, r, l2.Desired{Addresses: map[netip.Addr][]string{vip4: {"lan0"}, vip6: {"lan0"}}})
+	apply(t, r, l2.Desired{Answers: desire(l2.Interface{Name: "lan0"}, vip4, vip6).Answers})
 	if held := r.Held(); len(held) != 0 {
 		t.Errorf("held on an interface that is gone: %v", held)
 	}
@@ -215,7 +217,7 @@ func TestAMissingInterfaceIsAProblemAndTheOthersGoOn(t *testing.T) {
 	gone := l2.Interface{Name: "gone0", Index: 9999, MAC: on.MAC}
 	d := l2.Desired{
 		Interfaces: []l2.Interface{on, gone},
-		Addresses:  map[netip.Addr][]string{vip4: {"gone0", "lan0"}},
+		Answers:    []model.Answer{{Address: vip4, Interfaces: []string{"gone0", "lan0"}}},
 	}
 	problems := r.Apply(d)
 	if len(problems) != 1 || problems[0].Interface != "gone0" {

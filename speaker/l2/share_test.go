@@ -13,6 +13,8 @@ import (
 	"github.com/mdlayher/arp"
 	"github.com/mdlayher/ndp"
 	"pgregory.net/rapid"
+
+	"github.com/baliza-lb/baliza/speaker/model"
 )
 
 var longAgo = time.Unix(1000, 0)
@@ -35,7 +37,9 @@ func clientOf(a ask) netip.Addr { return netip.AddrFrom4([4]byte(a.mac[2:])) }
 // shared is the table of one of the nodes that share held4 and held6.
 func shared(self string, names ...string) *table {
 	t := holding(3)
-	t.share(&Desired{Self: self, Shared: map[netip.Addr][]string{held4: names, held6: names}}, &table{}, longAgo)
+	t.share(&Desired{Self: self, Answers: []model.Answer{
+		{Address: held4, Mode: model.Shared, Sharers: names}, {Address: held6, Mode: model.Shared, Sharers: names},
+	}}, &table{}, longAgo)
 	return t
 }
 
@@ -175,7 +179,7 @@ func (s *segmentOf) see() {
 			names = slices.DeleteFunc(slices.Clone(all), func(name string) bool { return name == s.off })
 		}
 		next := holding(3)
-		changed := next.share(&Desired{Self: self, Shared: map[netip.Addr][]string{held4: names}}, s.tables[self], s.now)
+		changed := next.share(&Desired{Self: self, Answers: []model.Answer{{Address: held4, Mode: model.Shared, Sharers: names}}}, s.tables[self], s.now)
 		s.tables[self] = next
 		ours := s.heard[self].settle(changed, self)
 		if self == s.off {

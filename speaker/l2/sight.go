@@ -6,31 +6,22 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/mdlayher/arp"
 	"github.com/mdlayher/ndp"
-)
 
-// Sighting is somebody else's claim for an address that is answered or probed
-// for here: an ARP packet that has it as its sender's (RFC 5227 section 2.4),
-// or a neighbour advertisement for it.
-type Sighting struct {
-	Address   netip.Addr
-	MAC       net.HardwareAddr
-	Interface string
-	At        time.Time
-}
+	"github.com/baliza-lb/baliza/speaker/model"
+)
 
 // sightings gathers what the readers see until it is taken. A flood of claims
 // is one for each address.
 type sightings struct {
 	mu    sync.Mutex
-	found map[netip.Addr]Sighting
+	found map[netip.Addr]model.Sighting
 	told  chan struct{}
 }
 
-func (s *sightings) add(one Sighting) {
+func (s *sightings) add(one model.Sighting) {
 	s.mu.Lock()
 	s.found[one.Address] = one
 	s.mu.Unlock()
@@ -40,18 +31,18 @@ func (s *sightings) add(one Sighting) {
 	}
 }
 
-func (s *sightings) take() []Sighting {
+func (s *sightings) take() []model.Sighting {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.found) == 0 {
 		return nil
 	}
-	all := make([]Sighting, 0, len(s.found))
+	all := make([]model.Sighting, 0, len(s.found))
 	for _, one := range s.found {
 		all = append(all, one)
 	}
 	clear(s.found)
-	slices.SortFunc(all, func(a, b Sighting) int { return a.Address.Compare(b.Address) })
+	slices.SortFunc(all, func(a, b model.Sighting) int { return a.Address.Compare(b.Address) })
 	return all
 }
 

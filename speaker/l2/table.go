@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/baliza-lb/baliza/speaker/model"
 )
 
 // Interface is an Ethernet interface on which addresses can be answered for.
@@ -47,17 +49,17 @@ func (t *table) shuns(dst net.HardwareAddr, on *Interface, client, address netip
 // what differs from before, nil for what is not shared any more.
 func (t *table) share(desired *Desired, before *table, now time.Time) (changed map[netip.Addr]*share) {
 	t.self, t.shares, changed = desired.Self, map[netip.Addr]*share{}, map[netip.Addr]*share{}
-	for address := range t.held {
-		names := desired.Shared[address]
-		if len(names) == 0 {
+	for i := range desired.Answers {
+		one := &desired.Answers[i]
+		if one.Mode != model.Shared || t.held[one.Address] == nil {
 			continue
 		}
-		s := before.shares[address]
-		if !s.among(names) {
-			s = newShare(address, names, s, now)
-			changed[address] = s
+		s := before.shares[one.Address]
+		if !s.among(one.Sharers) {
+			s = newShare(one.Address, one.Sharers, s, now)
+			changed[one.Address] = s
 		}
-		t.shares[address] = s
+		t.shares[one.Address] = s
 	}
 	for address := range before.shares {
 		if t.shares[address] == nil {

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/hashicorp/memberlist"
 )
@@ -15,11 +14,10 @@ import (
 // itself. It stands in the meta data that travels with the news of a speaker.
 const protocol = 3
 
-// delegate connects memberlist with the pulse. memberlist calls the event
+// delegate connects memberlist with the machine. memberlist calls the event
 // methods while it holds its own lock: nothing here may wait or call back.
 type delegate struct {
-	receive func(*message, time.Time)
-	logger  *slog.Logger
+	receive func([]byte)
 	started chan struct{} // closed when messages can be taken in
 
 	mu     sync.Mutex
@@ -48,8 +46,8 @@ func (d *delegate) take() map[string]netip.AddrPort {
 // NotifyUpdate implements memberlist.EventDelegate.
 func (d *delegate) NotifyUpdate(n *memberlist.Node) { d.NotifyJoin(n) }
 
-// NotifyLeave implements memberlist.EventDelegate. Who is dead the pulse
-// decides, and who departs says so by it.
+// NotifyLeave implements memberlist.EventDelegate. Who is dead the
+// machine decides, and who departs says so by it.
 func (*delegate) NotifyLeave(*memberlist.Node) {}
 
 // NodeMeta implements memberlist.Delegate.
@@ -62,12 +60,7 @@ func (d *delegate) NotifyMsg(b []byte) {
 	default:
 		return
 	}
-	message, err := unmarshal(b)
-	if err != nil {
-		d.logger.Debug("membership message dropped", "error", err, "bytes", len(b))
-		return
-	}
-	d.receive(&message, time.Now())
+	d.receive(b)
 }
 
 // GetBroadcasts implements memberlist.Delegate.

@@ -13,6 +13,9 @@ import (
 	"time"
 
 	"github.com/hashicorp/memberlist"
+
+	"github.com/baliza-lb/baliza/speaker/members/detection"
+	"github.com/baliza-lb/baliza/speaker/model"
 )
 
 // Config of a Members.
@@ -25,36 +28,35 @@ type Config struct {
 	// KeyFile holds the keys: base64, 32 bytes, one on each line, the first
 	// for encryption. It is read again when it changes.
 	KeyFile string
-	// Settings, normally Default().
-	Settings Settings
+	// Settings, normally detection.Default().
+	Settings detection.Settings
 	Logger   *slog.Logger
 }
 
 // Members is this speaker's membership in the set of all.
 type Members struct {
-	name     string
-	settings Settings
+	settings detection.Settings
 	logger   *slog.Logger
 	list     *memberlist.Memberlist
 	ring     *memberlist.Keyring
-	// deliver sends one packet to another speaker.
-	deliver func(name string, to netip.AddrPort, packet []byte) error
-	random  func() float64 // from 0 to 1
-	pulse   *pulse
-	hooks   *delegate
-	seeker  *seeker
-	address netip.AddrPort
-	// incarnation is when this process started, in nanoseconds: later ones
-	// of the same name count, earlier ones do not.
-	incarnation uint64
-	stop        context.CancelFunc
-	wait        sync.WaitGroup
-	once        sync.Once
+	hooks    *delegate
+	address  netip.AddrPort
+	early    chan struct{} // the next turn is due at once
+	called   chan struct{} // calls are due at once
+	changes  chan struct{}
+	stop     context.CancelFunc
+	wait     sync.WaitGroup
+	once     sync.Once
+
+	// mu guards the machine. The goroutines of run, of seek and those of
+	// memberlist share it.
+	mu      sync.Mutex
+	machine *detection.Machine
 }
 
 // Start listens and is alone, until Seek has found others.
 func Start(config Config) (*Members, error) {
-	if err := config.Settings.check(); err != nil {
+	if err := config.Settings.Check(); err != nil {
 		return nil, err
 	}
 	keys, err := readKeys(config.KeyFile)
@@ -68,14 +70,12 @@ func Start(config Config) (*Members, error) {
 	if err != nil {
 		return nil, fmt.Errorf("membership: %w", err)
 	}
-	now := time.Now()
 	m := &Members{
-		name: config.Name, settings: config.Settings, logger: config.Logger,
-		pulse: newPulse(config.Name, config.Settings, now), incarnation: uint64(now.UnixNano()),
-		random: rand.Float64, ring: ring,
+		settings: config.Settings, logger: config.Logger, ring: ring,
+		early: make(chan struct{}, 1), called: make(chan struct{}, 1), changes: make(chan struct{}, 1),
 	}
-	m.hooks = &delegate{receive: m.receive, logger: config.Logger, started: make(chan struct{}), places: map[string]netip.AddrPort{}}
-	settings := config.Settings.config()
+	m.hooks = &delegate{receive: m.receive, started: make(chan struct{}), places: map[string]netip.AddrPort{}}
+	settings := directory()
 	settings.Name = config.Name
 	settings.BindAddr, settings.BindPort = config.Listen.Addr().String(), int(config.Listen.Port())
 	settings.AdvertiseAddr, settings.AdvertisePort = settings.BindAddr, settings.BindPort
@@ -85,16 +85,16 @@ func Start(config Config) (*Members, error) {
 	if m.list, err = memberlist.Create(settings); err != nil {
 		return nil, explain(config.Listen, err)
 	}
-	m.deliver = func(name string, to netip.AddrPort, packet []byte) error {
-		return m.list.SendToAddress(memberlist.Address{Addr: to.String(), Name: name}, packet)
-	}
 	m.address = endpoint(m.list.LocalNode())
-	m.seeker = newSeeker(m)
+	now := time.Now()
+	m.machine = detection.New(detection.Config{
+		Name: config.Name, Address: m.address, Incarnation: uint64(now.UnixNano()), Settings: config.Settings, Random: rand.Float64,
+	}, now)
 	close(m.hooks.started)
 	ctx, stop := context.WithCancel(context.Background())
 	m.stop = stop
-	m.wait.Go(func() { m.seeker.run(ctx) })
-	m.wait.Go(func() { m.beat(ctx) })
+	m.wait.Go(func() { m.seek(ctx) })
+	m.wait.Go(func() { m.run(ctx) })
 	m.wait.Go(func() { watchKeys(ctx, config.KeyFile, keys, ring, config.Logger) })
 	return m, nil
 }
@@ -110,78 +110,147 @@ func explain(listen netip.AddrPort, err error) error {
 	return fmt.Errorf("membership on %s: %w", listen, err)
 }
 
+// do lets the machine do something, and does what follows from that.
+func (m *Members) do(something func(machine *detection.Machine, now time.Time)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	something(m.machine, time.Now())
+	out := m.machine.Take()
+	for _, p := range out.Packets {
+		m.send(p)
+	}
+	if out.Early {
+		signal(m.early)
+	}
+	if out.Changed {
+		signal(m.changes)
+	}
+}
+
+func signal(to chan struct{}) {
+	select {
+	case to <- struct{}{}:
+	default:
+	}
+}
+
+// send never waits for the network. The lock is held.
+func (m *Members) send(p detection.Packet) {
+	if !p.Stream {
+		if err := m.list.SendToAddress(memberlist.Address{Addr: p.At.String(), Name: p.To}, p.Bytes); err != nil {
+			m.logger.Debug("membership message not sent", "to", p.To, "error", err)
+		}
+		return
+	}
+	node := &memberlist.Node{Name: p.To, Addr: p.At.Addr().AsSlice(), Port: p.At.Port()}
+	m.wait.Go(func() {
+		if err := m.list.SendReliable(node, p.Bytes); err != nil {
+			m.logger.Debug("claims not sent", "to", p.To, "error", err)
+		}
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.machine.Sent(p.To)
+	})
+}
+
+// receive takes in a message of another speaker.
+func (m *Members) receive(b []byte) {
+	m.do(func(machine *detection.Machine, now time.Time) {
+		if err := machine.Receive(b, now); err != nil {
+			m.logger.Debug("membership message dropped", "error", err, "bytes", len(b))
+		}
+	})
+}
+
+// run gives the machine its turns until ctx ends.
+func (m *Members) run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.early:
+		case <-timer.C:
+		}
+		var next time.Time
+		m.do(func(machine *detection.Machine, now time.Time) {
+			machine.Expect(m.hooks.take(), now)
+			next = machine.Turn(now)
+		})
+		timer.Reset(time.Until(next))
+	}
+}
+
 // Address is where the others reach this speaker.
 func (m *Members) Address() netip.AddrPort { return m.address }
 
 // Alive returns the names of the living, sorted, this speaker's own among them
 // until it leaves. It must not be changed.
-func (m *Members) Alive() []string { return *m.pulse.alive.Load() }
-
-// Ready returns the names of those of the living that have said that they are
-// ready to take addresses, sorted. It must not be changed.
-func (m *Members) Ready() []string { return *m.pulse.living.Load() }
-
-// SetReady says to all that this speaker is ready from now on.
-func (m *Members) SetReady() {
-	m.pulse.mu.Lock()
-	defer m.pulse.mu.Unlock()
-	if !m.pulse.ready {
-		m.pulse.ready = true
-		m.publish()
-		signal(m.pulse.wake)
-	}
+func (m *Members) Alive() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.machine.Alive()
 }
 
-// Changes receives after each change of Alive, Ready or Ownership; several may
-// come as one.
-func (m *Members) Changes() <-chan struct{} { return m.pulse.changes }
+// Snapshot returns what is known now. It must not be changed.
+func (m *Members) Snapshot() *model.Membership {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.machine.Snapshot()
+}
+
+// SetReady says to all that this speaker is ready from now on.
+func (m *Members) SetReady() { m.do((*detection.Machine).SetReady) }
+
+// Changes receives after Snapshot has changed by what others said or did;
+// several changes may come as one.
+func (m *Members) Changes() <-chan struct{} { return m.changes }
+
+// Hold says which addresses this speaker answers for, in any order. The
+// others are told at once.
+func (m *Members) Hold(addresses []netip.Addr) {
+	m.do(func(machine *detection.Machine, now time.Time) { machine.Hold(addresses, now) })
+}
+
+// Locate says with which MACs this speaker answers, and whether it can answer on
+// interfaces of these names: see detection.Machine.
+func (m *Members) Locate(macs []model.MAC, links map[string]bool) {
+	m.do(func(machine *detection.Machine, now time.Time) { machine.Locate(macs, links, now) })
+}
 
 // Seek names all the speakers that there should be. Those that are not alive
 // are called until they are, and also those that were alive before and are
 // named no more, for some time.
 func (m *Members) Seek(peers map[string]netip.AddrPort) {
-	m.expect(peers)
-	m.seeker.want(peers)
+	m.do(func(machine *detection.Machine, now time.Time) { machine.Seek(peers, now) })
+	signal(m.called)
 }
 
-// Nudge calls the lost at once: something has happened to the network. What
-// others hold is taken only after they had time to answer.
-func (m *Members) Nudge() {
-	m.nudge(time.Now())
-	m.seeker.nudge()
-}
-
-func (m *Members) nudge(now time.Time) {
-	m.pulse.mu.Lock()
-	defer m.pulse.mu.Unlock()
-	m.pulse.nudged, m.pulse.doubtful = now, now.Add(m.settings.patience(m.settings.Pulse))
-	for _, p := range m.pulse.detector.peers {
-		if !p.alive {
-			p.lost = now
-		}
-	}
-	signal(m.pulse.wake)
+// NetworkChanged calls the lost at once: something has happened to the network.
+// What others hold is taken only after they had time to answer.
+func (m *Members) NetworkChanged() {
+	m.do((*detection.Machine).NetworkChanged)
+	signal(m.called)
 }
 
 // Lost returns where the speakers are that were lost in the last minute, or
 // since the network has changed.
 func (m *Members) Lost() []netip.Addr {
-	m.pulse.mu.Lock()
-	defer m.pulse.mu.Unlock()
-	return m.pulse.detector.missing(time.Now())
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.machine.Lost(time.Now())
 }
+
+// leaveMessages is how often a departure is said, since packets get lost.
+const leaveMessages = 3
 
 // Leave tells the others that this speaker goes, and waits up to timeout until
 // that is sent. The speaker goes on listening until Close.
 func (m *Members) Leave(timeout time.Duration) error {
-	m.seeker.quiet()
-	m.pulse.mu.Lock()
-	m.pulse.leaving = true
-	m.publish()
-	m.pulse.mu.Unlock()
-	pause := min(timeout/farewells, m.settings.Pulse)
-	for range farewells {
-		signal(m.pulse.wake)
+	pause := min(timeout/leaveMessages, m.settings.Pulse)
+	for range leaveMessages {
+		m.do((*detection.Machine).Leave)
 		time.Sleep(pause)
 	}
 	if err := m.list.Leave(timeout); err != nil {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/baliza-lb/baliza/speaker/members"
+	"github.com/baliza-lb/baliza/speaker/members/detection"
 )
 
 func key() string {
@@ -44,12 +45,12 @@ func loopback(n int) netip.AddrPort {
 
 func start(t *testing.T, name, keys string, listen netip.AddrPort) *members.Members {
 	t.Helper()
-	return startAs(t, members.ProfileDefault, name, keys, listen)
+	return startAs(t, detection.ProfileDefault, name, keys, listen)
 }
 
 func startAs(t *testing.T, profile, name, keys string, listen netip.AddrPort) *members.Members {
 	t.Helper()
-	settings, err := members.Profile(profile)
+	settings, err := detection.Profile(profile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +122,7 @@ func TestARestartedSpeakerMayHaveAnotherAddress(t *testing.T) {
 	keys := keyFile(t, key())
 	// On a busy machine the default profile may lose one for a moment.
 	tolerant := func(name string, n int) *members.Members {
-		return startAs(t, members.ProfileTolerant, name, keys, loopback(n))
+		return startAs(t, detection.ProfileTolerant, name, keys, loopback(n))
 	}
 	a, b := tolerant("a", 11), tolerant("b", 12)
 	a.Seek(map[string]netip.AddrPort{"b": b.Address()})
@@ -154,8 +155,8 @@ func TestKeysRotateWithoutAGap(t *testing.T) {
 	files := []string{keyFile(t, first), keyFile(t, first)}
 	// A gap in the keys would last seconds; a busy machine's gap in the beats
 	// is none of this test's business.
-	a := startAs(t, members.ProfileTolerant, "a", files[0], loopback(31))
-	b := startAs(t, members.ProfileTolerant, "b", files[1], loopback(32))
+	a := startAs(t, detection.ProfileTolerant, "a", files[0], loopback(31))
+	b := startAs(t, detection.ProfileTolerant, "b", files[1], loopback(32))
 	a.Seek(map[string]netip.AddrPort{"b": b.Address()})
 	await(t, a, "a", "b")
 	await(t, b, "a", "b")
@@ -195,7 +196,7 @@ func TestATakenPortIsNamed(t *testing.T) {
 	defer taken.Close()
 	listen := netip.MustParseAddrPort(taken.Addr().String())
 	_, err = members.Start(members.Config{
-		Name: "a", Listen: listen, KeyFile: keyFile(t, key()), Settings: members.Default(), Logger: slog.New(slog.DiscardHandler),
+		Name: "a", Listen: listen, KeyFile: keyFile(t, key()), Settings: detection.Default(), Logger: slog.New(slog.DiscardHandler),
 	})
 	if err == nil || !strings.Contains(err.Error(), listen.String()+" is taken") {
 		t.Errorf("got %v", err)
@@ -205,7 +206,7 @@ func TestATakenPortIsNamed(t *testing.T) {
 func TestABadKeyFileIsRefusedWithoutShowingIt(t *testing.T) {
 	for name, text := range map[string]string{"empty": "", "not base64": "correct horse battery", "too short": "aHVudGVyMg=="} {
 		t.Run(name, func(t *testing.T) {
-			_, err := members.Start(members.Config{Name: "a", Listen: loopback(51), KeyFile: keyFile(t, text), Settings: members.Default()})
+			_, err := members.Start(members.Config{Name: "a", Listen: loopback(51), KeyFile: keyFile(t, text), Settings: detection.Default()})
 			if err == nil || text != "" && strings.Contains(err.Error(), text) {
 				t.Errorf("got %v", err)
 			}

@@ -1,130 +1,33 @@
 package members
 
 import (
-	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/memberlist"
 )
 
-// Settings decide how fast a death is noticed, and how sure that is. All of
-// them are here; a user chooses a profile.
-type Settings struct {
-	// Pulse is how often each speaker sends a heartbeat to each other one.
-	Pulse time.Duration
-	// Misses is how many pulses in a row must be missing before the silent
-	// one is dead. Pulse times Misses is the time to notice a death.
-	Misses int
-
-	// Directory: memberlist, which finds speakers and tells of them, but does
-	// not decide who is alive.
-
-	// ProbeInterval is how often memberlist probes one other.
-	ProbeInterval time.Duration
-	// ProbeTimeout is how long a probe's answer may take. It must be below
-	// ProbeInterval.
-	ProbeTimeout time.Duration
-	// GossipInterval is how long news waits at most for the next hop.
-	GossipInterval time.Duration
-	// FullSyncInterval is how often a speaker compares all that memberlist
+// The directory: memberlist, which finds speakers and tells of them, but does
+// not decide who is alive.
+const (
+	// probeInterval is how often memberlist probes one other, probeTimeout how
+	// long the answer may take: less than the interval.
+	probeInterval, probeTimeout = time.Second, 400 * time.Millisecond
+	// gossipInterval is how long news waits at most for the next hop.
+	gossipInterval = 100 * time.Millisecond
+	// fullSyncInterval is how often a speaker compares all that memberlist
 	// knows with another's.
-	FullSyncInterval time.Duration
-	// StreamTimeout bounds a TCP exchange with another speaker.
-	StreamTimeout time.Duration
-
-	// SeekInterval is how often a lost speaker is called, in the first
-	// minute; SeekSlowly is how often afterwards. Both are jittered.
-	SeekInterval, SeekSlowly time.Duration
-	// ForgetAfter is when a speaker that is neither alive nor wanted is
-	// called no more.
-	ForgetAfter time.Duration
-}
-
-// Bounds of what a pulse may be, our own and what others claim of theirs.
-const (
-	shortestPulse = 5 * time.Millisecond
-	longestPulse  = 2 * time.Second
-	fewestMisses  = 3
-	mostMisses    = 20
-	// crowd is the number of speakers from which pulses become slower in
-	// proportion, so that a speaker's work stays bounded.
-	crowd = 32
+	fullSyncInterval = 15 * time.Second
+	// streamTimeout bounds a TCP exchange with another speaker.
+	streamTimeout = 2 * time.Second
 )
 
-// Names of the profiles.
-const (
-	ProfileDefault  = "default"
-	ProfileFast     = "fast"
-	ProfileTolerant = "tolerant"
-)
-
-// Profiles are the names that Profile knows.
-func Profiles() []string { return []string{ProfileDefault, ProfileFast, ProfileTolerant} }
-
-// Profile returns the settings of that name: "default" notices a death in
-// 0.15 s, "fast" in 0.06 s on a quiet LAN with processor time to spare,
-// "tolerant" in 1.6 s where packets are lost or nodes are overloaded.
-func Profile(name string) (Settings, error) {
-	s := Settings{
-		Pulse: 30 * time.Millisecond, Misses: 5,
-		ProbeInterval: time.Second, ProbeTimeout: 400 * time.Millisecond,
-		GossipInterval: 100 * time.Millisecond, FullSyncInterval: 15 * time.Second, StreamTimeout: 2 * time.Second,
-		SeekInterval: 100 * time.Millisecond, SeekSlowly: 400 * time.Millisecond, ForgetAfter: time.Hour,
-	}
-	switch name {
-	case ProfileDefault:
-	case ProfileFast:
-		s.Pulse, s.Misses = 12*time.Millisecond, 5
-	case ProfileTolerant:
-		s.Pulse, s.Misses = 200*time.Millisecond, 8
-	default:
-		return s, fmt.Errorf("profile %q is none of %s", name, strings.Join(Profiles(), ", "))
-	}
-	return s, nil
-}
-
-// Default is the profile of that name.
-func Default() Settings {
-	s, _ := Profile(ProfileDefault)
-	return s
-}
-
-// check refuses what would raise false alarms or flood the LAN.
-func (s Settings) check() error {
-	if s.Pulse < shortestPulse || s.Pulse > longestPulse {
-		return fmt.Errorf("membership: a pulse of %s is not between %s and %s", s.Pulse, shortestPulse, longestPulse)
-	}
-	if s.Misses < fewestMisses || s.Misses > mostMisses {
-		return fmt.Errorf("membership: %d misses are not between %d and %d", s.Misses, fewestMisses, mostMisses)
-	}
-	return nil
-}
-
-// pace is the pulse among that many speakers.
-func (s Settings) pace(speakers int) time.Duration {
-	if speakers <= crowd {
-		return s.Pulse
-	}
-	return min(longestPulse, s.Pulse*time.Duration(speakers)/crowd)
-}
-
-// patience is how long a speaker may be silent that promised this pulse: what
-// it promised times our misses, but never less than our own settings say,
-// since a faster sender does not make our own machine faster.
-func (s Settings) patience(promised time.Duration) time.Duration {
-	promised = slices.Max([]time.Duration{s.Pulse, shortestPulse, min(promised, longestPulse)})
-	return promised * time.Duration(s.Misses)
-}
-
-// config translates the settings to memberlist's own.
-func (s Settings) config() *memberlist.Config {
+// directory is how memberlist is used.
+func directory() *memberlist.Config {
 	c := memberlist.DefaultLANConfig()
-	c.ProbeInterval, c.ProbeTimeout = s.ProbeInterval, s.ProbeTimeout
-	c.GossipInterval = s.GossipInterval
-	c.PushPullInterval = s.FullSyncInterval
-	c.TCPTimeout = s.StreamTimeout
+	c.ProbeInterval, c.ProbeTimeout = probeInterval, probeTimeout
+	c.GossipInterval = gossipInterval
+	c.PushPullInterval = fullSyncInterval
+	c.TCPTimeout = streamTimeout
 	c.GossipToTheDeadTime = 10 * time.Second
 	// A speaker that restarted with another address is known again at once.
 	c.DeadNodeReclaimTime = time.Millisecond

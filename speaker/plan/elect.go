@@ -35,23 +35,20 @@ const (
 // it may.
 func (p *planner) contest(holdings []holding) contest {
 	address := holdings[0].address
-	c := contest{address: address, holdings: holdings, claims: make([]claim, 0, len(holdings))}
+	c := contest{address: address, holdings: holdings}
+	begin := len(p.claims)
 	for _, h := range holdings {
 		s := &h.service.Service
-		c.claims = append(c.claims, claim{s, s.of(address), selecting(p.view.Config, p.view.Config.L2Advertisements, address, s, nil)})
+		p.claims = append(p.claims, claim{s, s.of(address), p.groups.of(address, s)})
 	}
+	c.claims = p.claims[begin:len(p.claims):len(p.claims)]
 	able := p.able(&c)
 	if c.perClient() {
 		c.sharers = able // candidates are sorted by name
 		return c
 	}
-	var present *candidate
-	for _, one := range able {
-		if p.view.Owners[address] == one.name {
-			present = one
-		}
-	}
-	if present == nil {
+	present := p.byName[p.view.Owners[address]]
+	if present == nil || !slices.Contains(able, present) {
 		c.rivals = p.preferred(able, &c)
 		return c
 	}
@@ -60,20 +57,26 @@ func (p *planner) contest(holdings []holding) contest {
 		// Whoever is back for long enough comes before a present owner that is
 		// less preferred, or equally and has the lower weight. Loads do not
 		// count: an address that goes back must go where it was.
-		mature := slices.DeleteFunc(able, func(one *candidate) bool { return one != present && p.view.AliveFor[one.name] < delay })
+		mature := slices.DeleteFunc(slices.Clone(able), func(one *candidate) bool { return one != present && p.view.AliveFor[one.name] < delay })
 		c.owner = highest(p.preferred(mature, &c), address, anyone)
 	}
 	return c
 }
 
-// able returns those that can own the address for the most of its Services.
+// able returns those that can own the address for the most of its Services, by
+// name. The list may be shared.
 func (p *planner) able(c *contest) (able []*candidate) {
+	if len(c.claims) == 1 && !c.claims[0].service.Local {
+		if !c.claims[0].endpoints.Any {
+			return nil
+		}
+		return c.claims[0].nodes
+	}
 	most := 0
-	able = make([]*candidate, 0, len(p.candidates))
 	for i := range p.candidates {
 		serves := 0
 		for j := range c.claims {
-			if p.refuse(&p.candidates[i], &c.claims[j]) == nil {
+			if c.claims[j].allows(&p.candidates[i]) {
 				serves++
 			}
 		}
@@ -88,7 +91,7 @@ func (p *planner) able(c *contest) (able []*candidate) {
 	return able
 }
 
-// perClient tells whether the clients of the address are divided: only if all
+// perClient reports whether the clients of the address are divided: only if all
 // its advertisements want that.
 func (c *contest) perClient() bool {
 	wanted := false
@@ -132,7 +135,7 @@ func (p *planner) preferred(able []*candidate, c *contest) []*candidate {
 	for _, one := range able {
 		sum := 0
 		for _, a := range preferring {
-			if p.selected[a][one.name] {
+			if a.SelectsNode(one.Labels) {
 				sum += a.Preference(one.Labels)
 			}
 		}
@@ -149,10 +152,10 @@ func (p *planner) preferred(able []*candidate, c *contest) []*candidate {
 // settle gives an owner to the addresses that have none, in their order, so
 // that all that share a view agree.
 func (p *planner) settle(all []contest) {
-	loads, addresses := map[*candidate]int{}, 0
+	loads, addresses := make([]int, len(p.candidates)), 0
 	for i := range all {
 		if all[i].owner != nil {
-			loads[all[i].owner]++
+			loads[all[i].owner.index]++
 		}
 		if all[i].owner != nil || len(all[i].rivals) > 0 {
 			addresses++
@@ -172,12 +175,12 @@ func (p *planner) settle(all []contest) {
 		}
 		// What goes back goes to where chance alone would put it.
 		if patience(c) == config.FailbackNever {
-			c.owner = highest(c.rivals, c.address, func(one *candidate) bool { return loads[one] < fair })
+			c.owner = highest(c.rivals, c.address, func(one *candidate) bool { return loads[one.index] < fair })
 		}
 		if c.owner == nil {
 			c.owner = highest(c.rivals, c.address, anyone)
 		}
-		loads[c.owner]++
+		loads[c.owner.index]++
 	}
 }
 
@@ -188,11 +191,12 @@ func anyone(*candidate) bool { return true }
 func highest(among []*candidate, address netip.Addr, may func(*candidate) bool) *candidate {
 	var best *candidate
 	var most uint64
+	halves := halvesOf(address)
 	for _, one := range among {
 		if !may(one) {
 			continue
 		}
-		if w := weight(one.seed, address); best == nil || w > most {
+		if w := weight(one.seed, halves); best == nil || w > most {
 			best, most = one, w
 		}
 	}

@@ -33,6 +33,9 @@ type Decision struct {
 	// for the operator that says the same for every address of that kind.
 	Reason  v1beta1.Reason
 	Message string
+	// Obstacle is the part of Message that is about this node, where it neither
+	// owns nor shares the address.
+	Obstacle string
 	// Unserved are those of Services that the owner cannot serve, though it
 	// can serve the most of them.
 	Unserved []string
@@ -63,7 +66,7 @@ func Make(view View) Plan {
 
 // unadvertised is the plan where nothing is announced on layer 2.
 func unadvertised(services *Services) Plan {
-	reason, message, _ := hasAdvertisement(nil, nil, &claim{})
+	reason, message, _ := hasAdvertisement(nil, nil, &claim{group: &group{}})
 	decisions, keys := make([]Decision, 0, services.holdings()), services.keys()
 	for holdings := range services.byAddress() {
 		decisions = append(decisions, Decision{Address: holdings[0].address, Services: keys(holdings), Reason: reason, Message: message})
@@ -71,52 +74,55 @@ func unadvertised(services *Services) Plan {
 	return Plan{Decisions: decisions}
 }
 
-// candidate is a node whose speaker is alive.
+// candidate is a node whose speaker is alive, or the one that the plan is for.
 type candidate struct {
 	Node
 	name string
-	owns string // that it owns the address, for people
-	seed uint64
+	// index is its place in what a group says of each candidate.
+	index int
+	owns  string // that it owns the address, for people
+	seed  uint64
 }
 
 type planner struct {
 	view       *View
 	candidates []candidate
+	byName     map[string]*candidate
 	self       candidate
 	keys       func([]holding) []string
-	// selected remembers which candidates an advertisement selects, and linked
-	// which have an interface that it wants.
-	selected, linked map[*config.L2Advertisement]map[string]bool
+	groups     groups
+	// claims are those of all addresses.
+	claims []claim
 }
 
 func newPlanner(view *View) *planner {
 	p := &planner{
-		view: view, keys: view.Services.keys(),
-		selected: map[*config.L2Advertisement]map[string]bool{}, linked: map[*config.L2Advertisement]map[string]bool{},
+		view: view, keys: view.Services.keys(), byName: map[string]*candidate{}, claims: make([]claim, 0, view.Services.holdings()),
 	}
-	p.self = p.candidate(view.Self)
-	for _, name := range slices.Compact(slices.Sorted(slices.Values(view.Alive))) {
-		p.candidates = append(p.candidates, p.candidate(name))
+	names := slices.Compact(slices.Sorted(slices.Values(view.Alive)))
+	for i, name := range names {
+		p.candidates = append(p.candidates, candidateOf(view, name, i))
 	}
-	for _, a := range view.Config.L2Advertisements {
-		selected, linked := make(map[string]bool, len(p.candidates)+1), make(map[string]bool, len(p.candidates)+1)
-		for _, c := range append(slices.Clone(p.candidates), p.self) {
-			selected[c.name], linked[c.name] = a.SelectsNode(c.Labels), p.hasLink(c.name, a)
-		}
-		p.selected[a], p.linked[a] = selected, linked
+	for i := range p.candidates {
+		p.byName[p.candidates[i].name] = &p.candidates[i]
+	}
+	p.self = candidateOf(view, view.Self, len(names))
+	p.groups = groups{planner: p, bySet: map[string]*group{}, index: map[*config.L2Advertisement]int{}}
+	for i, a := range view.Config.L2Advertisements {
+		p.groups.index[a] = i
 	}
 	return p
 }
 
-func (p *planner) candidate(name string) candidate {
-	return candidate{Node: p.view.Nodes[name], name: name, owns: "node " + name + " owns the address", seed: seed(name)}
+func candidateOf(view *View, name string, index int) candidate {
+	return candidate{Node: view.Nodes[name], name: name, index: index, owns: "node " + name + " owns the address", seed: seed(name)}
 }
 
 // claim is a Service on an address, with the advertisements that select both.
 type claim struct {
-	service        *Service
-	endpoints      *Endpoints
-	advertisements []*config.L2Advertisement
+	service   *Service
+	endpoints *Endpoints
+	*group
 }
 
 func (p *planner) decide(c *contest) Decision {
@@ -187,7 +193,7 @@ func (p *planner) wanted(claims []claim) (wanted map[string]bool, all bool) {
 			continue
 		}
 		for _, a := range claims[i].advertisements {
-			if !p.selected[a][p.view.Self] {
+			if !a.SelectsNode(p.self.Labels) {
 				continue
 			}
 			all = all || len(a.Interfaces) == 0
@@ -213,13 +219,13 @@ func (p *planner) announce(d *Decision, claims []claim) {
 	slices.Sort(d.Interfaces)
 	d.Missing = slices.Sorted(maps.Keys(wanted))
 	d.Announce = len(d.Interfaces) > 0
-	describe(d)
+	p.describe(d)
 }
 
 // describe puts into words what the owner announces and what it cannot.
-func describe(d *Decision) {
+func (p *planner) describe(d *Decision) {
 	if !d.Announce {
-		d.Reason, d.Message = v1beta1.ReasonInterfaceMissing, lacking(d.Missing)
+		d.Reason, d.Message = v1beta1.ReasonInterfaceMissing, p.lacking(d.Missing)
 		return
 	}
 	d.Reason, d.Message = v1beta1.ReasonAnnounced, "announced by this node"
@@ -227,7 +233,7 @@ func describe(d *Decision) {
 		d.Message = "announced per client, by " + strings.Join(d.Sharers, ", ")
 	}
 	if len(d.Missing) > 0 {
-		d.Message += "; " + lacking(d.Missing)
+		d.Message += "; " + p.lacking(d.Missing)
 	}
 	if len(d.Unserved) > 0 {
 		d.Message += "; no node serves all Services of the address, and this one not " + strings.Join(d.Unserved, ", ")
@@ -255,6 +261,9 @@ func (p *planner) explain(d *Decision, c *contest) (v1beta1.Reason, string) {
 		instead = c.owner.owns
 	case len(d.Sharers) > 0:
 		instead = "announced per client, by " + strings.Join(d.Sharers, ", ")
+	}
+	if first != nil {
+		d.Obstacle = first.message
 	}
 	switch {
 	case first != nil && instead != "":

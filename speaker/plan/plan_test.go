@@ -13,6 +13,7 @@ import (
 
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/config"
+	"github.com/baliza-lb/baliza/speaker/model"
 	"github.com/baliza-lb/baliza/speaker/plan"
 )
 
@@ -34,7 +35,7 @@ func everything() *config.Snapshot {
 func drawView(t *rapid.T) (v plan.View, services []plan.Service) {
 	names := []string{"n1", "n2", "n3", "n4", "n5", "n6"}
 	v = plan.View{Config: everything(), Nodes: map[string]plan.Node{}, Owners: map[netip.Addr]string{}}
-	v.Interfaces = []plan.Interface{{Name: "eth0", Usable: true, Suitable: true}}
+	v.Interfaces = []model.Interface{{Name: "eth0", Usable: true, Suitable: true}}
 	for _, name := range names {
 		if rapid.Bool().Draw(t, "known") {
 			excluded := rapid.SampledFrom([]string{"", "", "", "excluded"}).Draw(t, "excluded")
@@ -201,7 +202,7 @@ func crowd(nodeName string, nodes, addresses int) plan.View {
 		address = address.Next()
 	}
 	v.Services = plan.ServicesOf(services...)
-	v.Interfaces = []plan.Interface{{Name: "eth0", Usable: true, Suitable: true}}
+	v.Interfaces = []model.Interface{{Name: "eth0", Usable: true, Suitable: true}}
 	return v
 }
 
@@ -272,7 +273,7 @@ func TestL14_FailbackIsAChoice(t *testing.T) {
 			test.spec.PreferredNodes = []v1beta1.PreferredNode{prefer("ssd", 20), prefer("fast", 40), prefer("near", 50)}
 			v := plan.View{
 				Alive: []string{"n1", "n2", "n3"}, Self: "n1", Owners: map[netip.Addr]string{},
-				Interfaces: []plan.Interface{{Name: "eth0", Usable: true, Suitable: true}},
+				Interfaces: []model.Interface{{Name: "eth0", Usable: true, Suitable: true}},
 				Nodes:      map[string]plan.Node{"n1": labelled(), "n2": labelled("near"), "n3": labelled("ssd", "fast")},
 				Services:   plan.ServicesOf(plan.Service{Key: "default/web", Addresses: []netip.Addr{address}, IPv4: plan.Endpoints{Any: true}}),
 				AliveFor:   map[string]time.Duration{"n1": test.back, "n2": test.back, "n3": test.back},
@@ -293,10 +294,17 @@ func TestL14_FailbackIsAChoice(t *testing.T) {
 	}
 }
 
+// What planning costs, also where nobody owns anything yet, which is the most.
 func BenchmarkMake(b *testing.B) {
-	for _, addresses := range []int{1000, 10000} {
-		b.Run(fmt.Sprintf("%d addresses on 10 nodes", addresses), func(b *testing.B) {
-			v := crowd("node-%d", 10, addresses)
+	for _, size := range []struct {
+		addresses, nodes int
+		owned            bool
+	}{{1000, 10, false}, {10000, 10, false}, {10000, 100, false}, {10000, 100, true}} {
+		b.Run(fmt.Sprintf("%d addresses on %d nodes, owned %v", size.addresses, size.nodes, size.owned), func(b *testing.B) {
+			v := crowd("node-%d", size.nodes, size.addresses)
+			if size.owned {
+				v.Owners = ownersOf(v)
+			}
 			for b.Loop() {
 				plan.Make(v)
 			}

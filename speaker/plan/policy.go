@@ -1,11 +1,14 @@
 package plan
 
 import (
+	"cmp"
+	"net/netip"
 	"slices"
 	"strings"
 
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/config"
+	"github.com/baliza-lb/baliza/speaker/model"
 )
 
 // refusal is why a node cannot own an address for a Service.
@@ -47,36 +50,66 @@ func isIncluded(_ *planner, c *candidate, _ *claim) (v1beta1.Reason, string, boo
 	return v1beta1.ReasonNodeExcluded, c.Excluded, c.Excluded != ""
 }
 
-func isSelected(p *planner, c *candidate, on *claim) (v1beta1.Reason, string, bool) {
-	selected := slices.ContainsFunc(on.advertisements, func(a *config.L2Advertisement) bool { return p.selected[a][c.name] })
-	return v1beta1.ReasonNodeNotSelected, "no L2Advertisement of the address selects this node", !selected
+func isSelected(_ *planner, c *candidate, on *claim) (v1beta1.Reason, string, bool) {
+	return v1beta1.ReasonNodeNotSelected, "no L2Advertisement of the address selects this node", !on.selected[c.index]
 }
 
 // hasInterface: of the interfaces that an advertisement wants, one is enough.
 func hasInterface(p *planner, c *candidate, on *claim) (v1beta1.Reason, string, bool) {
-	var missing []string
-	for _, a := range on.advertisements {
-		if !p.selected[a][c.name] {
-			continue
-		}
-		if p.linked[a][c.name] {
-			return "", "", false
-		}
-		missing = append(missing, a.Interfaces...)
+	if on.linked[c.index] {
+		return "", "", false
 	}
-	slices.Sort(missing)
-	return v1beta1.ReasonInterfaceMissing, lacking(slices.Compact(missing)), true
+	if on.lacking == "" && c == &p.self { // nobody asks what others lack
+		var missing []string
+		for _, a := range on.advertisements {
+			if a.SelectsNode(c.Labels) {
+				missing = append(missing, a.Interfaces...)
+			}
+		}
+		slices.Sort(missing)
+		on.lacking = p.lacking(slices.Compact(missing))
+	}
+	return v1beta1.ReasonInterfaceMissing, on.lacking, true
 }
 
-// lacking puts into words which interfaces are not there, or that none is.
-func lacking(missing []string) string {
+// lacking puts into words which interfaces of this node are not there or cannot
+// be used, and why, or that there is none at all.
+func (p *planner) lacking(missing []string) string {
 	if len(missing) == 0 {
-		return "this node has no interface to announce on: none is Ethernet, up, and on a subnet"
+		return "this node has no interface to announce on: none is Ethernet, up, and on a subnet" + p.unsuitable()
 	}
-	return "interface " + strings.Join(missing, ", ") + " does not exist here or is not usable"
+	var texts []string
+	for _, name := range missing {
+		text := "does not exist here"
+		for i := range p.view.Interfaces {
+			if on := &p.view.Interfaces[i]; on.Name == name {
+				text = cmp.Or(on.Why, "is not usable")
+			}
+		}
+		texts = append(texts, "interface "+name+" "+text)
+	}
+	return strings.Join(texts, "; ")
 }
 
-// hasLink tells whether a node has an interface that an advertisement wants, or
+// unsuitable says what is wrong with the interfaces that an operator may have
+// meant: those with an address of the node.
+func (p *planner) unsuitable() string {
+	var texts []string
+	const most = 3
+	for i := range p.view.Interfaces {
+		on := &p.view.Interfaces[i]
+		addressed := slices.ContainsFunc(on.Addrs, func(p netip.Prefix) bool { return p.Addr().IsGlobalUnicast() })
+		if !on.Suitable && on.Why != "" && addressed && len(texts) < most {
+			texts = append(texts, on.Name+" "+on.Why)
+		}
+	}
+	if len(texts) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(texts, "; ") + ")"
+}
+
+// hasLink reports whether a node has an interface that an advertisement wants, or
 // may have one for all that is known.
 func (p *planner) hasLink(node string, a *config.L2Advertisement) bool {
 	wanted := a.Interfaces
@@ -88,7 +121,7 @@ func (p *planner) hasLink(node string, a *config.L2Advertisement) bool {
 			usable, known := p.view.Links[node][name]
 			return usable || !known
 		}
-		return slices.ContainsFunc(p.view.Interfaces, func(i Interface) bool {
+		return slices.ContainsFunc(p.view.Interfaces, func(i model.Interface) bool {
 			return i.Usable && (i.Name == name || name == "" && i.Suitable)
 		})
 	})
@@ -98,6 +131,14 @@ func (p *planner) hasLink(node string, a *config.L2Advertisement) bool {
 // eligible in the presence of others whose node is known; if there are only
 // such, any node may be the right one.
 func hasLocalEndpoint(_ *planner, c *candidate, on *claim) (v1beta1.Reason, string, bool) {
-	allowed := !on.service.Local || on.endpoints.Nodes[c.name] || len(on.endpoints.Nodes) == 0 && on.endpoints.Unknown
-	return v1beta1.ReasonNoLocalEndpoint, "externalTrafficPolicy is Local and this node has no usable endpoint", !allowed
+	return v1beta1.ReasonNoLocalEndpoint, "externalTrafficPolicy is Local and this node has no usable endpoint", !on.hasLocal(c)
+}
+
+func (on *claim) hasLocal(c *candidate) bool {
+	return !on.service.Local || on.endpoints.Nodes[c.name] || len(on.endpoints.Nodes) == 0 && on.endpoints.Unknown
+}
+
+// allows reports whether refuse finds nothing against a candidate.
+func (on *claim) allows(c *candidate) bool {
+	return on.endpoints.Any && on.member[c.index] && on.hasLocal(c)
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/config"
+	"github.com/baliza-lb/baliza/speaker/model"
 	"github.com/baliza-lb/baliza/speaker/plan"
 )
 
@@ -65,7 +66,7 @@ type world struct {
 	advertised map[string]*v1beta1.L2Advertisement
 	services   map[string]plan.Service
 	alive      []string
-	interfaces []plan.Interface
+	interfaces []model.Interface
 	owners     map[netip.Addr]string
 	links      map[string]map[string]bool
 	// ignoreLabel is what --ignore-exclude-label says.
@@ -77,7 +78,7 @@ func newWorld(t *testing.T) *world {
 	return &world{
 		t: t, nodes: map[string]*corev1.Node{}, pools: map[string]*v1beta1.IPAddressPool{}, advertised: map[string]*v1beta1.L2Advertisement{},
 		services: map[string]plan.Service{}, owners: map[netip.Addr]string{}, links: map[string]map[string]bool{},
-		interfaces: []plan.Interface{{Name: "eth0", Usable: true, Suitable: true}},
+		interfaces: []model.Interface{{Name: "eth0", Usable: true, Suitable: true}},
 	}
 }
 
@@ -124,7 +125,7 @@ func (w *world) command(name string, args []string) {
 		w.interfaces = nil
 		for _, arg := range args {
 			name, state, _ := strings.Cut(arg, ":")
-			w.interfaces = append(w.interfaces, plan.Interface{Name: name, Usable: state != "down", Suitable: state == ""})
+			w.interfaces = append(w.interfaces, anInterface(name, state))
 		}
 	case "links":
 		w.links[args[0]] = map[string]bool{}
@@ -144,6 +145,15 @@ func (w *world) command(name string, args []string) {
 	default:
 		w.t.Fatalf("unknown command %q", name)
 	}
+}
+
+// anInterface is one that is suitable unless its state is "usable" or "down".
+func anInterface(name, state string) model.Interface {
+	i := model.Interface{Name: name, Usable: state != "down", Suitable: state == ""}
+	if !i.Usable {
+		i.Why = "is down or has no carrier"
+	}
+	return i
 }
 
 func node(name string, args []string) *corev1.Node {
@@ -237,7 +247,7 @@ func (w *world) view(self string) plan.View {
 	if links, ok := w.links[self]; ok {
 		v.Interfaces = nil
 		for name, usable := range links {
-			v.Interfaces = append(v.Interfaces, plan.Interface{Name: cmp.Or(name, "eth0"), Usable: usable, Suitable: usable && name == ""})
+			v.Interfaces = append(v.Interfaces, model.Interface{Name: cmp.Or(name, "eth0"), Usable: usable, Suitable: usable && name == ""})
 		}
 	}
 	var objects config.Objects

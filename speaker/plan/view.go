@@ -14,6 +14,7 @@ import (
 
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/config"
+	"github.com/baliza-lb/baliza/speaker/model"
 )
 
 // View is everything that a plan follows from. All speakers that share Config,
@@ -39,20 +40,12 @@ type View struct {
 	// missing here counts as new.
 	AliveFor map[string]time.Duration
 	// Interfaces of Self.
-	Interfaces []Interface
+	Interfaces []model.Interface
 	// Links says of other nodes' interfaces, by node and name, whether they
 	// can be announced on; the empty name is whatever is suitable. What is
 	// missing here is not known, and counts as usable: a node that says that
 	// it cannot is passed over, one that has said nothing yet is not.
 	Links map[string]map[string]bool
-}
-
-// Interface of the node that the plan is for.
-type Interface struct {
-	Name string
-	// Usable says that it can be announced on, Suitable that it is also used
-	// when no advertisement names an interface.
-	Usable, Suitable bool
 }
 
 // Node is what matters of a Kubernetes node.

@@ -7,10 +7,16 @@ import (
 
 // weight of a node for an address: the node with the highest one owns it
 // (rendezvous hashing). Every speaker of every version must compute the same.
-func weight(node uint64, address netip.Addr) uint64 {
+func weight(node uint64, address halves) uint64 {
+	return mix(mix(node^address.high) ^ address.low)
+}
+
+// halves of an address in its form of 16 bytes.
+type halves struct{ high, low uint64 }
+
+func halvesOf(address netip.Addr) halves {
 	b := address.As16()
-	h := mix(node ^ binary.BigEndian.Uint64(b[:8]))
-	return mix(h ^ binary.BigEndian.Uint64(b[8:]))
+	return halves{binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])}
 }
 
 // seed of a node: FNV-1a of its name, mixed.

@@ -62,7 +62,7 @@ func checkRelease(t *testing.T, c *clone, architecture string) {
 		t.Errorf("the chart is\n%s", chart)
 	}
 	for program, user := range map[string]string{"controller": "65532:65532", "speaker": "0:0"} {
-		if !strings.Contains(install, "baliza/"+program+":"+version) {
+		if !strings.Contains(install, "ghcr.io/baliza-lb/"+program+":"+version) {
 			t.Errorf("install.yaml does not install the %s of %s", program, version)
 		}
 		checkImage(t, c, program, user, architecture)

@@ -9,12 +9,14 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/baliza-lb/baliza/speaker/l2"
+	"github.com/baliza-lb/baliza/speaker/model"
 )
 
 const nic = "eth0"
@@ -57,15 +59,12 @@ func hold(r *l2.Responder, count int) error {
 	if err != nil {
 		return err
 	}
-	desired := l2.Desired{
-		Interfaces: []l2.Interface{{Name: nic, Index: on.Index, MAC: on.HardwareAddr}},
-		Addresses:  make(map[netip.Addr][]string, count),
-		Quiet:      make(map[netip.Addr]bool, count), // announcements would be counted, too
-	}
+	desired := l2.Desired{Interfaces: []l2.Interface{{Name: nic, Index: on.Index, MAC: on.HardwareAddr}}}
 	for n := range count {
-		a := held(n, count)
-		desired.Addresses[a], desired.Quiet[a] = []string{nic}, true
+		// Announcements would be counted, too.
+		desired.Answers = append(desired.Answers, model.Answer{Address: held(n, count), Interfaces: []string{nic}, Mode: model.Quiet})
 	}
+	slices.SortFunc(desired.Answers, func(a, b model.Answer) int { return a.Address.Compare(b.Address) })
 	for _, problem := range r.Apply(desired) {
 		return problem
 	}

@@ -28,8 +28,9 @@ type SpeakerStatusApplyConfiguration struct {
 	HeldCount *int32 `json:"heldCount,omitempty"`
 	// held are the addresses that this speaker answers for, the first 4,096.
 	Held []HeldAddressApplyConfiguration `json:"held,omitempty"`
-	// withheld are the addresses that this speaker does not answer for,
-	// grouped by why.
+	// withheld are the addresses that this speaker does not answer for and no
+	// other node owns, grouped by why. Of an interface that it lacks it also says
+	// of how many addresses that others own it keeps it.
 	Withheld []WithheldAddressesApplyConfiguration `json:"withheld,omitempty"`
 	// conflicts are the addresses that this speaker would answer for but for
 	// a stranger that does, the first 256.

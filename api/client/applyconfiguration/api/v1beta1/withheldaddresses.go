@@ -16,7 +16,7 @@ import (
 type WithheldAddressesApplyConfiguration struct {
 	// reason, in one word.
 	Reason *apiv1beta1.Reason `json:"reason,omitempty"`
-	// message, in a sentence. It names the owner where there is one.
+	// message, in a sentence.
 	Message *string `json:"message,omitempty"`
 	// count of the addresses.
 	Count *int32 `json:"count,omitempty"`

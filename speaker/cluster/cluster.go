@@ -1,0 +1,177 @@
+package cluster
+
+import (
+	"log/slog"
+	"maps"
+	"net/netip"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/baliza-lb/baliza/api/kube"
+	"github.com/baliza-lb/baliza/api/v1beta1"
+	"github.com/baliza-lb/baliza/config"
+	"github.com/baliza-lb/baliza/speaker/model"
+	"github.com/baliza-lb/baliza/speaker/node"
+	"github.com/baliza-lb/baliza/speaker/plan"
+)
+
+// Objects are what is needed of kube.SpeakerView.
+type Objects interface {
+	Synced() bool
+	Changes() <-chan struct{}
+	Take() kube.SpeakerChanges
+	objects
+	bgpObjects
+}
+
+// objects are the cached ones.
+type objects interface {
+	Service(key string) (*corev1.Service, []*discoveryv1.EndpointSlice)
+	Nodes() []*corev1.Node
+	Pools() []*v1beta1.IPAddressPool
+	L2Advertisements() []*v1beta1.L2Advertisement
+	Speakers() []*v1beta1.Speaker
+}
+
+// bgpObjects are those about BGP.
+type bgpObjects interface {
+	BGP() kube.BGPObjects
+	Password(secret string) (string, bool)
+	WatchOtherServices() error
+}
+
+var _ Objects = (*kube.SpeakerView)(nil)
+
+// Config of a View. It does not change.
+type Config struct {
+	Log *slog.Logger
+	// Node is the name of this node, and Namespace that of Baliza itself, where
+	// the Secrets of peers are.
+	Node, Namespace string
+	// ServeClassless says whether Services without a class are served.
+	ServeClassless bool
+	// Classes are those that are always served, and IgnoreExclude says that the
+	// label that excludes nodes is not looked at.
+	Classes       []string
+	IgnoreExclude bool
+	// Lost is called when this node's own Speaker is not there.
+	Lost func()
+}
+
+// View is what the objects mean for a node. What did not change is not looked at
+// again.
+type View struct {
+	Config
+	from Objects
+	// Current is what the machine looks at.
+	Current node.Cluster
+	// NodeUID is that of this node, and NodeNames are all nodes' names, sorted.
+	NodeUID   types.UID
+	NodeNames []string
+}
+
+// NewView makes a View of nothing.
+func NewView(of Config, from Objects) *View {
+	v := &View{Config: of, from: from, Current: node.Cluster{Services: plan.ServicesOf(), Nodes: map[string]plan.Node{}}}
+	v.Current.Config, _ = config.Build(config.Objects{})
+	return v
+}
+
+// Read takes over what changed. It returns where the other speakers are, if that
+// may have changed, and nil otherwise.
+func (v *View) Read() (peers map[string]netip.AddrPort) {
+	changes := v.from.Take()
+	v.Current.Synced = v.from.Synced()
+	v.services(changes.Services)
+	if changes.Nodes {
+		v.nodes()
+	}
+	if changes.Config {
+		v.config()
+	}
+	v.passwords() // a Secret may come at any time
+	if changes.Speakers {
+		v.speakers()
+		return v.Current.Peers
+	}
+	return nil
+}
+
+func (v *View) services(keys map[string]struct{}) {
+	changed := make(map[string]*plan.Service, len(keys))
+	for key := range keys {
+		changed[key] = nil
+		service, slices := v.from.Service(key)
+		if service == nil {
+			continue
+		}
+		now := plan.ServiceOf(service, slices)
+		if !config.Wanted(service, v.ServeClassless, v.Classes...) {
+			now.Addresses = nil // another provider's
+		}
+		if len(now.Addresses)+len(now.ClusterIPs)+len(now.ExternalIPs) > 0 {
+			changed[key] = &now
+		}
+	}
+	if len(changed) > 0 {
+		v.Current.Services.Update(changed)
+	}
+}
+
+func (v *View) nodes() {
+	v.Current.Nodes = map[string]plan.Node{}
+	for _, object := range v.from.Nodes() {
+		v.Current.Nodes[object.Name] = plan.NodeOf(object, v.IgnoreExclude)
+		if object.Name == v.Node {
+			v.NodeUID = object.UID
+		}
+	}
+	v.NodeNames = slices.Sorted(maps.Keys(v.Current.Nodes))
+}
+
+func (v *View) config() {
+	v.Current.Config, _ = config.Build(config.Objects{
+		Pools: v.from.Pools(), L2Advertisements: v.from.L2Advertisements(), BGP: config.BGPObjects(v.from.BGP()), Namespace: v.Namespace,
+	})
+	if !v.Current.Config.AnnouncesOtherServices() {
+		return
+	}
+	if err := v.from.WatchOtherServices(); err != nil {
+		v.Log.Error("cluster IPs and external IPs of Services that are no load balancers are not announced", "error", err)
+	}
+}
+
+func (v *View) passwords() {
+	v.Current.Passwords = map[string]model.Secret{}
+	for _, p := range v.Current.Config.BGPPeers {
+		if p.PasswordSecret == "" {
+			continue
+		}
+		if password, ok := v.from.Password(p.PasswordSecret); ok {
+			v.Current.Passwords[p.PasswordSecret] = model.Secret(password)
+		}
+	}
+}
+
+func (v *View) speakers() {
+	own := false
+	v.Current.Peers, v.Current.Missed = map[string]netip.AddrPort{}, nil
+	for _, object := range v.from.Speakers() {
+		for _, missed := range object.Status.Missing {
+			v.Current.Missed = append(v.Current.Missed, node.Missed{By: object.Name, MissingSpeaker: missed})
+		}
+		if object.Name == v.Node {
+			own = true
+			continue
+		}
+		if at, err := netip.ParseAddrPort(object.Status.MemberAddress); err == nil {
+			v.Current.Peers[object.Name] = at
+		}
+	}
+	if !own && v.Current.Synced {
+		v.Lost()
+	}
+}

@@ -1,0 +1,98 @@
+package detection
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Settings decide how fast a death is noticed, and how sure that is. All of
+// them are here; a user chooses a profile.
+type Settings struct {
+	// Pulse is how often each speaker sends a heartbeat to each other one.
+	Pulse time.Duration
+	// Misses is how many pulses in a row must be missing before the silent
+	// one is dead. Pulse times Misses is the time to notice a death.
+	Misses int
+	// SeekInterval is how often a lost speaker is called, in the first
+	// minute; SeekSlowly is how often afterwards. Both are jittered.
+	SeekInterval, SeekSlowly time.Duration
+	// ForgetAfter is when a speaker that is neither alive nor wanted is
+	// called no more.
+	ForgetAfter time.Duration
+}
+
+// Bounds of what a pulse may be, our own and what others claim of theirs.
+const (
+	shortestPulse = 5 * time.Millisecond
+	longestPulse  = 2 * time.Second
+	fewestMisses  = 3
+	mostMisses    = 20
+	// crowd is the number of speakers from which pulses become slower in
+	// proportion, so that a speaker's work stays bounded.
+	crowd = 32
+)
+
+// Names of the profiles.
+const (
+	ProfileDefault  = "default"
+	ProfileFast     = "fast"
+	ProfileTolerant = "tolerant"
+)
+
+// Profiles are the names that Profile knows.
+func Profiles() []string { return []string{ProfileDefault, ProfileFast, ProfileTolerant} }
+
+// Profile returns the settings of that name: "default" notices a death in
+// 0.15 s, "fast" in 0.06 s on a quiet LAN with processor time to spare,
+// "tolerant" in 1.6 s where packets are lost or nodes are overloaded.
+func Profile(name string) (Settings, error) {
+	s := Settings{
+		Pulse: 30 * time.Millisecond, Misses: 5,
+		SeekInterval: 100 * time.Millisecond, SeekSlowly: 400 * time.Millisecond, ForgetAfter: time.Hour,
+	}
+	switch name {
+	case ProfileDefault:
+	case ProfileFast:
+		s.Pulse, s.Misses = 12*time.Millisecond, 5
+	case ProfileTolerant:
+		s.Pulse, s.Misses = 200*time.Millisecond, 8
+	default:
+		return s, fmt.Errorf("profile %q is none of %s", name, strings.Join(Profiles(), ", "))
+	}
+	return s, nil
+}
+
+// Default is the profile of that name.
+func Default() Settings {
+	s, _ := Profile(ProfileDefault)
+	return s
+}
+
+// Check refuses what would raise false alarms or flood the LAN.
+func (s Settings) Check() error {
+	if s.Pulse < shortestPulse || s.Pulse > longestPulse {
+		return fmt.Errorf("membership: a pulse of %s is not between %s and %s", s.Pulse, shortestPulse, longestPulse)
+	}
+	if s.Misses < fewestMisses || s.Misses > mostMisses {
+		return fmt.Errorf("membership: %d misses are not between %d and %d", s.Misses, fewestMisses, mostMisses)
+	}
+	return nil
+}
+
+// Pace is the pulse among that many speakers.
+func (s Settings) Pace(speakers int) time.Duration {
+	if speakers <= crowd {
+		return s.Pulse
+	}
+	return min(longestPulse, s.Pulse*time.Duration(speakers)/crowd)
+}
+
+// Patience is how long a speaker may be silent that promised this pulse: what
+// it promised times our misses, but never less than our own settings say,
+// since a faster sender does not make our own machine faster.
+func (s Settings) Patience(promised time.Duration) time.Duration {
+	promised = slices.Max([]time.Duration{s.Pulse, shortestPulse, min(promised, longestPulse)})
+	return promised * time.Duration(s.Misses)
+}

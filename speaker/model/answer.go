@@ -1,0 +1,40 @@
+package model
+
+import "net/netip"
+
+// Mode is how an address is answered for.
+type Mode uint8
+
+// Modes.
+const (
+	// Announce: it is answered for, and the neighbours are told.
+	Announce Mode = iota
+	// Quiet: it is answered for and nobody is told; another node is about to
+	// take it over.
+	Quiet
+	// Probe: it is not answered for yet. Whether another host has it is asked
+	// first (RFC 5227 section 2.1.1, RFC 4862 section 5.4.2).
+	Probe
+	// Shared: several nodes answer for it, each some of its clients.
+	Shared
+)
+
+// Answer is one address and how it is to be answered for.
+type Answer struct {
+	Address netip.Addr
+	// Interfaces by name, sorted.
+	Interfaces []string
+	Mode       Mode
+	// Sharers are the names of the nodes that answer for a Shared address,
+	// sorted.
+	Sharers []string
+}
+
+// Sighting is another host's use of an address that is answered or probed for
+// here: an ARP packet that has it as its sender's (RFC 5227 section 2.4), or a
+// neighbour advertisement for it (RFC 4862 section 5.4.4).
+type Sighting struct {
+	Address   netip.Addr
+	MAC       MAC
+	Interface string
+}

@@ -1,0 +1,287 @@
+package node
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/baliza-lb/baliza/api/v1beta1"
+	"github.com/baliza-lb/baliza/config"
+	"github.com/baliza-lb/baliza/speaker/model"
+	"github.com/baliza-lb/baliza/speaker/plan"
+)
+
+// Config of a Node. It does not change.
+type Config struct {
+	// Name of the Kubernetes node, and Version of the program.
+	Name, Version string
+	// DrainTime is how long a node that is being drained goes on announcing
+	// over BGP, as the last choice.
+	DrainTime time.Duration
+}
+
+// Input is everything that a Step looks at, read at one moment. A Node changes
+// none of it and keeps none of it but what is never changed after.
+type Input struct {
+	Now time.Time
+	// Cluster is what the API server has said last.
+	Cluster Cluster
+	// Members are the speakers, and what they claim.
+	Members *model.Membership
+	// Interfaces of this node, and where its default routes lead.
+	Interfaces []model.Interface
+	Gateways   model.Gateways
+	// Sightings are what other hosts were seen to use since the last Step, at
+	// most one for each address.
+	Sightings []model.Sighting
+}
+
+// Cluster is what the node's part of the API server's objects means.
+type Cluster struct {
+	// Synced says that everything has been read once.
+	Synced bool
+	// Services that are served.
+	Services *plan.Services
+	// Nodes by name.
+	Nodes map[string]plan.Node
+	// Config in use, never nil.
+	Config *config.Snapshot
+	// Peers are where the speakers of other nodes are to be found, by node.
+	Peers map[string]netip.AddrPort
+	// Missed are the speakers that others say they miss.
+	Missed []Missed
+	// Passwords of BGP peers by the name of their Secret.
+	Passwords map[string]model.Secret
+}
+
+// Missed is a speaker's word for another's absence.
+type Missed struct {
+	By string
+	v1beta1.MissingSpeaker
+}
+
+// Output is what a Step wants done. It is carried out in the order of its
+// fields, and never edited.
+type Output struct {
+	// Notes are for the operator's log.
+	Notes []Note
+	// MACs with which this node answers, and of which interfaces it can: the
+	// other speakers are told before it answers with them, or they would take
+	// it for another host.
+	MACs  []model.MAC
+	Links map[string]bool
+	// Introduction, unless it is nil, is a first report: the others find this
+	// speaker by it. It has to be on its way before Ready is waited for.
+	Introduction *v1beta1.SpeakerStatus
+	// Ready says that the others may give addresses to this node from now on.
+	Ready bool
+	// Acting says that the start is over. Until it is the rest is empty and is
+	// not carried out, and Done is not called: what a process before this one
+	// has told routers stays.
+	Acting bool
+	// Routes are the BGP sessions and what goes with each: the whole of them, by
+	// the name of the peer. BFD comes before the session that it watches.
+	Routes []Peer
+	// Answers are the addresses that are answered and probed for: the whole of
+	// them, in the order of addresses. What this node lets go has been claimed
+	// by another before, or is quiet until it is.
+	Answers []model.Answer
+	// Probes are those of Answers that are asked for now, once Answers is in
+	// force: an answer would not be seen before.
+	Probes []netip.Addr
+	// Reannounce are those of Answers that the neighbours are told again,
+	// because another host or node has told them something else.
+	Reannounce []netip.Addr
+	// Again is when to call Step again though nothing has happened, or zero.
+	Again time.Duration
+}
+
+// Note is a line for the operator's log.
+type Note struct {
+	Level   Level
+	Message string
+	// Pairs are keys and values by turns.
+	Pairs []any
+}
+
+// Level of a Note.
+type Level int
+
+// Levels.
+const (
+	Info Level = iota
+	Warning
+	Failure
+)
+
+// Applied is what became of an Output.
+type Applied struct {
+	Now time.Time
+	// Held is what is answered for now, with the interfaces by name.
+	Held map[netip.Addr][]string
+	// Problems are what the sockets refused, in words.
+	Problems []string
+	// Sessions of BGP, by name.
+	Sessions []model.Session
+}
+
+// Result is what follows from it, to be carried out in this order.
+type Result struct {
+	// Claims are the addresses that this node says it owns, sorted: what its
+	// sockets hold and it does not hand over.
+	Claims []netip.Addr
+	Notes  []Note
+	// Problems are those of Applied in one text, or empty.
+	Problems string
+	Status   v1beta1.SpeakerStatus
+	Counts   Counts
+}
+
+// Counts are what metrics say.
+type Counts struct {
+	// Held is how many addresses are answered for, and Drift how many of them
+	// should not be, or should and are not.
+	Held, Drift int
+	// Withheld are how many addresses this node neither answers for nor
+	// announces, by reason: the same that Status gives, and those that others
+	// own.
+	Withheld map[v1beta1.Reason]int
+	// Draining are how many it announces as the last choice.
+	Draining int
+}
+
+// Node is the machine. It is for one goroutine.
+type Node struct {
+	config Config
+	start  start
+
+	alive     []string             // at the last Step
+	since     map[string]time.Time // when each became ready
+	away      map[string]time.Time // since when other speakers are
+	held      map[netip.Addr][]string
+	contested []netip.Addr
+	handing   map[netip.Addr]time.Time
+	conflicts conflicts
+	routes    routes
+	condition condition
+	problems  string
+
+	step step
+}
+
+// step is what Done has to know of the Step before it.
+type step struct {
+	made    plan.Plan
+	fates   []fate // of made's decisions
+	answers []model.Answer
+	missed  []v1beta1.MissingSpeaker // see refuted
+	members *model.Membership
+}
+
+// fate is what keeps a planned address from being answered for in a Step.
+type fate uint8
+
+const (
+	asPlanned fate = iota
+	waiting        // it is probed for, or too little is known just now
+	inConflict
+)
+
+// New makes a Node that has seen nothing.
+func New(config Config) *Node {
+	return &Node{
+		config: config, held: map[netip.Addr][]string{}, handing: map[netip.Addr]time.Time{},
+		conflicts: conflicts{byAddress: map[netip.Addr]*detection{}}, routes: routes{drainTime: config.DrainTime},
+	}
+}
+
+// Step looks at everything and decides.
+func (n *Node) Step(in Input) Output {
+	var out Output
+	out.MACs, out.Links = locate(&in)
+	if !n.started(&in, &out) {
+		return out
+	}
+	out.Acting = true
+	n.noteAlive(in.Members.Alive, &out)
+	out.Again = sooner(n.noteReady(&in), n.noteAway(&in))
+	view := n.view(&in)
+	var wait time.Duration
+	out.Routes, wait = n.routes.step(&in, &view, &out)
+	out.Again = sooner(out.Again, wait)
+	n.step = step{made: plan.Make(view), missed: n.refuted(&in), members: in.Members}
+	n.decide(&in, &out)
+	n.reannounceContested(&in, &out)
+	n.step.answers = out.Answers
+	return out
+}
+
+// decide goes through the addresses, in their order, and decides how each is
+// answered for.
+func (n *Node) decide(in *Input, out *Output) {
+	n.conflicts.begin()
+	for _, s := range in.Sightings {
+		n.conflicts.see(in, s, len(n.held[s.Address]) > 0, out)
+	}
+	wait, settled := in.Members.Settled(in.Now)
+	if !settled {
+		out.Again = sooner(out.Again, wait)
+	}
+	made, handing := n.step.made.Decisions, map[netip.Addr]time.Time{}
+	n.step.fates = make([]fate, len(made))
+	for i := range made {
+		d := &made[i]
+		on, owner := n.held[d.Address], in.Members.Owners[d.Address]
+		one := model.Answer{Address: d.Address, Interfaces: d.Interfaces, Sharers: d.Sharers}
+		if len(d.Sharers) > 0 {
+			one.Mode = model.Shared
+		}
+		wanted := d.Announce
+		if wanted && !settled && len(on) == 0 {
+			wanted, n.step.fates[i] = false, waiting
+		}
+		if !wanted {
+			n.conflicts.rest(d.Address, owner)
+			if n.handOver(in, d, on, owner, handing, out) {
+				out.Answers = append(out.Answers, model.Answer{Address: d.Address, Interfaces: on, Mode: model.Quiet})
+			}
+			continue
+		}
+		verdict, again := n.conflicts.use(in, d.Address, owner, len(on) > 0)
+		out.Again = sooner(out.Again, again)
+		switch verdict {
+		case free:
+			out.Answers = append(out.Answers, one)
+			continue
+		case unsure, unsureAgain:
+			one.Mode, one.Sharers = model.Probe, nil
+			out.Answers, out.Probes = append(out.Answers, one), append(out.Probes, d.Address)
+		case taken:
+		}
+		n.step.fates[i] = waiting
+		if verdict != unsure {
+			n.step.fates[i] = inConflict
+		}
+	}
+	n.handing = handing
+	n.conflicts.end()
+}
+
+func (n *Node) view(in *Input) plan.View {
+	v := plan.View{
+		Self: n.config.Name, Config: in.Cluster.Config, Services: in.Cluster.Services, Nodes: in.Cluster.Nodes,
+		Alive: n.ready(in.Members), Owners: in.Members.Owners, Links: in.Members.Links,
+		Interfaces: in.Interfaces, AliveFor: make(map[string]time.Duration, len(n.since)),
+	}
+	for name, since := range n.since {
+		v.AliveFor[name] = in.Now.Sub(since)
+	}
+	return v
+}
+
+// sooner of two waits, where zero is none.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
+}

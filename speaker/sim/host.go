@@ -1,0 +1,335 @@
+package sim
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/baliza-lb/baliza/speaker/members/detection"
+	"github.com/baliza-lb/baliza/speaker/model"
+	"github.com/baliza-lb/baliza/speaker/node"
+)
+
+// Times of a process.
+const (
+	// minCoalesce is the speaker's: how long changes of the cluster are gathered.
+	minCoalesce = 10 * time.Millisecond
+	// resyncPeriod likewise: how often everything is looked at without a cause.
+	resyncPeriod = 10 * time.Second
+	// schedulingDelay is how late a process runs that is not held up, at most.
+	schedulingDelay = 2 * time.Millisecond
+)
+
+// Host is a node: a kernel with interfaces, and a process, the speaker, unless it
+// is dead.
+type Host struct {
+	world      *World
+	name       string
+	number     int
+	interfaces []model.Interface
+	// kernel are the addresses that the kernel answers for.
+	kernel map[netip.Addr]bool
+	view   view
+	// frozenUntil is when the process runs again, and wall how far the node's
+	// clock is off.
+	frozenUntil time.Time
+	wall        time.Duration
+	// noUDP and noTCP say that no packet, or stream, of the others gets through
+	// its firewall; overflow is the part of them that its socket drops.
+	noUDP, noTCP bool
+	overflow     float64
+	// refuse says that no socket can be opened.
+	refuse bool
+	// keys are those of the membership, the first encrypts.
+	keys []string
+	// forwards is when its proxy has the rules for what it is to serve.
+	forwards time.Time
+	// recorded are packets that the node sent while somebody recorded them.
+	record   bool
+	recorded []recording
+
+	*process
+}
+
+type recording struct {
+	at    time.Time
+	to    string
+	bytes []byte
+}
+
+// process is a speaker while it runs. What is scheduled for one does nothing once
+// it has ended.
+type process struct {
+	machine   *detection.Machine
+	node      *node.Node
+	responder *responder
+	config    detection.Config
+	turns     int // a turn that was planned before another is void
+	pass      time.Time
+	passes    int
+	busyUntil time.Time // with the last pass
+	sightings map[netip.Addr]model.Sighting
+	leaving   bool
+	seenLinks []model.Interface
+	status    node.Result
+}
+
+func newHost(w *World, number int) *Host {
+	h := &Host{world: w, name: nodeName(number), number: number, kernel: map[netip.Addr]bool{}, keys: []string{"first"}}
+	networks := []string{lan}
+	if w.second {
+		networks = append(networks, backbone)
+	}
+	for i, name := range networks {
+		a := own(name, number)
+		h.interfaces = append(h.interfaces, model.Interface{
+			Name: name, Index: i + 2, MAC: macOf(name, number), Usable: true, Suitable: true,
+			Addrs: []netip.Prefix{netip.PrefixFrom(a, 16)}, //nolint:mnd // room for all
+		})
+		h.kernel[a] = true
+	}
+	h.view.host = h
+	return h
+}
+
+// Name of the node.
+func (h *Host) Name() string { return h.name }
+
+// Alive reports whether its speaker runs.
+func (h *Host) Alive() bool { return h.process != nil }
+
+// memberNetwork is the one over which the speakers talk.
+func (w *World) memberNetwork() string {
+	if w.second {
+		return backbone
+	}
+	return lan
+}
+
+// Start starts the speaker.
+func (h *Host) Start() {
+	w := h.world
+	at := netip.AddrPortFrom(own(w.memberNetwork(), h.number), 7946)
+	config := detection.Config{
+		Name: h.name, Address: at, Incarnation: uint64(w.now.Add(h.wall).UnixNano()), Settings: w.settings, Random: w.random.Float64,
+	}
+	h.process = &process{
+		machine: detection.New(config, w.now), node: node.New(node.Config{Name: h.name}), config: config,
+		sightings: map[netip.Addr]model.Sighting{}, seenLinks: h.interfaces,
+	}
+	h.responder = newResponder(h)
+	h.view = w.Cluster.read(h)
+	w.Cluster.introduce(h.name, at)
+	h.seek()
+	h.turn(w.upTo(schedulingDelay))
+	h.soon(0)
+	h.every(resyncPeriod, func() { h.soon(0) })
+}
+
+// Kill ends the speaker's process without a word.
+func (h *Host) Kill() { h.process = nil }
+
+// Leave is SIGTERM: the others are told, and the address is answered for while
+// they take over.
+func (h *Host) Leave() {
+	if h.process == nil {
+		return
+	}
+	h.leaving = true
+	h.responder.quiet()
+	for i := range 3 {
+		h.mine(time.Duration(i)*h.world.settings.Pulse, func() {
+			h.machine.Leave(h.world.now)
+			h.flush()
+		})
+	}
+	h.mine(800*time.Millisecond, h.Kill) //nolint:mnd // the default of --departure-window
+}
+
+// mine has something done after a time by the process that runs now: not while it
+// stands still, and not after its end.
+func (h *Host) mine(after time.Duration, do func()) {
+	p := h.process
+	var run func()
+	run = func() {
+		switch {
+		case h.process != p:
+		case h.world.now.Before(h.frozenUntil):
+			h.world.at(h.frozenUntil.Add(h.world.upTo(schedulingDelay)), run)
+		default:
+			do()
+		}
+	}
+	h.world.after(after, run)
+}
+
+func (h *Host) every(period time.Duration, do func()) {
+	h.mine(period, func() {
+		do()
+		h.every(period, do)
+	})
+}
+
+// seek tells the membership who there should be.
+func (h *Host) seek() {
+	if h.process != nil {
+		h.machine.Seek(h.view.current.Peers, h.world.now)
+		h.flush()
+	}
+}
+
+// flush does what the machine wants done.
+func (h *Host) flush() {
+	out := h.machine.Take()
+	for _, p := range out.Packets {
+		h.send(p)
+	}
+	if out.Early {
+		h.turn(h.world.upTo(schedulingDelay))
+	}
+	if out.Changed {
+		h.soon(0)
+	}
+}
+
+// turn is the next of the machine's.
+func (h *Host) turn(after time.Duration) {
+	h.turns++
+	turn := h.turns
+	h.mine(after, func() {
+		if turn != h.turns {
+			return
+		}
+		next := h.machine.Turn(h.world.now)
+		h.turn(next.Sub(h.world.now))
+		h.flush()
+	})
+}
+
+// send sends one packet to another speaker.
+func (h *Host) send(p detection.Packet) {
+	w := h.world
+	w.Stats.note(&p)
+	if h.record {
+		h.recorded = append(h.recorded, recording{w.now, p.To, p.Bytes})
+	}
+	to := w.byName[p.To]
+	if to == nil || !h.reaches(w.memberNetwork()) {
+		return
+	}
+	key, network := h.keys[0], w.wires[w.memberNetwork()]
+	if p.Stream {
+		h.mine(0, func() { h.machine.Sent(p.To) })
+		if to.noTCP || !network.open(to.name, h.name) { // there is no stream without a way back
+			return
+		}
+	}
+	network.travel(h.name, to.name, func() {
+		if to.reaches(w.memberNetwork()) && (p.Stream || !to.noUDP && (to.overflow == 0 || w.random.Float64() >= to.overflow)) {
+			to.receive(p.Bytes, key)
+		}
+	})
+}
+
+// reaches reports whether the interface on a network has its cable and the
+// address by which this node is known.
+func (h *Host) reaches(network string) bool {
+	for i := range h.interfaces {
+		if on := &h.interfaces[i]; on.Name == network {
+			return on.Usable && len(on.Addrs) > 0 && on.Addrs[0].Addr() == own(network, h.number)
+		}
+	}
+	return false
+}
+
+// receive takes in a packet of another speaker. What comes while the process
+// stands still waits in its socket.
+func (h *Host) receive(b []byte, key string) {
+	if h.process == nil {
+		return
+	}
+	h.mine(0, func() {
+		if slices.Contains(h.keys, key) {
+			_ = h.machine.Receive(b, h.world.now)
+			h.flush()
+		}
+	})
+}
+
+// soon has a pass, after some time or earlier if one is due.
+func (h *Host) soon(after time.Duration) {
+	if h.process == nil {
+		return
+	}
+	at := h.world.now.Add(after + h.world.upTo(schedulingDelay))
+	if at.Before(h.busyUntil) {
+		at = h.busyUntil
+	}
+	if h.pass.After(h.world.now) && !h.pass.After(at) {
+		return
+	}
+	h.passes++
+	number := h.passes
+	h.pass = at
+	h.mine(at.Sub(h.world.now), func() {
+		if number == h.passes && !h.leaving {
+			h.look()
+		}
+	})
+}
+
+// look is the speaker's pass: the machine decides, and it is carried out in the
+// order that node.Output and node.Result prescribe.
+func (h *Host) look() {
+	w := h.world
+	w.Stats.Passes++
+	h.busyUntil = w.now.Add(time.Duration(len(w.Cluster.addresses)) * w.passTime)
+	in := node.Input{Now: w.now, Cluster: h.view.current, Members: h.machine.Snapshot(), Interfaces: h.interfaces}
+	for _, a := range sorted(h.sightings) {
+		in.Sightings = append(in.Sightings, h.sightings[a])
+	}
+	clear(h.sightings)
+	out := h.node.Step(in)
+	h.machine.Locate(out.MACs, out.Links, w.now)
+	if out.Ready {
+		h.machine.SetReady(w.now)
+	}
+	if out.Acting {
+		problems := h.responder.apply(out.Answers)
+		h.responder.probe(out.Probes)
+		h.responder.reannounce(out.Reannounce)
+		h.status = h.node.Done(node.Applied{Now: w.now, Held: h.responder.held, Problems: problems})
+		h.machine.Hold(h.status.Claims, w.now)
+	}
+	h.flush()
+	if out.Again > 0 {
+		h.soon(out.Again)
+	}
+}
+
+// SetLink changes an interface, as the kernel does, and the speaker is told.
+func (h *Host) SetLink(name string, change func(*model.Interface)) {
+	all := make([]model.Interface, len(h.interfaces))
+	copy(all, h.interfaces)
+	for i := range all {
+		if all[i].Name == name {
+			change(&all[i])
+		}
+	}
+	h.interfaces = all
+	if h.process == nil {
+		return
+	}
+	h.mine(h.world.upTo(schedulingDelay), func() {
+		relevant := node.Relevant(h.interfaces, h.view.current.Config)
+		if !node.SameLinks(relevant, h.seenLinks) {
+			h.seenLinks = relevant
+			h.machine.NetworkChanged(h.world.now)
+			h.flush()
+			h.soon(0)
+		}
+	})
+}
+
+// Freeze stops the process for some time.
+func (h *Host) Freeze(d time.Duration) { h.frozenUntil = h.world.now.Add(d) }

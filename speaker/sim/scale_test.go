@@ -1,0 +1,67 @@
+package sim
+
+import (
+	"flag"
+	"fmt"
+	"testing"
+	"time"
+)
+
+var (
+	manyNodes     = flag.Int("nodes", 40, "nodes of the world in which one of many dies; 1,000 take hours and gigabytes")
+	manyAddresses = flag.Int("addresses", 400, "its addresses")
+)
+
+func megabytes(bytes int) string { return fmt.Sprintf("%.1f", float64(bytes)/1e6) }
+
+// A node dies among many. How long it takes, and what it costs in messages, is
+// printed; that somebody has each address in the end must hold.
+func TestANodeDiesAmongMany(t *testing.T) {
+	nodes, services := *manyNodes, *manyAddresses
+	w := New(1)
+	if nodes > 100 { //nolint:mnd // what takes long
+		// So that the simulation of a thousand of them does not take a day a pass
+		// of 10,000 addresses takes a quarter of a second: ten times what it does.
+		w.passTime = 25 * time.Microsecond
+	}
+	for range nodes {
+		w.AddNode()
+	}
+	w.AddClient()
+	began := time.Now()
+	for _, h := range w.nodes {
+		h.Start()
+	}
+	w.Run(5 * time.Second)
+	t.Logf("%d nodes at rest: %+v; in %s", nodes, w.Stats, time.Since(began).Round(time.Second))
+	for n := range services {
+		s := service(Address(n + 1))
+		w.Cluster.services[s.Key] = s
+	}
+	w.Cluster.Share()
+	took, owners, err := w.Await(time.Minute)
+	t.Logf("%d addresses: all is answered, and known, after %s: %+v; in %s", services, took, w.Stats, time.Since(began).Round(time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	victim := w.nodes[nodes/2]
+	had := 0
+	for _, name := range owners {
+		if name == victim.name {
+			had++
+		}
+	}
+	before := w.Stats
+	began = time.Now()
+	victim.Kill()
+	took, now, err := w.Await(time.Minute)
+	t.Logf("%s, which had %d, died: all is answered, and known, after %s; %d heartbeats, %d questions, %d claims, %d broadcasts, %d passes, %s MB; in %s",
+		victim.name, had, took, w.Stats.Beats-before.Beats, w.Stats.Asks-before.Asks, w.Stats.Claims+w.Stats.Streams-before.Claims-before.Streams,
+		w.Stats.Broadcasts-before.Broadcasts, w.Stats.Passes-before.Passes, megabytes(w.Stats.Bytes-before.Bytes), time.Since(began).Round(time.Second))
+	if err == nil {
+		err = Moved(owners, now, victim.name)
+	}
+	if err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,137 @@
+package sim
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/baliza-lb/baliza/speaker/model"
+)
+
+// Networks.
+const (
+	lan      = "eth0" // where the clients are
+	backbone = "eth1" // between the nodes
+)
+
+// pair of stations, in the direction of the frames.
+type pair struct{ from, to string }
+
+// wire is one network segment. What gets from one station to another is decided
+// when it is sent.
+type wire struct {
+	world *World
+	// delay is the least time under way, jitter what is added at most: packets
+	// overtake each other.
+	delay, jitter time.Duration
+	// loss is the part of the packets that are lost, from 0 to 1.
+	loss float64
+	// closed are the stations from which, or to which, nothing comes.
+	mute, deaf map[string]bool
+	// isolated are pairs that do not hear each other.
+	isolated map[pair]bool
+	// side is the part of a partition that a station is in.
+	side map[string]int
+}
+
+func newWire(w *World) *wire {
+	return &wire{
+		world: w, delay: 50 * time.Microsecond, jitter: 3 * time.Millisecond,
+		mute: map[string]bool{}, deaf: map[string]bool{}, isolated: map[pair]bool{}, side: map[string]int{},
+	}
+}
+
+// open reports whether what one station sends gets to another now.
+func (n *wire) open(from, to string) bool {
+	return !n.mute[from] && !n.deaf[to] && !n.isolated[pair{from, to}] && n.side[from] == n.side[to] &&
+		(n.loss == 0 || n.world.random.Float64() >= n.loss)
+}
+
+// travel has something done when a packet arrives.
+func (n *wire) travel(from, to string, arrive func()) {
+	if n.open(from, to) {
+		n.world.after(n.delay+n.world.upTo(n.jitter), arrive)
+	}
+}
+
+// frame is an ARP packet, or what says the same in Neighbour Discovery.
+type frame struct {
+	from   string // the station that sent it
+	sender netip.Addr
+	mac    model.MAC // of the sender
+	target netip.Addr
+	// request asks for the target. A probe is one without a sender, an
+	// announcement one for the sender itself.
+	request bool
+	// to is whom it is for; the zero MAC is everybody.
+	to model.MAC
+}
+
+// broadcast brings a frame to every station on the LAN that may want it.
+func (w *World) broadcast(f frame) {
+	w.Stats.Broadcasts++
+	n := w.wires[lan]
+	for _, c := range w.clients {
+		n.travel(f.from, c.name, func() { c.hear(f) })
+	}
+	for _, i := range w.intrude {
+		if i.name != f.from {
+			n.travel(f.from, i.name, func() { i.hear(f) })
+		}
+	}
+	for _, h := range w.nodes {
+		if h.name != f.from && h.wants(&f) {
+			n.travel(f.from, h.name, func() { h.hear(f) })
+		}
+	}
+}
+
+// unicast brings a frame to one station.
+func (w *World) unicast(f frame) {
+	n := w.wires[lan]
+	if h := w.byMAC[f.to]; h != nil {
+		n.travel(f.from, h.name, func() { h.hear(f) })
+		return
+	}
+	for _, c := range w.clients {
+		if c.mac == f.to {
+			n.travel(f.from, c.name, func() { c.hear(f) })
+		}
+	}
+	for _, i := range w.intrude {
+		if i.mac == f.to {
+			n.travel(f.from, i.name, func() { i.hear(f) })
+		}
+	}
+}
+
+// intruder is another host on the LAN, which may have an address that a Service
+// has.
+type intruder struct {
+	world *World
+	name  string
+	mac   model.MAC
+	has   map[netip.Addr]bool
+}
+
+func (i *intruder) hear(f frame) {
+	if f.request && f.sender != f.target && i.has[f.target] {
+		i.world.unicast(frame{from: i.name, sender: f.target, mac: i.mac, target: f.sender, to: f.mac})
+	}
+}
+
+// claim announces an address once.
+func (i *intruder) claim(a netip.Addr) {
+	i.world.broadcast(frame{from: i.name, sender: a, mac: i.mac, target: a, request: true})
+}
+
+// intruderOf returns the host of that name, which is new if it has to be.
+func (w *World) intruderOf(name string) *intruder {
+	for _, i := range w.intrude {
+		if i.name == name {
+			return i
+		}
+	}
+	i := &intruder{world: w, name: name, mac: model.MAC{2, 9, 0, 0, 0, byte(len(w.intrude) + 1)}, has: map[netip.Addr]bool{}}
+	w.intrude = append(w.intrude, i)
+	return i
+}
