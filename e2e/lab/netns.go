@@ -93,10 +93,7 @@ func dialIn(name string, port func() int) dialFunc {
 			if port != nil {
 				d.LocalAddr = &net.TCPAddr{Port: port()}
 			}
-			if conn, err = d.DialContext(ctx, network, address); port != nil && errors.Is(err, unix.EADDRINUSE) {
-				d.LocalAddr = &net.TCPAddr{Port: port()} // something else has that one
-				conn, err = d.DialContext(ctx, network, address)
-			}
+			conn, err = d.DialContext(ctx, network, address)
 			return err
 		})
 		return conn, err

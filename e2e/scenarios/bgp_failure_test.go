@@ -2,12 +2,9 @@ package scenarios
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -153,8 +150,8 @@ func drains(t *testing.T, router, configuration string) {
 	// Connections that are open when the router turns to the other node are reset
 	// there: its kube-proxy knows nothing of them. The route of the Service that
 	// only n2 serves does not move.
-	p.unharmed(p.whileReplaced(both.Stop()), "served by both nodes", 1)
-	p.unharmed(p.whileReplaced(one.Stop()), "served by n2 alone", 0)
+	p.unharmed(both.Stop(), "served by both nodes", 1)
+	p.unharmed(one.Stop(), "served by n2 alone", 0)
 	p.hops(ctx, cluster.HostPrefix(only), nodes4[1])
 	p.hops(ctx, cluster.HostPrefix(only))
 	t.Logf("withdrawn after %s", time.Since(began).Round(time.Millisecond))
@@ -162,22 +159,6 @@ func drains(t *testing.T, router, configuration string) {
 		paths, err := p.r1.Paths(ctx, cluster.HostPrefix(v4))
 		return len(paths) == 1, err
 	}))
-}
-
-// whileReplaced takes one connection out of a report that the router itself turned
-// away: FRR, on a machine that has much else to do, was seen without a route for a
-// moment while it replaced it by the one with the lower preference. Two would be a
-// route that was withdrawn.
-func (p *routed) whileReplaced(report lab.Report) lab.Report {
-	p.t.Helper()
-	for i, f := range report.Failures {
-		if !f.Connected && errors.Is(f.Err, unix.EHOSTUNREACH) {
-			p.t.Logf("turned away by the router: begun %s, ended after %s: %v", f.Start.Format("05.000000"), f.Latency, f.Err)
-			report.Failures = slices.Delete(slices.Clone(report.Failures), i, i+1)
-			break
-		}
-	}
-	return report
 }
 
 // A router of our own AS heeds the preference itself.
@@ -250,16 +231,14 @@ func (p *routed) throughTwo(ctx context.Context) netip.Addr {
 }
 
 // answeredBy waits until these nodes serve an address, and all of them always:
-// kube-proxy may take a second longer than the route. What asks till then has
-// other ports than probes: a node remembers connections that it has passed on
-// untranslated, and for two minutes does the same to a later one like it.
+// kube-proxy may take a second longer than the route.
 func (p *routed) answeredBy(ctx context.Context, a netip.Addr, nodes ...string) {
 	p.t.Helper()
-	const times, firstPort, ports = 20, 10_000, 20_000
+	const times = 20
 	p.must(lab.WaitFor(ctx, fmt.Sprintf("kube-proxy on %v to serve %s", nodes, a), func() (bool, error) {
 		answered, answers := map[string]bool{}, 0
 		for range times {
-			_, node, err := p.Fetch(ctx, p.client, a, "--local-port", strconv.Itoa(firstPort+rand.IntN(ports)))
+			_, node, err := p.Fetch(ctx, p.client, a)
 			if err != nil {
 				break
 			}
