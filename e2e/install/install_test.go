@@ -102,6 +102,30 @@ func TestI01_An_umbrella_chart_installs_in_one_pass(t *testing.T) {
 	}
 }
 
+// The images of before are not to be had: the chart of before starts the programs
+// of now, which lie elsewhere by default, and may read more.
+const (
+	valuesBefore = `
+controller: {replicas: 1, image: {repository: ghcr.io/baliza-lb/controller}}
+speaker: {image: {repository: ghcr.io/baliza-lb/speaker}}
+`
+	rightsSince = `
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: rights-since, labels: {app.kubernetes.io/name: baliza}}
+rules:
+- {apiGroups: [""], resources: [nodes], verbs: [list, watch]}
+- {apiGroups: [networking.k8s.io], resources: [servicecidrs], verbs: [list, watch]}
+- {apiGroups: [discovery.k8s.io], resources: [endpointslices], resourceNames: [kubernetes], verbs: [list, watch]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: rights-since, labels: {app.kubernetes.io/name: baliza}}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: rights-since}
+subjects: [{kind: ServiceAccount, name: baliza-controller, namespace: baliza-system}]
+`
+)
+
 // The chart of before, with its CRDs as Helm put them there, is upgraded under
 // a client's load, with the values that it had. No address moves, nothing is
 // lost, and the CRDs are the new ones.
@@ -113,7 +137,8 @@ func TestI03_An_upgrade_from_the_chart_before_loses_nothing(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			ctx, s := begin(t, c.first)
-			s.deploy(ctx, "install", s.chartBefore(), "controller: {replicas: 1}")
+			s.must(s.Apply(ctx, rightsSince))
+			s.deploy(ctx, "install", s.chartBefore(), valuesBefore)
 			s.must(s.Pool(ctx, "lan", []string{pool4}))
 			s.must(s.Advertise(ctx, "lan", "lan"))
 			address := s.web(ctx, "web")
