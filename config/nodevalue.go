@@ -90,14 +90,10 @@ func parseASN(text string) (uint32, error) {
 // parsePeerAddress reads the address of a router, which unlike a Service's may be
 // one of this node alone.
 func parsePeerAddress(text string) (netip.Addr, error) {
-	address, err := netip.ParseAddr(text)
+	address, err := parseLiteral(text, ": set interface instead")
 	switch {
 	case err != nil:
-		return netip.Addr{}, fmt.Errorf("%q is not an IP address", text)
-	case address.Zone() != "":
-		return netip.Addr{}, fmt.Errorf("%q has a zone: set interface instead", text)
-	case address.Is4In6():
-		return netip.Addr{}, fmt.Errorf("%q is an IPv4-mapped IPv6 address: write it as IPv4", text)
+		return netip.Addr{}, err
 	case address.IsUnspecified() || address.IsMulticast() || address == broadcast():
 		return netip.Addr{}, fmt.Errorf("%q is not the address of one host", text)
 	case address.Is6() && address.IsLinkLocalUnicast():

@@ -79,21 +79,30 @@ func checked(r Range) (Range, error) {
 	return r, nil
 }
 
-// ParseAddress reads an address of either family without a zone; the
-// IPv4-mapped form of IPv6 is refused because it would name an IPv4 address
-// in a second way.
+// ParseAddress reads an address of either family that clients can have.
 func ParseAddress(text string) (netip.Addr, error) {
+	address, err := parseLiteral(text, ", which an address for clients cannot have")
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	if address.IsUnspecified() || address.IsLoopback() || address.IsMulticast() || address == broadcast() {
+		return netip.Addr{}, checkRange(Range{address, address})
+	}
+	return address, nil
+}
+
+// parseLiteral reads an address of either family without a zone; zone is what to
+// say of one. The IPv4-mapped form of IPv6 is refused because it would name an
+// IPv4 address in a second way.
+func parseLiteral(text, zone string) (netip.Addr, error) {
 	address, err := netip.ParseAddr(text)
 	switch {
 	case err != nil:
 		return netip.Addr{}, fmt.Errorf("%q is not an IP address", text)
 	case address.Zone() != "":
-		return netip.Addr{}, fmt.Errorf("%q has a zone, which an address for clients cannot have", text)
+		return netip.Addr{}, fmt.Errorf("%q has a zone%s", text, zone)
 	case address.Is4In6():
 		return netip.Addr{}, fmt.Errorf("%q is an IPv4-mapped IPv6 address: write it as IPv4", text)
-	}
-	if address.IsUnspecified() || address.IsLoopback() || address.IsMulticast() || address == broadcast() {
-		return netip.Addr{}, checkRange(Range{address, address})
 	}
 	return address, nil
 }

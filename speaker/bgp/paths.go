@@ -26,15 +26,6 @@ type Route struct {
 // They may be shared; nobody changes them.
 type Paths []Route
 
-// Find returns the route to a prefix.
-func (p Paths) Find(prefix netip.Prefix) (Route, bool) {
-	at, found := slices.BinarySearchFunc(p, prefix, func(r Route, prefix netip.Prefix) int { return r.Prefix.Compare(prefix) })
-	if !found {
-		return Route{}, false
-	}
-	return p[at], true
-}
-
 // Covers reports whether a prefix among the paths has the address in it.
 func (p Paths) Covers(a netip.Addr) bool {
 	for bits := a.BitLen(); bits >= 0; {
