@@ -72,7 +72,7 @@ type directory interface {
 }
 
 type claims interface {
-	Locate(macs []model.MAC, links map[string]bool)
+	Locate(macs []model.MAC, links []model.Link)
 	SetReady()
 	Hold(addresses []netip.Addr)
 }

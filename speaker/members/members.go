@@ -156,7 +156,7 @@ func (m *Members) send(p detection.Packet) {
 // receive takes in a message of another speaker.
 func (m *Members) receive(b []byte) {
 	m.do(func(machine *detection.Machine, now time.Time) {
-		if err := machine.Receive(b, now); err != nil {
+		if err := machine.Receive(b, detection.Way{}, now); err != nil {
 			m.logger.Debug("membership message dropped", "error", err, "bytes", len(b))
 		}
 	})
@@ -215,7 +215,7 @@ func (m *Members) Hold(addresses []netip.Addr) {
 
 // Locate says with which MACs this speaker answers, and whether it can answer on
 // interfaces of these names: see detection.Machine.
-func (m *Members) Locate(macs []model.MAC, links map[string]bool) {
+func (m *Members) Locate(macs []model.MAC, links []model.Link) {
 	m.do(func(machine *detection.Machine, now time.Time) { machine.Locate(macs, links, now) })
 }
 

@@ -1,6 +1,28 @@
 package model
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
+
+// Link is what a speaker tells the others of one of its interfaces.
+type Link struct {
+	// Name of the interface. One that an advertisement names and that the node
+	// does not have is told, too: it is not Usable.
+	Name string
+	// Usable and Suitable are those of Interface.
+	Usable, Suitable bool
+	// MAC that it answers with; zero unless it is Usable.
+	MAC MAC
+	// Addrs are addresses that the node has on it, with the length of their
+	// prefixes: those of its subnets, link-local ones, too.
+	Addrs []netip.Prefix
+}
+
+// Equal reports whether two are the same.
+func (l *Link) Equal(o *Link) bool {
+	return l.Name == o.Name && l.Usable == o.Usable && l.Suitable == o.Suitable && l.MAC == o.MAC && slices.Equal(l.Addrs, o.Addrs)
+}
 
 // Interface is a network interface of a node.
 type Interface struct {

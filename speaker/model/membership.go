@@ -38,9 +38,9 @@ type Membership struct {
 	// Contested are the addresses that this speaker owns and that another
 	// living one claims, too; sorted.
 	Contested []netip.Addr
-	// Links says of the others' interfaces, by speaker and name, whether they
-	// can be announced on; see plan.View.
-	Links map[string]map[string]bool
+	// Links are the interfaces of the others, by speaker, sorted by name, as far
+	// as they are known; see plan.View.
+	Links map[string][]Link
 	// MACs are those with which speakers answer, living or not, with the name
 	// of the speaker.
 	MACs map[MAC]string

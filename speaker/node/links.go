@@ -2,6 +2,7 @@ package node
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/baliza-lb/baliza/config"
 	"github.com/baliza-lb/baliza/speaker/model"
@@ -43,19 +44,16 @@ func named(in *config.Snapshot) map[string]bool {
 // locate returns what the other speakers must know of this node's interfaces:
 // their MACs and, for each name that an advertisement may mean, whether it can be
 // announced on (see plan.View.Links).
-func locate(in *Input) (macs []model.MAC, links map[string]bool) {
-	links = map[string]bool{"": false}
-	for name := range named(in.Cluster.Config) {
-		links[name] = false
-	}
+func locate(in *Input) (macs []model.MAC, links []model.Link) {
+	lacking := named(in.Cluster.Config)
 	for _, on := range Relevant(in.Interfaces, in.Cluster.Config) {
 		macs = append(macs, on.MAC)
-		if on.Suitable {
-			links[""] = true
-		}
-		if _, named := links[on.Name]; named {
-			links[on.Name] = true
-		}
+		links = append(links, model.Link{Name: on.Name, Usable: true, Suitable: on.Suitable, MAC: on.MAC, Addrs: on.Addrs})
+		delete(lacking, on.Name)
 	}
+	for name := range lacking {
+		links = append(links, model.Link{Name: name})
+	}
+	slices.SortFunc(links, func(a, b model.Link) int { return strings.Compare(a.Name, b.Name) })
 	return macs, links
 }

@@ -64,11 +64,11 @@ type Missed struct {
 type Output struct {
 	// Notes are for the operator's log.
 	Notes []Note
-	// MACs with which this node answers, and of which interfaces it can: the
+	// MACs with which this node answers, and its interfaces, sorted by name: the
 	// other speakers are told before it answers with them, or they would take
 	// it for another host.
 	MACs  []model.MAC
-	Links map[string]bool
+	Links []model.Link
 	// Introduction, unless it is nil, is a first report: the others find this
 	// speaker by it. It has to be on its way before Ready is waited for.
 	Introduction *v1beta1.SpeakerStatus

@@ -2,7 +2,6 @@ package ownership
 
 import (
 	"cmp"
-	"maps"
 	"net/netip"
 	"slices"
 
@@ -37,16 +36,9 @@ type Claims struct {
 	List []Claim
 	// MACs are those that the claimant answers with.
 	MACs []model.MAC
-	// Links says of some names of interfaces whether the claimant could answer
-	// there, sorted by name. Nothing is known of names that it leaves out.
-	Links []Link
-}
-
-// Link is the name of an interface, or the empty name for whatever a speaker
-// uses that is told no name.
-type Link struct {
-	Name   string
-	Usable bool
+	// Links are the claimant's interfaces, sorted by name. Nothing is known of
+	// names that it leaves out.
+	Links []model.Link
 }
 
 // Ledger is who owns what, as far as one speaker knows. It is pure: no clock,
@@ -101,28 +93,21 @@ func (l *Ledger) Weigh(strength int) (changed bool) {
 
 // Locate says with which MACs this speaker answers, and of which interfaces it
 // can. Only the first MostMACs and MostLinks are told.
-func (l *Ledger) Locate(macs []model.MAC, links map[string]bool) (changed bool) {
-	var sorted []Link
-	for _, name := range slices.Sorted(maps.Keys(links)) {
-		sorted = append(sorted, Link{name, links[name]})
-	}
-	macs, sorted = macs[:min(len(macs), MostMACs)], sorted[:min(len(sorted), MostLinks)]
-	if slices.Equal(macs, l.mine.MACs) && slices.Equal(sorted, l.mine.Links) {
+func (l *Ledger) Locate(macs []model.MAC, links []model.Link) (changed bool) {
+	macs, links = macs[:min(len(macs), MostMACs)], links[:min(len(links), MostLinks)]
+	if slices.Equal(macs, l.mine.MACs) && slices.EqualFunc(links, l.mine.Links, func(a, b model.Link) bool { return a.Equal(&b) }) {
 		return false
 	}
-	l.mine.MACs, l.mine.Links = macs, sorted
+	l.mine.MACs, l.mine.Links = macs, links
 	l.mine.Version++
 	return true
 }
 
 // Links returns what each of the other speakers has said of its interfaces.
-func (l *Ledger) Links() map[string]map[string]bool {
-	all := make(map[string]map[string]bool, len(l.theirs))
+func (l *Ledger) Links() map[string][]model.Link {
+	all := make(map[string][]model.Link, len(l.theirs))
 	for name, claims := range l.theirs {
-		all[name] = make(map[string]bool, len(claims.Links))
-		for _, link := range claims.Links {
-			all[name][link.Name] = link.Usable
-		}
+		all[name] = claims.Links
 	}
 	return all
 }

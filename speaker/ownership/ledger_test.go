@@ -2,7 +2,6 @@ package ownership
 
 import (
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"testing"
@@ -65,21 +64,21 @@ func TestVersionsChangeWithTheClaimsOnly(t *testing.T) {
 // L04: what a speaker says of its interfaces is known of it while it lives.
 func TestL04_InterfacesAreToldWithTheClaims(t *testing.T) {
 	a, b := NewLedger("a"), NewLedger("b")
-	said := map[string]bool{"": true, "eth1": false}
+	said := []model.Link{{Name: "eth0", Usable: true, Suitable: true}, {Name: "eth1"}}
 	if !a.Locate([]model.MAC{{1}}, said) || a.Locate([]model.MAC{{1}}, said) {
 		t.Error("changes are not told rightly")
 	}
 	b.Hear("a", a.Claims())
-	if links := b.Links(); !maps.Equal(links["a"], said) {
+	if links := b.Links(); !slices.EqualFunc(links["a"], said, func(a, b model.Link) bool { return a.Equal(&b) }) {
 		t.Errorf("%v", links)
 	}
 	b.Lose("a")
 	if links := b.Links(); len(links) != 0 {
 		t.Errorf("of the dead: %v", links)
 	}
-	many := map[string]bool{}
+	var many []model.Link
 	for i := range 1000 {
-		many[fmt.Sprintf("if%d", i)] = true
+		many = append(many, model.Link{Name: fmt.Sprintf("if%d", i)})
 	}
 	a.Locate(make([]model.MAC, 1000), many)
 	if c := a.Claims(); len(c.MACs) != MostMACs || len(c.Links) != MostLinks {

@@ -118,8 +118,13 @@ func (p *planner) hasLink(node string, a *config.L2Advertisement) bool {
 	}
 	return slices.ContainsFunc(wanted, func(name string) bool {
 		if node != p.view.Self {
-			usable, known := p.view.Links[node][name]
-			return usable || !known
+			links, known := p.view.Links[node]
+			for i := range links {
+				if on := &links[i]; on.Name == name || name == "" && on.Suitable {
+					return on.Usable
+				}
+			}
+			return name != "" || !known
 		}
 		return slices.ContainsFunc(p.view.Interfaces, func(i model.Interface) bool {
 			return i.Usable && (i.Name == name || name == "" && i.Suitable)

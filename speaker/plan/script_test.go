@@ -1,7 +1,6 @@
 package plan_test
 
 import (
-	"cmp"
 	"flag"
 	"fmt"
 	"maps"
@@ -68,7 +67,7 @@ type world struct {
 	alive      []string
 	interfaces []model.Interface
 	owners     map[netip.Addr]string
-	links      map[string]map[string]bool
+	links      map[string][]model.Link
 	// ignoreLabel is what --ignore-exclude-label says.
 	ignoreLabel bool
 }
@@ -77,7 +76,7 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	return &world{
 		t: t, nodes: map[string]*corev1.Node{}, pools: map[string]*v1beta1.IPAddressPool{}, advertised: map[string]*v1beta1.L2Advertisement{},
-		services: map[string]plan.Service{}, owners: map[netip.Addr]string{}, links: map[string]map[string]bool{},
+		services: map[string]plan.Service{}, owners: map[netip.Addr]string{}, links: map[string][]model.Link{},
 		interfaces: []model.Interface{{Name: "eth0", Usable: true, Suitable: true}},
 	}
 }
@@ -128,13 +127,14 @@ func (w *world) command(name string, args []string) {
 			w.interfaces = append(w.interfaces, anInterface(name, state))
 		}
 	case "links":
-		w.links[args[0]] = map[string]bool{}
+		w.links[args[0]] = nil
 		for _, arg := range args[1:] {
 			name, state, _ := strings.Cut(arg, ":")
+			one := model.Link{Name: name, Usable: state != "down"}
 			if name == "suitable" {
-				name = ""
+				one.Name, one.Suitable = "eth0", one.Usable
 			}
-			w.links[args[0]][name] = state != "down"
+			w.links[args[0]] = append(w.links[args[0]], one)
 		}
 	case "delete":
 		delete(w.nodes, args[1])
@@ -246,8 +246,8 @@ func (w *world) view(self string) plan.View {
 	v := plan.View{Self: self, Nodes: map[string]plan.Node{}, Alive: w.alive, Interfaces: w.interfaces, Owners: w.owners, Links: w.links}
 	if links, ok := w.links[self]; ok {
 		v.Interfaces = nil
-		for name, usable := range links {
-			v.Interfaces = append(v.Interfaces, model.Interface{Name: cmp.Or(name, "eth0"), Usable: usable, Suitable: usable && name == ""})
+		for _, one := range links {
+			v.Interfaces = append(v.Interfaces, model.Interface{Name: one.Name, Usable: one.Usable, Suitable: one.Suitable})
 		}
 	}
 	var objects config.Objects

@@ -41,11 +41,19 @@ type View struct {
 	AliveFor map[string]time.Duration
 	// Interfaces of Self.
 	Interfaces []model.Interface
-	// Links says of other nodes' interfaces, by node and name, whether they
-	// can be announced on; the empty name is whatever is suitable. What is
-	// missing here is not known, and counts as usable: a node that says that
-	// it cannot is passed over, one that has said nothing yet is not.
-	Links map[string]map[string]bool
+	// Links are other nodes' interfaces, by node, sorted by name. A node that is
+	// missing here has said nothing yet, and a name that is missing is one that it
+	// has not said anything of: both count as usable. A node that says that it
+	// cannot is passed over.
+	Links map[string][]model.Link
+	// Unable are the nodes, by address, that cannot or will not answer for it:
+	// they say so, or have not although it was theirs to take. They come into
+	// question only where nobody else does.
+	Unable map[netip.Addr][]string
+	// Yielded are the addresses that Self has let go because another living
+	// speaker's claim was better: that one keeps them, whatever this view says of
+	// it.
+	Yielded map[netip.Addr]bool
 }
 
 // Node is what matters of a Kubernetes node.

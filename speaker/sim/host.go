@@ -250,7 +250,7 @@ func (h *Host) receive(b []byte, key string) {
 	}
 	h.mine(0, func() {
 		if slices.Contains(h.keys, key) {
-			_ = h.machine.Receive(b, h.world.now)
+			_ = h.machine.Receive(b, detection.Way{}, h.world.now)
 			h.flush()
 		}
 	})

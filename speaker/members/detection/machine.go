@@ -40,12 +40,21 @@ type Config struct {
 	Settings Settings
 	// Random returns numbers from 0 to 1.
 	Random func() float64
+	// Received is how many frames an interface has received, ever; it is asked
+	// only by a speaker that hears nobody.
+	Received func(on string) uint64
 }
 
-// Packet is one to be sent to another speaker.
+// Packet is one to be sent to another speaker: by UDP to At or, if On is set, as
+// a frame on that interface.
 type Packet struct {
+	// To is the name of the speaker; empty for whoever is on the segment.
 	To string
 	At netip.AddrPort
+	// On is the name of an interface, and MAC the destination of the frame; zero
+	// is the group of all speakers.
+	On  string
+	MAC model.MAC
 	// Bytes are not changed after.
 	Bytes []byte
 	// Stream says that it is too long for a packet. Sent must be called when
@@ -54,10 +63,34 @@ type Packet struct {
 	Stream bool
 }
 
+// Way is how a message came: by UDP from At or, if On is set, as a frame on that
+// interface with MAC as its source.
+type Way struct {
+	At  netip.AddrPort
+	On  string
+	MAC model.MAC
+}
+
+// Segment is an interface of this node on which it announces, or could.
+type Segment struct {
+	Name  string
+	MAC   model.MAC
+	Addrs []netip.Prefix
+}
+
+// Question asks by ARP or NDP, on an interface, for an address. What answers is
+// told to Answered.
+type Question struct {
+	On     string
+	Target netip.Addr
+}
+
 // Output is what follows from what a Machine was told.
 type Output struct {
 	// Packets are to be sent, in this order.
 	Packets []Packet
+	// Questions are to be asked now.
+	Questions []Question
 	// Early says that Turn is to be called at once.
 	Early bool
 	// Changed says that Snapshot differs from before.
@@ -214,8 +247,8 @@ func (m *Machine) Hold(addresses []netip.Addr, now time.Time) {
 
 // Locate says with which MACs this speaker answers, so that the others do not
 // take it for a stranger, and whether it can answer on interfaces of these
-// names; the empty name is whatever is used when none is asked for.
-func (m *Machine) Locate(macs []model.MAC, links map[string]bool, now time.Time) {
+// names.
+func (m *Machine) Locate(macs []model.MAC, links []model.Link, now time.Time) {
 	if m.ledger.Locate(macs, links) {
 		m.change(false, now)
 		m.output.Early = true
@@ -250,7 +283,7 @@ func (m *Machine) Lost(now time.Time) []netip.Addr { return m.detector.missing(n
 
 // Receive takes in a packet of another speaker. What is malformed changes
 // nothing.
-func (m *Machine) Receive(b []byte, now time.Time) error {
+func (m *Machine) Receive(b []byte, _ Way, now time.Time) error {
 	from, err := unmarshal(b)
 	if err != nil {
 		return err
@@ -427,3 +460,27 @@ func (m *Machine) Called(name string) {
 		p.calling = false
 	}
 }
+
+// SetSegments says which interfaces heartbeats go over, beside the member
+// address.
+func (m *Machine) SetSegments(all []Segment, now time.Time) {}
+
+// Answered says who has answered for an address, by ARP or NDP, that was in
+// Questions a moment ago, or has announced it.
+func (m *Machine) Answered(on string, mac model.MAC, address netip.Addr, now time.Time) {}
+
+// Refused says that a host has answered a UDP packet with port unreachable: no
+// process listens there (RFC 1122 section 4.1.3.1).
+func (m *Machine) Refused(at netip.AddrPort, now time.Time) {}
+
+// Overflowed says that the kernel has dropped messages for want of room: what was
+// not heard proves nothing.
+func (m *Machine) Overflowed(now time.Time) {}
+
+// SetKey says which key is the newest that this speaker has, by a number; 0 is
+// none.
+func (m *Machine) SetKey(newest uint32, now time.Time) {}
+
+// AllHave reports whether every living speaker has said that this key is the
+// newest that it has.
+func (m *Machine) AllHave(key uint32) bool { return false }

@@ -19,7 +19,8 @@ import (
 //	        address length 1, address, port 2, heard count 2, heard × (id 8, age in ms 2)
 //	ask:    parting 4, address length 1, address, port 2
 //	claims: parting 4, version 8, strength 2, count 4, claims × (epoch 8, address length 1, address),
-//	        count 1, MACs × 6, count 1, links × (flags 1, name length 1, name)
+//	        count 1, MACs × 6, count 1, links × (flags 1, name length 1, name,
+//		MAC 6, count 1, × (address length 1, address, prefix length 1))
 const (
 	kindBeat   = 1
 	kindAsk    = 2
@@ -35,8 +36,11 @@ const (
 	// mostClaims bounds what is believed of one speaker.
 	mostClaims = 1 << 17
 	// longestLink is IFNAMSIZ without its end.
-	longestLink = 15
-	flagUsable  = 1
+	longestLink  = 15
+	flagUsable   = 1
+	flagSuitable = 2
+	// mostAddrs of an interface that are told.
+	mostAddrs = 16
 	// longestAge is what fits.
 	longestAge = 65535 * time.Millisecond
 )
@@ -131,14 +135,24 @@ func (m *message) marshal() []byte {
 	return b
 }
 
-func appendLinks(b []byte, links []ownership.Link) []byte {
+func appendLinks(b []byte, links []model.Link) []byte {
 	b = append(b, byte(len(links)))
-	for _, link := range links {
+	for i := range links {
+		link := &links[i]
 		var flags byte
 		if link.Usable {
-			flags = flagUsable
+			flags |= flagUsable
+		}
+		if link.Suitable {
+			flags |= flagSuitable
 		}
 		b = append(append(b, flags, byte(len(link.Name))), link.Name...)
+		b = append(b, link.MAC[:]...)
+		addrs := link.Addrs[:min(len(link.Addrs), mostAddrs)]
+		b = append(b, byte(len(addrs)))
+		for _, a := range addrs {
+			b = append(appendAddress(b, a.Addr()), byte(a.Bits()))
+		}
 	}
 	return b
 }
@@ -249,10 +263,27 @@ func (r *reader) claims(m *message) {
 		if r.short {
 			return
 		}
-		flags, length := r.byte(), int(r.byte())
-		if flags&^flagUsable != 0 || length > longestLink {
-			r.short = true
-		}
-		m.claims.Links = append(m.claims.Links, ownership.Link{Name: string(r.take(length)), Usable: flags&flagUsable != 0})
+		m.claims.Links = append(m.claims.Links, r.link())
 	}
+}
+
+func (r *reader) link() model.Link {
+	flags, length := r.byte(), int(r.byte())
+	if flags&^(flagUsable|flagSuitable) != 0 || length == 0 || length > longestLink {
+		r.short = true
+	}
+	link := model.Link{Name: string(r.take(length)), Usable: flags&flagUsable != 0, Suitable: flags&flagSuitable != 0, MAC: model.MAC(r.take(len(model.MAC{})))}
+	count := int(r.byte())
+	if count > mostAddrs {
+		r.short = true
+	}
+	for range count {
+		if r.short {
+			return link
+		}
+		prefix := netip.PrefixFrom(r.address(), int(r.byte()))
+		r.short = r.short || !prefix.IsValid()
+		link.Addrs = append(link.Addrs, prefix)
+	}
+	return link
 }

@@ -20,7 +20,10 @@ func samples() []message {
 		{kind: kindAsk, incarnation: 1, name: "n3", at: at, parting: 2},
 		{kind: kindClaims, incarnation: 1, name: "n3", parting: 1 << 20, claims: ownership.Claims{Version: 5, Strength: 3, List: []ownership.Claim{
 			{Address: netip.MustParseAddr("198.18.0.1"), Epoch: 3}, {Address: netip.MustParseAddr("2001:db8::1"), Epoch: 8},
-		}, MACs: []model.MAC{{2, 0, 0, 0, 0, 1}}, Links: []ownership.Link{{Name: "", Usable: true}, {Name: "eth1"}}}},
+		}, MACs: []model.MAC{{2, 0, 0, 0, 0, 1}}, Links: []model.Link{
+			{Name: "eth0", Usable: true, Suitable: true, MAC: model.MAC{2, 0, 0, 0, 0, 1}, Addrs: []netip.Prefix{netip.MustParsePrefix("198.18.255.1/24"), netip.MustParsePrefix("fe80::1/64")}},
+			{Name: "eth1"},
+		}}},
 	}
 }
 
