@@ -28,8 +28,6 @@ const (
 	// resyncPeriod is how often everything is looked at without a cause: what
 	// failed is tried again, and what is held is compared with what should be.
 	resyncPeriod = 10 * time.Second
-	// solicitInterval is how often lost speakers are asked for on the segment.
-	solicitInterval = 100 * time.Millisecond
 	// watchdogTimeout is several resync periods: a turn that takes longer hangs.
 	// Nothing in one waits for the API server.
 	watchdogTimeout = 45 * time.Second
@@ -67,7 +65,6 @@ type directory interface {
 	Snapshot() *model.Membership
 	Changes() <-chan struct{}
 	Seek(peers map[string]netip.AddrPort)
-	Lost() []netip.Addr
 	NetworkChanged()
 }
 
@@ -121,8 +118,6 @@ func (s *speaker) run(ctx context.Context) {
 	defer timer.Stop()
 	resync := time.NewTicker(resyncPeriod)
 	defer resync.Stop()
-	solicit := time.NewTicker(solicitInterval)
-	defer solicit.Stop()
 	defer s.watchdog.Rest()
 	due := time.Now() // when the timer fires; zero when it does not
 	wake := func(after time.Duration) {
@@ -148,9 +143,6 @@ func (s *speaker) run(ctx context.Context) {
 				continue // as when a pod comes or goes
 			}
 			s.members.NetworkChanged()
-		case <-solicit.C:
-			s.responder.Solicit(questions(s.members.Lost(), s.links.Snapshot()))
-			continue
 		case <-s.routes.sessions.Changes():
 			// What routers do is never worth more than a share of a core.
 			wake(max(minCoalesce, time.Until(rested)))

@@ -136,21 +136,12 @@ func signal(to chan struct{}) {
 
 // send never waits for the network. The lock is held.
 func (m *Members) send(p detection.Packet) {
-	if !p.Stream {
-		if err := m.list.SendToAddress(memberlist.Address{Addr: p.At.String(), Name: p.To}, p.Bytes); err != nil {
-			m.logger.Debug("membership message not sent", "to", p.To, "error", err)
-		}
+	if p.On != "" {
 		return
 	}
-	node := &memberlist.Node{Name: p.To, Addr: p.At.Addr().AsSlice(), Port: p.At.Port()}
-	m.wait.Go(func() {
-		if err := m.list.SendReliable(node, p.Bytes); err != nil {
-			m.logger.Debug("claims not sent", "to", p.To, "error", err)
-		}
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.machine.Sent(p.To)
-	})
+	if err := m.list.SendToAddress(memberlist.Address{Addr: p.At.String(), Name: p.To}, p.Bytes); err != nil {
+		m.logger.Debug("membership message not sent", "to", p.To, "error", err)
+	}
 }
 
 // receive takes in a message of another speaker.
@@ -232,14 +223,6 @@ func (m *Members) Seek(peers map[string]netip.AddrPort) {
 func (m *Members) NetworkChanged() {
 	m.do((*detection.Machine).NetworkChanged)
 	signal(m.called)
-}
-
-// Lost returns where the speakers are that were lost in the last minute, or
-// since the network has changed.
-func (m *Members) Lost() []netip.Addr {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.machine.Lost(time.Now())
 }
 
 // leaveMessages is how often a departure is said, since packets get lost.

@@ -38,6 +38,15 @@ type Membership struct {
 	// Contested are the addresses that this speaker owns and that another
 	// living one claims, too; sorted.
 	Contested []netip.Addr
+	// Claimants are those that claim an address, sorted, where several do.
+	Claimants map[netip.Addr][]string
+	// Unable are the others that say that they cannot hold an address, sorted.
+	Unable map[netip.Addr][]string
+	// Broken are this speaker's interfaces over which nothing comes from the
+	// others, or nothing gets to them, and why, in words.
+	Broken map[string]string
+	// Duplicate says that another process of the same name runs elsewhere.
+	Duplicate bool
 	// Links are the interfaces of the others, by speaker, sorted by name, as far
 	// as they are known; see plan.View.
 	Links map[string][]Link

@@ -24,16 +24,14 @@ type Claim struct {
 
 // Claims are all of a speaker's.
 type Claims struct {
-	// Version grows with each change.
+	// Version grows by one with each change.
 	Version uint64
-	// Strength is how many speakers the claimant has not been parted from,
-	// itself included, since it last agreed with all the living on who owns
-	// what; zero before it did for the first time. Of two who claim one
-	// address after a partition, the one that was among more keeps it: most
-	// clients are there.
-	Strength uint16
 	// List is sorted by address.
 	List []Claim
+	// Unable are addresses, sorted, that would be the claimant's and that it
+	// cannot or does not want to answer for: its sockets fail, it is in conflict
+	// with another host, it is about to hand them over.
+	Unable []netip.Addr
 	// MACs are those that the claimant answers with.
 	MACs []model.MAC
 	// Links are the claimant's interfaces, sorted by name. Nothing is known of
@@ -41,54 +39,132 @@ type Claims struct {
 	Links []model.Link
 }
 
+// Change of somebody's claims, from one version to the next.
+type Change struct {
+	From uint64
+	// Added has what is new, and Removed what is no more, sorted by address.
+	Added   []Claim
+	Removed []netip.Addr
+}
+
+// mostChanges are remembered.
+const mostChanges = 16
+
+// MostUnable bounds what a speaker says that it cannot hold.
+const MostUnable = 1024
+
+// foreign is what another speaker claims.
+type foreign struct {
+	Claims
+	strength uint16
+}
+
 // Ledger is who owns what, as far as one speaker knows. It is pure: no clock,
 // no lock, no network.
 type Ledger struct {
-	self   string
-	clock  uint64
-	mine   Claims
-	theirs map[string]Claims
+	self  string
+	clock uint64
+	mine  Claims
+	// strength is how many speakers this one has not been parted from, itself
+	// included, since it last agreed with all the living on who owns what; zero
+	// before it did for the first time. Of two who claim one address after a
+	// partition, the one that was among more keeps it: most clients are there.
+	strength uint16
+	// recent are the last changes of mine, up to its version.
+	recent []Change
+	theirs map[string]*foreign
 	// macs outlive the claims: whom we hold dead may answer still.
 	macs map[string][]model.MAC
 }
 
 // NewLedger makes the empty one of a speaker.
 func NewLedger(self string) *Ledger {
-	return &Ledger{self: self, mine: Claims{Version: 1}, theirs: map[string]Claims{}, macs: map[string][]model.MAC{}}
+	return &Ledger{self: self, mine: Claims{Version: 1}, theirs: map[string]*foreign{}, macs: map[string][]model.MAC{}}
 }
 
 // Hold says what this speaker answers for from now on, sorted. What is new
 // gets an epoch beyond all others; what was claimed before keeps its own.
 func (l *Ledger) Hold(addresses []netip.Addr) (changed bool) {
 	list := make([]Claim, 0, len(addresses))
+	change := Change{From: l.mine.Version}
 	old, next := l.mine.List, l.clock+1
 	for _, a := range addresses {
 		for len(old) > 0 && old[0].Address.Less(a) {
-			old, changed = old[1:], true
+			change.Removed, old = append(change.Removed, old[0].Address), old[1:]
 		}
 		if len(old) > 0 && old[0].Address == a {
 			list, old = append(list, old[0]), old[1:]
 			continue
 		}
-		list, changed = append(list, Claim{Address: a, Epoch: next}), true
+		one := Claim{Address: a, Epoch: next}
+		list, change.Added = append(list, one), append(change.Added, one)
 		l.clock = next
 	}
-	if changed = changed || len(old) > 0; changed {
-		l.mine.List = list
-		l.mine.Version++
+	for _, c := range old {
+		change.Removed = append(change.Removed, c.Address)
 	}
-	return changed
+	if len(change.Added)+len(change.Removed) == 0 {
+		return false
+	}
+	l.mine.List = list
+	l.mine.Version++
+	l.recent = append(l.recent, change)
+	l.recent = l.recent[max(0, len(l.recent)-mostChanges):]
+	return true
+}
+
+// Recent are the last changes of this speaker's claims, each from the version to
+// which the one before it led, up to the present one. There are none right after
+// something other than the addresses has changed.
+func (l *Ledger) Recent() []Change { return l.recent }
+
+// Forget drops the changes that led to versions up to this one.
+func (l *Ledger) Forget(version uint64) {
+	l.recent = slices.DeleteFunc(l.recent, func(c Change) bool { return c.From < version })
+}
+
+// bump makes a new version that no Change leads to.
+func (l *Ledger) bump() {
+	l.mine.Version++
+	l.recent = nil
 }
 
 // Weigh sets the strength of this speaker's claims.
 func (l *Ledger) Weigh(strength int) (changed bool) {
 	s := uint16(min(max(strength, 0), 65535))
-	if s == l.mine.Strength {
+	changed = s != l.strength
+	l.strength = s
+	return changed
+}
+
+// Strength of this speaker's claims.
+func (l *Ledger) Strength() uint16 { return l.strength }
+
+// Cannot says which addresses this speaker cannot hold, sorted. Only the first
+// MostUnable are told.
+func (l *Ledger) Cannot(addresses []netip.Addr) (changed bool) {
+	addresses = addresses[:min(len(addresses), MostUnable)]
+	if slices.Equal(addresses, l.mine.Unable) {
 		return false
 	}
-	l.mine.Strength = s
-	l.mine.Version++
+	l.mine.Unable = addresses
+	l.bump()
 	return true
+}
+
+// Unable are the names of those that say that they cannot hold an address, by
+// address, sorted; this speaker is not among them.
+func (l *Ledger) Unable() map[netip.Addr][]string {
+	all := map[netip.Addr][]string{}
+	for name, claims := range l.theirs {
+		for _, a := range claims.Unable {
+			all[a] = append(all[a], name)
+		}
+	}
+	for _, names := range all {
+		slices.Sort(names)
+	}
+	return all
 }
 
 // Locate says with which MACs this speaker answers, and of which interfaces it
@@ -99,7 +175,7 @@ func (l *Ledger) Locate(macs []model.MAC, links []model.Link) (changed bool) {
 		return false
 	}
 	l.mine.MACs, l.mine.Links = macs, links
-	l.mine.Version++
+	l.bump()
 	return true
 }
 
@@ -112,21 +188,71 @@ func (l *Ledger) Links() map[string][]model.Link {
 	return all
 }
 
-// Hear takes over what a living speaker claims.
-func (l *Ledger) Hear(name string, claims Claims) {
+// Hear takes over what a living speaker claims, and with which strength.
+func (l *Ledger) Hear(name string, claims Claims, strength uint16) {
 	if name == l.self {
 		return
 	}
-	for _, c := range claims.List {
+	l.tick(claims.List)
+	l.theirs[name] = &foreign{claims, strength}
+	if len(claims.MACs) > 0 {
+		l.macs[name] = claims.MACs
+	}
+}
+
+// tick brings the clock beyond the epochs of others.
+func (l *Ledger) tick(claims []Claim) {
+	for _, c := range claims {
 		// An absurd epoch must not use up the numbers.
 		if c.Epoch > l.clock && c.Epoch < 1<<62 {
 			l.clock = c.Epoch
 		}
 	}
-	l.theirs[name] = claims
-	if len(claims.MACs) > 0 {
-		l.macs[name] = claims.MACs
+}
+
+// Strengthen takes over the strength of a speaker whose claims are known.
+func (l *Ledger) Strengthen(name string, strength uint16) (changed bool) {
+	c, known := l.theirs[name]
+	if !known || c.strength == strength {
+		return false
 	}
+	c.strength = strength
+	return true
+}
+
+// Follow takes over changes of a speaker's claims, as far as they go on from what
+// is known.
+func (l *Ledger) Follow(name string, changes []Change) (changed bool) {
+	c, known := l.theirs[name]
+	if !known {
+		return false
+	}
+	for i := range changes {
+		one := &changes[i]
+		if one.From != c.Version {
+			continue
+		}
+		list := make([]Claim, 0, len(c.List)+len(one.Added))
+		for _, old := range c.List {
+			if !slices.Contains(one.Removed, old.Address) {
+				list = append(list, old)
+			}
+		}
+		list = append(list, one.Added...)
+		slices.SortFunc(list, func(a, b Claim) int { return a.Address.Compare(b.Address) })
+		l.tick(one.Added)
+		c.List, c.Version, changed = list, one.From+1, true
+	}
+	return changed
+}
+
+// Foreign returns what another speaker claims, and with which strength.
+func (l *Ledger) Foreign(name string) (claims Claims, strength uint16, known bool) {
+	c, known := l.theirs[name]
+	if !known {
+		return Claims{}, 0, false
+	}
+	return c.Claims, c.strength, true
 }
 
 // MACs returns those of all speakers, alive or not, this one included.
@@ -144,12 +270,8 @@ func (l *Ledger) MACs() map[model.MAC]string {
 }
 
 // Lose forgets the claims of one that died: should it return, it must say
-// them again. Until then they count for nothing. Our own become a new version,
-// so that it asks for them and learns that it was held dead.
-func (l *Ledger) Lose(name string) {
-	delete(l.theirs, name)
-	l.mine.Version++
-}
+// them again. Until then they count for nothing.
+func (l *Ledger) Lose(name string) { delete(l.theirs, name) }
 
 // Disputed reports whether another claims what this speaker claims.
 func (l *Ledger) Disputed() bool {
@@ -174,7 +296,12 @@ func (l *Ledger) Heard(name string) bool {
 }
 
 // Version is that in which a speaker's claims are known, or zero.
-func (l *Ledger) Version(name string) uint64 { return l.theirs[name].Version }
+func (l *Ledger) Version(name string) uint64 {
+	if c := l.theirs[name]; c != nil {
+		return c.Version
+	}
+	return 0
+}
 
 // Knows reports whether a speaker's claims are known in that version.
 func (l *Ledger) Knows(name string, version uint64) bool {
@@ -196,22 +323,32 @@ func (o owner) before(other owner) bool {
 	return cmp.Or(cmp.Compare(o.strength, other.strength), cmp.Compare(o.epoch, other.epoch), cmp.Compare(other.name, o.name)) > 0
 }
 
-// Owners returns who owns which address, this speaker included, and which of
-// its own another claims, too.
-func (l *Ledger) Owners() (owners map[netip.Addr]string, contested []netip.Addr) {
+// Owners returns who owns which address, this speaker included, which of its own
+// another claims, too, and who claims what more than one does, sorted.
+func (l *Ledger) Owners() (owners map[netip.Addr]string, contested []netip.Addr, claimants map[netip.Addr][]string) {
 	best := make(map[netip.Addr]owner, len(l.mine.List))
 	claimed := make(map[netip.Addr]bool, len(l.mine.List))
 	for _, c := range l.mine.List {
-		best[c.Address], claimed[c.Address] = owner{l.self, l.mine.Strength, c.Epoch}, true
+		best[c.Address], claimed[c.Address] = owner{l.self, l.strength, c.Epoch}, true
 	}
 	twice := map[netip.Addr]bool{}
 	for name, claims := range l.theirs {
 		for _, c := range claims.List {
-			o := owner{name, claims.Strength, c.Epoch}
+			o := owner{name, claims.strength, c.Epoch}
 			if claimed[c.Address] {
 				twice[c.Address] = true
 			}
-			if b, ok := best[c.Address]; !ok || o.before(b) {
+			b, ok := best[c.Address]
+			if ok {
+				if claimants == nil {
+					claimants = map[netip.Addr][]string{}
+				}
+				if claimants[c.Address] == nil {
+					claimants[c.Address] = []string{b.name}
+				}
+				claimants[c.Address] = append(claimants[c.Address], name)
+			}
+			if !ok || o.before(b) {
 				best[c.Address] = o
 			}
 		}
@@ -224,5 +361,8 @@ func (l *Ledger) Owners() (owners map[netip.Addr]string, contested []netip.Addr)
 		}
 	}
 	slices.SortFunc(contested, netip.Addr.Compare)
-	return owners, contested
+	for _, names := range claimants {
+		slices.Sort(names)
+	}
+	return owners, contested, claimants
 }

@@ -23,17 +23,17 @@ func TestALaterTakingWinsAndAStrongerSideMore(t *testing.T) {
 	a.Weigh(3)
 	b.Weigh(3)
 	a.Hold(one)
-	b.Hear("a", a.Claims())
+	b.Hear("a", a.Claims(), a.Strength())
 	b.Hold(one) // later
 	owner := func(l, heard *Ledger, name string) string {
-		l.Hear(name, heard.Claims())
-		owners, _ := l.Owners()
+		l.Hear(name, heard.Claims(), heard.Strength())
+		owners, _, _ := l.Owners()
 		return owners[one[0]]
 	}
 	if owner(a, b, "b") != "b" || owner(b, a, "a") != "b" {
 		t.Error("the later taking does not win")
 	}
-	if _, contested := b.Owners(); !slices.Equal(contested, one) {
+	if _, contested, _ := b.Owners(); !slices.Equal(contested, one) {
 		t.Errorf("contested: %v", contested)
 	}
 	b.Weigh(1) // it was alone when it took
@@ -41,7 +41,7 @@ func TestALaterTakingWinsAndAStrongerSideMore(t *testing.T) {
 		t.Error("the stronger side does not win")
 	}
 	b.Lose("a")
-	if owners, contested := b.Owners(); owners[one[0]] != "b" || len(contested) > 0 {
+	if owners, contested, _ := b.Owners(); owners[one[0]] != "b" || len(contested) > 0 {
 		t.Error("the claims of the dead count")
 	}
 }
@@ -54,7 +54,7 @@ func TestVersionsChangeWithTheClaimsOnly(t *testing.T) {
 	if len(l.Claims().List) != 0 {
 		t.Errorf("%+v", l.Claims())
 	}
-	l.Hear("b", Claims{List: []Claim{{Address: addresses(9)[0], Epoch: 1 << 63}}})
+	l.Hear("b", Claims{List: []Claim{{Address: addresses(9)[0], Epoch: 1 << 63}}}, 0)
 	l.Hold(addresses(1))
 	if epoch := l.Claims().List[0].Epoch; epoch > 100 {
 		t.Errorf("an absurd epoch was believed: ours is %d", epoch)
@@ -68,7 +68,7 @@ func TestL04_InterfacesAreToldWithTheClaims(t *testing.T) {
 	if !a.Locate([]model.MAC{{1}}, said) || a.Locate([]model.MAC{{1}}, said) {
 		t.Error("changes are not told rightly")
 	}
-	b.Hear("a", a.Claims())
+	b.Hear("a", a.Claims(), a.Strength())
 	if links := b.Links(); !slices.EqualFunc(links["a"], said, func(a, b model.Link) bool { return a.Equal(&b) }) {
 		t.Errorf("%v", links)
 	}

@@ -75,6 +75,9 @@ func (c *client) ask(a netip.Addr, of model.MAC) {
 }
 
 func (c *client) hear(f frame) {
+	if f.request && f.target == c.address && f.sender != f.target {
+		c.world.unicast(frame{from: c.name, sender: c.address, mac: c.mac, target: f.sender, to: f.mac})
+	}
 	answer := f.to == c.mac && !f.request
 	if answer && c.answers != nil && c.answers[f.sender] != nil {
 		c.answers[f.sender][f.mac] = true

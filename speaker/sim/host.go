@@ -34,10 +34,13 @@ type Host struct {
 	// clock is off.
 	frozenUntil time.Time
 	wall        time.Duration
-	// noUDP and noTCP say that no packet, or stream, of the others gets through
-	// its firewall; overflow is the part of them that its socket drops.
-	noUDP, noTCP bool
-	overflow     float64
+	// noUDP says that no packet of the others gets through its firewall, noFrames
+	// that its network drops the frames that speakers send each other; overflow is
+	// the part of the packets that its socket drops.
+	noUDP, noFrames bool
+	overflow        float64
+	// received are the frames that came in, by network.
+	received map[string]uint64
 	// refuse says that no socket can be opened.
 	refuse bool
 	// keys are those of the membership, the first encrypts.
@@ -71,11 +74,12 @@ type process struct {
 	sightings map[netip.Addr]model.Sighting
 	leaving   bool
 	seenLinks []model.Interface
+	asked     map[netip.Addr]time.Time // by the machine
 	status    node.Result
 }
 
 func newHost(w *World, number int) *Host {
-	h := &Host{world: w, name: nodeName(number), number: number, kernel: map[netip.Addr]bool{}, keys: []string{"first"}}
+	h := &Host{world: w, name: nodeName(number), number: number, kernel: map[netip.Addr]bool{}, received: map[string]uint64{}, keys: []string{"first"}}
 	networks := []string{lan}
 	if w.second {
 		networks = append(networks, backbone)
@@ -112,13 +116,16 @@ func (h *Host) Start() {
 	at := netip.AddrPortFrom(own(w.memberNetwork(), h.number), 7946)
 	config := detection.Config{
 		Name: h.name, Address: at, Incarnation: uint64(w.now.Add(h.wall).UnixNano()), Settings: w.settings, Random: w.random.Float64,
+		Received: func(on string) uint64 { return h.received[on] },
 	}
 	h.process = &process{
 		machine: detection.New(config, w.now), node: node.New(node.Config{Name: h.name}), config: config,
 		sightings: map[netip.Addr]model.Sighting{}, seenLinks: h.interfaces,
 	}
 	h.responder = newResponder(h)
+	h.asked = map[netip.Addr]time.Time{}
 	h.view = w.Cluster.read(h)
+	h.setSegments()
 	w.Cluster.introduce(h.name, at)
 	h.seek()
 	h.turn(w.upTo(schedulingDelay))
@@ -184,6 +191,9 @@ func (h *Host) flush() {
 	for _, p := range out.Packets {
 		h.send(p)
 	}
+	for _, q := range out.Questions {
+		h.question(q)
+	}
 	if out.Early {
 		h.turn(h.world.upTo(schedulingDelay))
 	}
@@ -206,29 +216,88 @@ func (h *Host) turn(after time.Duration) {
 	})
 }
 
-// send sends one packet to another speaker.
+// send sends one message to another speaker, or as a frame to several.
 func (h *Host) send(p detection.Packet) {
 	w := h.world
 	w.Stats.note(&p)
 	if h.record {
 		h.recorded = append(h.recorded, recording{w.now, p.To, p.Bytes})
 	}
-	to := w.byName[p.To]
-	if to == nil || !h.reaches(w.memberNetwork()) {
+	if p.On != "" {
+		h.sendFrame(p)
 		return
 	}
-	key, network := h.keys[0], w.wires[w.memberNetwork()]
-	if p.Stream {
-		h.mine(0, func() { h.machine.Sent(p.To) })
-		if to.noTCP || !network.open(to.name, h.name) { // there is no stream without a way back
-			return
-		}
+	to := w.byName[p.To]
+	network := w.memberNetwork()
+	if to == nil || !h.reaches(network) {
+		return
 	}
-	network.travel(h.name, to.name, func() {
-		if to.reaches(w.memberNetwork()) && (p.Stream || !to.noUDP && (to.overflow == 0 || w.random.Float64() >= to.overflow)) {
-			to.receive(p.Bytes, key)
+	key, at := h.keys[0], h.config.Address
+	w.wires[network].travel(h.name, to.name, func() {
+		switch {
+		case !to.reaches(network):
+		case to.process == nil && !to.noUDP:
+			w.wires[network].travel(to.name, h.name, func() { h.told(p.At) })
+		case to.process == nil || to.noUDP:
+		case to.overflow > 0 && w.random.Float64() < to.overflow:
+			to.mine(0, func() { to.machine.Overflowed(w.now) })
+		default:
+			to.received[network]++
+			to.receive(p.Bytes, key, detection.Way{At: at})
 		}
 	})
+}
+
+// told is the word of another kernel that no process listens.
+func (h *Host) told(at netip.AddrPort) {
+	if h.process != nil {
+		h.mine(0, func() { h.machine.Refused(at, h.world.now) })
+	}
+}
+
+// sendFrame sends a frame of the speakers' own to one, or to all on a network.
+func (h *Host) sendFrame(p detection.Packet) {
+	w, key := h.world, h.keys[0]
+	if !h.plugged(p.On) {
+		return
+	}
+	from := detection.Way{On: p.On, MAC: macOf(p.On, h.number)}
+	for _, to := range w.nodes {
+		if to == h || p.MAC != (model.MAC{}) && p.MAC != macOf(p.On, to.number) {
+			continue
+		}
+		w.wires[p.On].travel(h.name, to.name, func() {
+			if !to.plugged(p.On) || to.noFrames {
+				return
+			}
+			to.received[p.On]++
+			to.receive(p.Bytes, key, from)
+		})
+	}
+}
+
+// question asks on a network for an address.
+func (h *Host) question(q detection.Question) {
+	h.asked[q.Target] = h.world.now
+	if q.On != lan {
+		return // nobody but kernels is there, which the machine hears
+	}
+	if h.plugged(lan) {
+		h.world.broadcast(frame{from: h.name, sender: own(lan, h.number), mac: macOf(lan, h.number), target: q.Target, request: true})
+	}
+}
+
+// setSegments tells the machine over which interfaces it is to send.
+func (h *Host) setSegments() {
+	var all []detection.Segment
+	for _, on := range node.Relevant(h.interfaces, h.view.current.Config) {
+		one := detection.Segment{Name: on.Name, MAC: on.MAC, Addrs: on.Addrs}
+		if on.Name == lan && len(h.world.clients) > 0 {
+			one.Gateways = []netip.Addr{h.world.clients[0].address}
+		}
+		all = append(all, one)
+	}
+	h.machine.SetSegments(all, h.world.now)
 }
 
 // reaches reports whether the interface on a network has its cable and the
@@ -242,15 +311,15 @@ func (h *Host) reaches(network string) bool {
 	return false
 }
 
-// receive takes in a packet of another speaker. What comes while the process
+// receive takes in a message of another speaker. What comes while the process
 // stands still waits in its socket.
-func (h *Host) receive(b []byte, key string) {
+func (h *Host) receive(b []byte, key string, from detection.Way) {
 	if h.process == nil {
 		return
 	}
 	h.mine(0, func() {
 		if slices.Contains(h.keys, key) {
-			_ = h.machine.Receive(b, detection.Way{}, h.world.now)
+			_ = h.machine.Receive(b, from, h.world.now)
 			h.flush()
 		}
 	})
@@ -322,6 +391,7 @@ func (h *Host) SetLink(name string, change func(*model.Interface)) {
 	}
 	h.mine(h.world.upTo(schedulingDelay), func() {
 		relevant := node.Relevant(h.interfaces, h.view.current.Config)
+		h.setSegments()
 		if !node.SameLinks(relevant, h.seenLinks) {
 			h.seenLinks = relevant
 			h.machine.NetworkChanged(h.world.now)

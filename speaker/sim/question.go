@@ -81,7 +81,7 @@ func (s *script) ask(name string, args []string) (bool, error) {
 // count compares what was sent since the last time with what may be.
 func (s *script) count(name string, args []string) (bool, error) {
 	count, known := map[string]int{
-		"asked": s.Stats.Broadcasts, "passes": s.Stats.Passes, "claims": s.Stats.Claims + s.Stats.Streams,
+		"asked": s.Stats.Broadcasts, "passes": s.Stats.Passes, "claims": s.Stats.Claims,
 	}[name]
 	if !known {
 		return false, nil

@@ -98,7 +98,7 @@ func (r *trial) trouble(name string) {
 		r.node().Freeze(time.Duration(rapid.IntRange(10, 2000).Draw(r.t, "for ms")) * time.Millisecond)
 	case "block":
 		h := r.node()
-		h.noUDP, h.noTCP = rapid.Bool().Draw(r.t, "udp"), rapid.Bool().Draw(r.t, "tcp")
+		h.noUDP, h.noFrames = rapid.Bool().Draw(r.t, "udp"), rapid.Bool().Draw(r.t, "frames")
 	case "drain":
 		r.Cluster.SetNode(r.node().name, plan.Node{Excluded: "drained"})
 	case "undrain":

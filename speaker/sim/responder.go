@@ -145,6 +145,9 @@ func (h *Host) wants(f *frame) bool {
 	if h.kernel[f.target] || h.kernel[f.sender] {
 		return true
 	}
+	if _, asked := h.asking(f.sender); asked {
+		return true
+	}
 	if h.process == nil {
 		return false
 	}
@@ -156,6 +159,13 @@ func (h *Host) hear(f frame) {
 	if !h.plugged(lan) {
 		return
 	}
+	if at, asked := h.asking(f.sender); asked && !h.frozen() {
+		h.mine(0, func() {
+			if h.world.now.Sub(at) < time.Second {
+				h.machine.Answered(lan, f.mac, f.sender, h.world.now)
+			}
+		})
+	}
 	if f.request && h.kernel[f.target] && f.sender != f.target {
 		h.world.unicast(frame{from: h.name, sender: f.target, mac: h.responderMAC(), target: f.sender, to: f.mac})
 	}
@@ -164,6 +174,17 @@ func (h *Host) hear(f frame) {
 	}
 	h.mine(h.world.upTo(schedulingDelay/10), func() { h.responder.hear(f) }) //nolint:mnd // the packet path waits for nobody
 }
+
+// asking reports whether the machine has asked for an address, and when.
+func (h *Host) asking(a netip.Addr) (at time.Time, asked bool) {
+	if h.process == nil || !a.IsValid() {
+		return at, false
+	}
+	at, asked = h.asked[a]
+	return at, asked
+}
+
+func (h *Host) frozen() bool { return h.world.now.Before(h.frozenUntil) }
 
 func (h *Host) responderMAC() model.MAC { return macOf(lan, h.number) }
 

@@ -56,7 +56,7 @@ func TestANodeDiesAmongMany(t *testing.T) {
 	victim.Kill()
 	took, now, err := w.Await(time.Minute)
 	t.Logf("%s, which had %d, died: all is answered, and known, after %s; %d heartbeats, %d questions, %d claims, %d broadcasts, %d passes, %s MB; in %s",
-		victim.name, had, took, w.Stats.Beats-before.Beats, w.Stats.Asks-before.Asks, w.Stats.Claims+w.Stats.Streams-before.Claims-before.Streams,
+		victim.name, had, took, w.Stats.Beats-before.Beats, w.Stats.Asks-before.Asks, w.Stats.Claims-before.Claims,
 		w.Stats.Broadcasts-before.Broadcasts, w.Stats.Passes-before.Passes, megabytes(w.Stats.Bytes-before.Bytes), time.Since(began).Round(time.Second))
 	if err == nil {
 		err = Moved(owners, now, victim.name)

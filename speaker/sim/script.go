@@ -25,7 +25,7 @@ import (
 //	start [NODE…]  kill NODE…  leave NODE…  restart NODE…  freeze NODE D   clock NODE D
 //	cable NODE NETWORK out|in     cut|mute|deaf NODE NETWORK      join NODE NETWORK
 //	isolate NETWORK A B    partition NETWORK A,B C    heal
-//	block NODE udp|tcp     overflow NODE PERCENT     allow NODE
+//	block NODE udp|frames     overflow NODE PERCENT     allow NODE
 //	api NODE cut|lag D|back      drain NODE    undrain NODE     pod NODE (where the endpoints of local Services are)
 //	sockets NODE refuse|open     readdress NODE NETWORK         keys NODE KEY…
 //	ipv6 NODE (has it, too)     proxy NODE later D (when it has its rules)    speaker NODE claims ADDRESS N (forged, fifty a second)
@@ -170,7 +170,7 @@ func (s *script) replay(name string) {
 	for _, r := range from.recorded {
 		s.after(r.at.Sub(from.recorded[0].at), func() {
 			if to := s.byName[r.to]; to != nil {
-				to.receive(r.bytes, from.keys[0])
+				to.receive(r.bytes, from.keys[0], detection.Way{At: netip.AddrPortFrom(own(s.memberNetwork(), from.number), 7946)})
 			}
 		})
 	}
@@ -213,12 +213,12 @@ func (s *script) firewalls(name string, args []string) (bool, error) {
 	switch name {
 	case "block":
 		h := s.byName[args[0]]
-		h.noUDP, h.noTCP = h.noUDP || args[1] == "udp", h.noTCP || args[1] == "tcp"
+		h.noUDP, h.noFrames = h.noUDP || args[1] == "udp", h.noFrames || args[1] == "frames"
 	case "overflow":
 		s.byName[args[0]].overflow = float64(atoi(args[1])) / 100 //nolint:mnd // percent
 	case "allow":
 		h := s.byName[args[0]]
-		h.noUDP, h.noTCP, h.overflow = false, false, 0
+		h.noUDP, h.noFrames, h.overflow = false, false, 0
 	case "ipv6":
 		s.byName[args[0]].SetLink(lan, func(i *model.Interface) {
 			i.Addrs = append(slices.Clone(i.Addrs), netip.MustParsePrefix("2001:db8::1:"+args[0][1:]+"/64"))
@@ -242,7 +242,7 @@ func (w *World) Heal() {
 		clear(n.side)
 	}
 	for _, h := range w.nodes {
-		h.noUDP, h.noTCP, h.overflow = false, false, 0
+		h.noUDP, h.noFrames, h.overflow = false, false, 0
 	}
 }
 

@@ -79,9 +79,16 @@ func (w *World) broadcast(f frame) {
 		}
 	}
 	for _, h := range w.nodes {
-		if h.name != f.from && h.wants(&f) {
-			n.travel(f.from, h.name, func() { h.hear(f) })
+		if h.name == f.from {
+			continue
 		}
+		if !h.wants(&f) {
+			if n.open(f.from, h.name) && h.plugged(lan) {
+				h.received[lan]++
+			}
+			continue
+		}
+		n.travel(f.from, h.name, func() { h.received[lan]++; h.hear(f) })
 	}
 }
 
@@ -89,7 +96,7 @@ func (w *World) broadcast(f frame) {
 func (w *World) unicast(f frame) {
 	n := w.wires[lan]
 	if h := w.byMAC[f.to]; h != nil {
-		n.travel(f.from, h.name, func() { h.hear(f) })
+		n.travel(f.from, h.name, func() { h.received[lan]++; h.hear(f) })
 		return
 	}
 	for _, c := range w.clients {

@@ -40,22 +40,20 @@ type World struct {
 
 // Stats count messages.
 type Stats struct {
-	Beats, Asks, Claims, Streams int // between speakers, by kind
-	Bytes                        int // of those
-	Broadcasts                   int // on the LAN
-	Passes                       int
+	Beats, Asks, Claims int // between speakers, by kind
+	Bytes               int // of those
+	Broadcasts          int // on the LAN
+	Passes              int
 }
 
 // note counts a message between speakers.
 func (s *Stats) note(p *detection.Packet) {
 	s.Bytes += len(p.Bytes)
-	const beat, ask = 1, 2 // the first byte says the kind
-	switch {
-	case p.Stream:
-		s.Streams++
-	case p.Bytes[0] == beat:
+	const beat, ask = 1, 2 // the second byte says the kind
+	switch p.Bytes[1] {
+	case beat:
 		s.Beats++
-	case p.Bytes[0] == ask:
+	case ask:
 		s.Asks++
 	default:
 		s.Claims++

@@ -5,15 +5,22 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/baliza-lb/baliza/speaker/model"
 )
 
 // detector decides who is alive. It is pure: the time comes in.
 //
-// A member is alive while there is fresh evidence: a beat of its own, or the
-// word of a living member that it has heard one. So a path that is broken
-// between two of them alone makes nobody take what its owner still holds: all
-// that hear each other by way of others agree. Evidence through others is
-// never older than one's own would be, so it delays no detection.
+// A speaker is alive while there is fresh evidence: a heartbeat of its own, by
+// whatever way; its answer for an address that it claims; or the word of a living
+// speaker that it has heard one. So a path that is broken between two of them
+// alone makes nobody take what its owner still holds: all that hear each other by
+// way of others agree. Evidence through others is never older than one's own
+// would be, so it delays no detection.
+//
+// It is silent, and keeps what it has for some time, while its heartbeats are
+// missing and its kernel answers for the node's own address: see Settings. It is
+// dead when there is neither.
 //
 // Time that this process did not run counts for nobody: see stalled.
 type detector struct {
@@ -22,9 +29,8 @@ type detector struct {
 	peers    map[string]*peer
 	byID     map[uint64]string
 	sorted   []string // see names
-	// partial is when a living member last said that it hears one whom we do
-	// not: we do not see the whole.
-	partial time.Time
+	// deafUntil is when messages that the kernel has dropped are forgotten.
+	deafUntil time.Time
 }
 
 // peer is another speaker, alive or not.
@@ -33,15 +39,32 @@ type peer struct {
 	alive       bool
 	ready       bool
 	incarnation uint64
-	sequence    uint64
-	version     uint64
+	sequence    uint64 // of its last heartbeat
+	asks        uint64 // the sequence of its last question
+	version     uint64 // of its claims
+	strength    uint16
 	pulse       time.Duration
-	direct      time.Time // of its last beat to us
+	key         uint32
+	direct      time.Time // of its last heartbeat to us
+	udp         time.Time // of the last that came by UDP
 	evidence    time.Time // the latest of any
+	witness     time.Time // of its kernel's last answer
+	refused     time.Time // when its host said that no process listens
 	lost        time.Time // when it died, or was first heard of
 	joined      time.Time // when it became alive
-	asked       time.Time // for its claims
 	left        bool
+	// stations are where it was heard, by our interface.
+	stations map[string]*station
+	// hears is when it last said that it hears us, and where.
+	hears   time.Time
+	hearsOn byte
+	// links and claimed are what it said last, alive or not: what can be asked for
+	// on the LAN to find out how it is.
+	links   []model.Link
+	claimed []netip.Addr
+	asked   int // how often was asked for one of claimed
+	// nextQuestion is when its kernel is asked for next.
+	nextQuestion time.Time
 	// Calls of a speaker that does not take part: when the next is due, whether
 	// one is under way, and when it was last seen alive.
 	nextCall, lastSeen time.Time
@@ -51,13 +74,27 @@ type peer struct {
 	// is higher: so that who was held dead and did not notice learns of it.
 	parting uint32
 	// apart says that there was a parting, and that what both claimed
-	// meanwhile is not compared yet: see Machine.weigh.
-	apart bool
+	// meanwhile is not compared yet: see Machine.weigh. ignorant says that it
+	// does not know of the last one yet: it believes its claims to be stronger
+	// than they are.
+	apart, ignorant bool
+	told            time.Time // that it is superseded
+	question        question
+	assembly        assembly
 }
 
-// replayWindow is how long after its death an older incarnation of a member
-// is not believed. A node whose clock went backwards is believed after it.
-const replayWindow = time.Minute
+// station is where a speaker was heard on one of our segments.
+type station struct {
+	mac   model.MAC
+	heard time.Time
+}
+
+// question for somebody's claims that is under way.
+type question struct {
+	sequence uint64
+	at       time.Time
+	to       string
+}
 
 func newDetector(self string, settings Settings) *detector {
 	return &detector{settings: settings, self: self, peers: map[string]*peer{}, byID: map[uint64]string{}}
@@ -73,19 +110,20 @@ func (d *detector) names() []string {
 }
 
 // expect takes note of where a speaker should be.
-func (d *detector) expect(name string, at netip.AddrPort, now time.Time) {
+func (d *detector) expect(name string, at netip.AddrPort, now time.Time) *peer {
 	if name == d.self || !at.IsValid() || at.Port() == 0 {
-		return
+		return nil
 	}
 	p := d.peers[name]
 	if p == nil {
-		p = &peer{lost: now}
+		p = &peer{lost: now, stations: map[string]*station{}}
 		d.peers[name], d.byID[identify(name)] = p, name
 		d.sorted = nil
 	}
 	if !p.alive {
 		p.at = at
 	}
+	return p
 }
 
 func (d *detector) forget(name string) {
@@ -96,92 +134,143 @@ func (d *detector) forget(name string) {
 	}
 }
 
-// news is what a beat or the time changed.
+// news is what a heartbeat or the time changed.
 type news struct {
 	changed bool // who is alive or ready
 	joined  bool
+	fresh   bool // the heartbeat is one that was not heard before
 	// reborn are those whose claims are void: dead, gone, or started anew.
 	reborn []string
+	// superseded says that the sender is known under a later incarnation.
+	superseded bool
 }
 
-// hear takes in a beat.
-func (d *detector) hear(m *message, now time.Time) (n news) {
-	if m.name == d.self || !m.at.IsValid() {
+// hear takes in a heartbeat.
+func (d *detector) hear(m *message, from Way, now time.Time) (n news) {
+	p := d.expect(m.name, m.at, now)
+	if p == nil {
 		return n
 	}
-	d.expect(m.name, m.at, now)
-	p := d.peers[m.name]
-	if p == nil || d.stale(p, m, now) {
+	switch {
+	case m.incarnation < p.incarnation:
+		n.superseded = true
 		return n
-	}
-	if m.incarnation != p.incarnation {
-		if p.alive {
-			n.reborn, n.changed = append(n.reborn, m.name), true
+	case m.incarnation == p.incarnation && m.sequence <= p.sequence:
+		if m.sequence == p.sequence && p.alive {
+			p.came(m, from, now) // the same one by another way
 		}
-		p.incarnation, p.left, p.parting, p.apart = m.incarnation, false, 0, true
+		return n
+	case m.incarnation > p.incarnation:
+		n = p.begin(m.name, m.incarnation)
 	}
-	p.sequence, p.version, p.pulse, p.at = m.beat.sequence, m.beat.version, m.beat.pulse, m.at
-	p.direct, p.evidence = now, now
+	n.fresh = true
+	p.sequence, p.version, p.strength, p.pulse, p.key, p.at = m.sequence, m.beat.version, m.beat.strength, m.beat.pulse, m.beat.key, m.at
+	p.came(m, from, now)
 	if m.beat.leaving {
 		p.left = true
 		if p.alive {
 			p.alive, p.ready, p.lost = false, false, now
-			return news{changed: true, reborn: []string{m.name}}
+			n.changed, n.reborn = true, []string{m.name}
 		}
 		return n
 	}
 	if p.left {
 		return n
 	}
-	if !p.alive {
-		p.alive, p.apart, p.joined, n.changed, n.joined = true, true, now, true, true
-	}
+	p.direct = now
+	p.lives(now, now, &n)
 	if p.ready != m.beat.ready {
 		p.ready, n.changed = m.beat.ready, true
 	}
-	d.hearsay(m, now)
 	return n
 }
 
-// stale reports whether a beat is an old one: late, doubled or replayed.
-func (d *detector) stale(p *peer, m *message, now time.Time) bool {
-	if m.incarnation == p.incarnation {
-		return m.beat.sequence <= p.sequence
+// begin is the first sign of another incarnation.
+func (p *peer) begin(name string, incarnation uint64) (n news) {
+	if p.alive {
+		n.reborn, n.changed = append(n.reborn, name), true
 	}
-	return m.incarnation < p.incarnation && (p.alive || now.Sub(p.lost) < replayWindow)
+	p.incarnation, p.sequence, p.asks, p.left = incarnation, 0, 0, false
+	p.parting, p.apart, p.ignorant, p.ready = 0, true, false, false
+	p.witness, p.refused, p.hears, p.hearsOn = time.Time{}, time.Time{}, time.Time{}, 0
+	return n
 }
 
-// hearsay takes the sender's word for others that are alive already.
-func (d *detector) hearsay(m *message, now time.Time) {
-	for _, h := range m.beat.heard {
-		if h.id == identify(d.self) {
-			continue
-		}
-		p := d.peers[d.byID[h.id]]
-		if p == nil || !p.alive {
-			if p == nil || !p.left {
-				d.partial = now
-			}
-			continue
-		}
-		if at := now.Add(-h.age); at.After(p.evidence) {
-			p.evidence = at
-		}
+// came notes by which way it did.
+func (p *peer) came(m *message, from Way, now time.Time) {
+	if from.On == "" {
+		p.udp = now
+		return
+	}
+	p.on(from.On, from.MAC, now)
+}
+
+// on notes that the speaker was heard on an interface of ours.
+func (p *peer) on(name string, mac model.MAC, now time.Time) {
+	s := p.stations[name]
+	if s == nil {
+		s = &station{}
+		p.stations[name] = s
+	}
+	s.mac, s.heard = mac, now
+}
+
+// lives is evidence, from a moment that may have passed, that it does.
+func (p *peer) lives(at, now time.Time, n *news) {
+	if at.After(p.evidence) {
+		p.evidence = at
+	}
+	if !p.alive {
+		p.alive, p.apart, p.joined = true, true, now
+		n.changed, n.joined = true, true
 	}
 }
 
-// heard is whom we heard ourselves, for our own beats. Only fresh evidence is
-// worth saying; the most recent comes first where not all fit.
-func (d *detector) heard(now time.Time) []heard {
+// heard is whom we heard ourselves, for our own heartbeats. Only fresh evidence
+// is worth saying; the most recent comes first where not all fit.
+func (d *detector) heard(now time.Time, segments func(p *peer) byte) []heard {
 	var all []heard
 	for _, name := range d.names() {
 		p := d.peers[name]
 		if age := now.Sub(p.direct); p.alive && age < d.settings.Patience(p.pulse) {
-			all = append(all, heard{identify(name), age})
+			all = append(all, heard{identify(name), age, uint16(p.version), byte(p.parting), segments(p)}) //nolint:gosec // the lowest bits
 		}
 	}
 	slices.SortStableFunc(all, func(a, b heard) int { return int(a.age - b.age) })
 	return all[:min(len(all), mostHeard)]
+}
+
+// limit is when a living speaker is dead unless there is new evidence.
+func (d *detector) limit(p *peer, now time.Time) time.Time {
+	if p.refused.After(p.evidence) && now.Sub(p.udp) < d.settings.Silence {
+		// Its process has ended. Two heartbeats are more than what was under way.
+		return d.extended(p, p.evidence.Add(2*d.settings.promised(p.pulse)), now)
+	}
+	if p.witness.IsZero() {
+		return d.extended(p, p.evidence.Add(d.settings.patienceAlone(p.pulse)), now)
+	}
+	patience := d.settings.Patience(p.pulse)
+	until := p.evidence.Add(patience)
+	if p.witness.After(p.evidence) {
+		// It is silent: the kernel answers.
+		until = p.witness.Add(patience)
+		if bound := p.evidence.Add(d.settings.Silence); until.After(bound) {
+			until = bound
+		}
+	}
+	return d.extended(p, until, now)
+}
+
+// extended gives more time while the kernel drops what comes.
+func (d *detector) extended(p *peer, until, now time.Time) time.Time {
+	if !now.Before(d.deafUntil) || until.After(d.deafUntil) {
+		return until
+	}
+	until = d.deafUntil
+	if bound := p.evidence.Add(d.settings.Silence); until.After(bound) {
+		until = bound
+	}
+	return until
 }
 
 // tick declares dead who has been silent for too long, and returns when to
@@ -192,10 +281,11 @@ func (d *detector) tick(now time.Time) (n news, next time.Time) {
 		if !p.alive {
 			continue
 		}
-		until := p.evidence.Add(d.settings.Patience(p.pulse))
+		until := d.limit(p, now)
 		if !now.Before(until) {
 			p.alive, p.ready, p.lost = false, false, now
 			p.parting++
+			p.ignorant = true
 			n.changed, n.reborn = true, append(n.reborn, name)
 			continue
 		}
@@ -221,44 +311,48 @@ func (d *detector) together() (together, alive int) {
 	return together, alive
 }
 
-// part takes in how often a member says that it and this speaker parted. That
-// is news if it held this speaker dead and is not known to have.
-func (p *peer) part(parting uint32) (news bool) {
-	if parting <= p.parting {
+// part takes in how often a speaker says, in its last 8 bits, that it and this
+// one parted. That is news if it held this speaker dead and is not known to have.
+func (p *peer) part(parting byte) (news bool) {
+	behind := int8(parting - byte(p.parting)) //nolint:gosec // a difference of the lowest bits
+	p.ignorant = behind < 0
+	if behind <= 0 {
 		return false
 	}
-	p.parting, p.apart = parting, true
+	p.parting += uint32(behind)
+	p.apart = true
 	return true
 }
 
-// isolated reports whether nobody else is alive, though others were.
-func (d *detector) isolated() bool {
-	isolated := false
+// unaware reports whether the speaker was held dead and does not know it yet: what
+// it claims is not as strong as it says. One that does not hear us never learns of
+// it, and is not waited for.
+func (p *peer) unaware(now time.Time) bool {
+	return p.ignorant && now.Sub(p.joined) < introduction
+}
+
+// alone reports whether nobody else is alive, though others were.
+func (d *detector) alone() bool {
+	alone := false
 	for _, p := range d.peers {
 		if p.alive {
 			return false
 		}
-		isolated = isolated || p.parting > 0 && !p.left
+		alone = alone || p.parting > 0 && !p.left
 	}
-	return isolated
-}
-
-// missing returns where those are that were lost less than seekClosely ago.
-func (d *detector) missing(now time.Time) (at []netip.Addr) {
-	for _, name := range d.names() {
-		p := d.peers[name]
-		if !p.alive && !p.left && now.Sub(p.lost) < seekClosely {
-			at = append(at, p.at.Addr())
-		}
-	}
-	return at
+	return alone
 }
 
 // stalled gives everybody the time that this process did not run.
 func (d *detector) stalled(by time.Duration, now time.Time) {
 	for _, p := range d.peers {
-		if p.evidence = p.evidence.Add(by); p.evidence.After(now) {
-			p.evidence = now
+		for _, at := range []*time.Time{&p.evidence, &p.witness} {
+			if at.IsZero() {
+				continue
+			}
+			if *at = at.Add(by); at.After(now) {
+				*at = now
+			}
 		}
 	}
 }

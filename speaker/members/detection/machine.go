@@ -14,17 +14,20 @@ import (
 const (
 	// askAgain is when claims that did not come are asked for again.
 	askAgain = 60 * time.Millisecond
-	// onePacket is the most, in bytes, that is sent in a packet; what is
-	// longer takes a stream.
-	onePacket = 1200
 	// introduction is how long a speaker waits, at most, before it takes
 	// anything: for the claims of one that has just appeared and, if it is
 	// alone and was not always, for anybody after its interfaces have changed.
 	// Kernels that could not reach a neighbour ask for it again once a second.
 	introduction = 1200 * time.Millisecond
-	// seekClosely is how long a lost speaker gets every beat; then it gets
-	// every tenth.
+	// seekClosely is how long a lost speaker gets every heartbeat; then it gets
+	// every tenth, and whoever is on a segment, too, if there are speakers that
+	// were not heard there.
 	seekClosely, seekEvery = time.Minute, 10
+	// toldAgain is when one that is superseded is told so again.
+	toldAgain = 100 * time.Millisecond
+	// changesFor is how many heartbeats carry a change of the claims: so many may
+	// be lost before somebody has to ask.
+	changesFor = 3
 )
 
 // Config of a Machine.
@@ -46,7 +49,7 @@ type Config struct {
 }
 
 // Packet is one to be sent to another speaker: by UDP to At or, if On is set, as
-// a frame on that interface.
+// a frame on that interface (see segments.go).
 type Packet struct {
 	// To is the name of the speaker; empty for whoever is on the segment.
 	To string
@@ -55,12 +58,8 @@ type Packet struct {
 	// is the group of all speakers.
 	On  string
 	MAC model.MAC
-	// Bytes are not changed after.
+	// Bytes are not changed after. Those that go to several are the same slice.
 	Bytes []byte
-	// Stream says that it is too long for a packet. Sent must be called when
-	// it was sent, or could not be: until then no other stream goes to the
-	// same speaker.
-	Stream bool
 }
 
 // Way is how a message came: by UDP from At or, if On is set, as a frame on that
@@ -76,6 +75,8 @@ type Segment struct {
 	Name  string
 	MAC   model.MAC
 	Addrs []netip.Prefix
+	// Gateways are where default routes lead by it.
+	Gateways []netip.Addr
 }
 
 // Question asks by ARP or NDP, on an interface, for an address. What answers is
@@ -104,21 +105,30 @@ type Machine struct {
 	config   Config
 	detector *detector
 	ledger   *ownership.Ledger
+	segments []*segment
 	sequence uint64
 	ready    bool
 	leaving  bool
+	key      uint32
 	// joined is when somebody joined last, or this process stood still;
 	// unsettled until then plus a little: see Membership.UnsettledUntil.
 	lastJoin       time.Time
 	unsettledUntil time.Time
 	// networkChanged is when the network has changed last.
 	networkChanged time.Time
-	sending        map[string]bool           // streams that are under way
-	wanted         map[string]netip.AddrPort // see Seek
+	// partial is when a living speaker last said that it hears one whom we do not
+	// know to be alive: we do not see the whole.
+	partial time.Time
+	// alone and unproven: see prove. duplicate: see superseded.
+	alone, unproven, duplicate bool
+	askedGateways              time.Time
+	wanted                     map[string]netip.AddrPort // see Seek
 
 	planned time.Time // the next turn
-	nextOwn time.Time // the next beat that is due by itself
-	round   int       // of beats
+	nextOwn time.Time // the next heartbeat that is due by itself
+	round   int       // of heartbeats
+	// versions are those of the claims at the last heartbeats.
+	versions [changesFor]uint64
 
 	alive, living []string // living are those that are ready
 	snapshot      *model.Membership
@@ -131,7 +141,7 @@ type Machine struct {
 func New(config Config, now time.Time) *Machine {
 	m := &Machine{
 		config: config, detector: newDetector(config.Name, config.Settings), ledger: ownership.NewLedger(config.Name),
-		lastJoin: now, planned: now, sending: map[string]bool{},
+		lastJoin: now, planned: now,
 	}
 	m.publish(now)
 	m.output, m.changedAt = Output{}, time.Time{}
@@ -152,9 +162,10 @@ func (m *Machine) Alive() []string { return m.alive }
 // Snapshot returns what is known now. It must not be changed.
 func (m *Machine) Snapshot() *model.Membership {
 	if m.snapshot == nil {
-		owners, contested := m.ledger.Owners()
+		owners, contested, claimants := m.ledger.Owners()
 		m.snapshot = &model.Membership{
 			Self: m.config.Name, Address: m.config.Address, Alive: m.alive, Ready: m.living, Owners: owners, Contested: contested,
+			Claimants: claimants, Unable: m.ledger.Unable(), Broken: m.broken(), Duplicate: m.duplicate,
 			Links: m.ledger.Links(), MACs: m.ledger.MACs(), UnsettledUntil: m.unsettled(), Changed: m.changedAt, Stalls: m.stalls,
 		}
 	}
@@ -164,10 +175,13 @@ func (m *Machine) Snapshot() *model.Membership {
 // unsettled is until when this speaker does not know enough to take what seems
 // to be free: it has not heard what each of the living claims, it or the network
 // stood still a moment ago, or it is alone and the network has come back just
-// now.
+// now, or nothing has come in since.
 func (m *Machine) unsettled() time.Time {
 	until := m.unsettledUntil
-	if together := m.networkChanged.Add(introduction); together.After(until) && m.detector.isolated() {
+	if m.unproven {
+		return m.changedAt.Add(time.Hour) // until it is, which is told
+	}
+	if together := m.networkChanged.Add(introduction); together.After(until) && m.detector.alone() {
 		until = together
 	}
 	for name, peer := range m.detector.peers {
@@ -233,6 +247,15 @@ func (m *Machine) Leave(now time.Time) {
 	m.output.Early = true
 }
 
+// Cannot says which addresses this speaker cannot hold, or is about to let go, in
+// any order.
+func (m *Machine) Cannot(addresses []netip.Addr, now time.Time) {
+	if m.ledger.Cannot(slices.SortedFunc(slices.Values(addresses), netip.Addr.Compare)) {
+		m.change(false, now)
+		m.output.Early = true
+	}
+}
+
 // Hold says which addresses this speaker answers for, in any order. The
 // others are told at once.
 func (m *Machine) Hold(addresses []netip.Addr, now time.Time) {
@@ -277,79 +300,250 @@ func (m *Machine) NetworkChanged(now time.Time) {
 	m.output.Early = true
 }
 
-// Lost returns where the speakers are that were lost in the last minute, or
-// since the network has changed.
-func (m *Machine) Lost(now time.Time) []netip.Addr { return m.detector.missing(now) }
-
-// Receive takes in a packet of another speaker. What is malformed changes
-// nothing.
-func (m *Machine) Receive(b []byte, _ Way, now time.Time) error {
+// Receive takes in a message of another speaker. What is malformed changes
+// nothing. The bytes are not kept.
+func (m *Machine) Receive(b []byte, way Way, now time.Time) error {
 	from, err := unmarshal(b)
 	if err != nil {
 		return err
 	}
+	if from.name == m.config.Name {
+		return nil
+	}
 	switch from.kind {
 	case kindBeat:
-		n := m.detector.hear(&from, now)
-		m.apply(n, now)
-		if n.joined {
-			m.output.Early = true // it shall hear of us as soon as we of it
-		}
-		other := m.detector.peers[from.name]
-		if other != nil && other.alive && !m.ledger.Knows(from.name, other.version) && now.Sub(other.asked) >= askAgain {
-			other.asked = now
-			m.ask(from.name, other)
-		}
+		m.hear(&from, way, now)
 	case kindAsk:
-		if other := m.detector.peers[from.name]; other != nil && other.incarnation == from.incarnation {
-			m.part(other, from.parting, now)
-		}
-		m.answer(from.name, from.at)
+		m.answer(&from, now)
 	case kindClaims:
 		m.believe(&from, now)
+	case kindSuperseded:
+		m.superseded(&from, now)
 	}
 	return nil
 }
 
+// hear takes in a heartbeat.
+func (m *Machine) hear(from *message, way Way, now time.Time) {
+	n := m.detector.hear(from, way, now)
+	m.apply(n, now)
+	p := m.detector.peers[from.name]
+	if n.superseded && now.Sub(p.told) >= toldAgain {
+		p.told = now
+		message := m.message(kindSuperseded)
+		message.known, message.fresh = p.incarnation, now.Sub(p.direct) < m.config.Settings.Patience(p.pulse)
+		packet := Packet{To: from.name, At: way.At, On: way.On, MAC: way.MAC, Bytes: message.marshal()}
+		if way.On == "" {
+			packet.At = from.at
+		}
+		m.send(packet)
+	}
+	if n.joined {
+		m.output.Early = true // it shall hear of us as soon as we of it
+	}
+	if !n.fresh || !p.alive {
+		return
+	}
+	if m.ledger.Strengthen(from.name, p.strength) {
+		m.change(true, now)
+	}
+	if m.ledger.Follow(from.name, from.beat.changes) {
+		m.know(p, from.name)
+		m.change(true, now)
+	}
+	m.hearsay(from, p, now)
+	if !m.ledger.Knows(from.name, p.version) && !p.unaware(now) {
+		m.ask(from.name, from.name, now)
+	}
+}
+
+// hearsay takes the sender's word for others.
+func (m *Machine) hearsay(from *message, sender *peer, now time.Time) {
+	self := identify(m.config.Name)
+	for _, h := range from.beat.heard {
+		if h.id == self {
+			sender.hears, sender.hearsOn = now.Add(-h.age), h.segments
+			m.part(sender, h.parting, now)
+			continue
+		}
+		name, known := m.detector.byID[h.id]
+		p := m.detector.peers[name]
+		if !known || p.left {
+			continue
+		}
+		at := now.Add(-h.age)
+		switch {
+		case p.alive && at.After(p.evidence):
+			p.evidence = at
+		case !p.alive && at.After(p.evidence) && h.age < m.config.Settings.Patience(p.pulse):
+			// It lives, and is not heard here. Who hears it knows its claims.
+			m.partial = now
+			m.ask(name, from.name, now)
+			continue
+		}
+		if p.alive && now.Sub(p.direct) > m.config.Settings.Patience(p.pulse) && uint16(m.ledger.Version(name)) != h.version { //nolint:gosec // the lowest bits
+			m.ask(name, from.name, now)
+		}
+	}
+}
+
+// superseded takes in that others know a later incarnation of this speaker: its
+// clock went backwards, so that it takes a later one yet, or there are two of the
+// name. An earlier answer, which somebody recorded, is of no use.
+func (m *Machine) superseded(from *message, now time.Time) {
+	if from.known <= m.config.Incarnation {
+		return
+	}
+	if from.fresh {
+		if !m.duplicate {
+			m.duplicate = true
+			m.change(true, now)
+		}
+		return
+	}
+	m.config.Incarnation = from.known + 1
+	m.output.Early = true
+	if m.duplicate {
+		m.duplicate = false
+		m.change(true, now)
+	}
+}
+
 func (m *Machine) message(kind byte) *message {
-	return &message{kind: kind, incarnation: m.config.Incarnation, name: m.config.Name, at: m.config.Address}
+	m.sequence++
+	return &message{kind: kind, incarnation: m.config.Incarnation, sequence: m.sequence, name: m.config.Name, at: m.config.Address}
 }
 
 func (m *Machine) send(p Packet) { m.output.Packets = append(m.output.Packets, p) }
 
-func (m *Machine) ask(name string, of *peer) {
-	message := m.message(kindAsk)
-	message.parting = of.parting
-	m.send(Packet{To: name, At: of.at, Bytes: message.marshal()})
-}
-
-// answer sends our claims to who asked.
-func (m *Machine) answer(name string, to netip.AddrPort) {
-	message := m.message(kindClaims)
-	message.claims = m.ledger.Claims()
-	if of := m.detector.peers[name]; of != nil {
-		message.parting = of.parting
-	}
-	b := message.marshal()
-	stream := len(b) > onePacket
-	if stream && m.sending[name] {
+// sendTo sends by a way by which the speaker was heard a moment ago: UDP, unless
+// it was heard by frames only.
+func (m *Machine) sendTo(name string, b []byte, now time.Time) {
+	p := m.detector.peers[name]
+	if p == nil {
 		return
 	}
-	if stream {
-		m.sending[name] = true
+	recently := now.Add(-m.config.Settings.patienceAlone(p.pulse))
+	if !p.udp.After(recently) {
+		for _, s := range m.segments {
+			if at := p.stations[s.Name]; at != nil && at.heard.After(recently) {
+				m.send(Packet{To: name, On: s.Name, MAC: at.mac, Bytes: b})
+				return
+			}
+		}
 	}
-	m.send(Packet{To: name, At: to, Bytes: b, Stream: stream})
+	m.send(Packet{To: name, At: p.at, Bytes: b})
 }
 
-// Sent says that the stream to a speaker is at its end.
-func (m *Machine) Sent(name string) { delete(m.sending, name) }
+// ask asks one speaker for the claims of another, or for its own.
+func (m *Machine) ask(subject, whom string, now time.Time) {
+	p := m.detector.peers[subject]
+	if p == nil || now.Sub(p.question.at) < askAgain {
+		return
+	}
+	message := m.message(kindAsk)
+	message.subject = subject
+	p.question = question{message.sequence, now, whom}
+	m.sendTo(whom, message.marshal(), now)
+}
 
-// Turn sends a beat if it is time to, or early, and looks who has died. It
-// returns when it has to be called next, unless Output says early.
+// answer sends the claims that somebody has asked for, if they are known. A
+// question that was heard before is not answered again.
+func (m *Machine) answer(from *message, now time.Time) {
+	asker := m.detector.peers[from.name]
+	if asker == nil || asker.incarnation != from.incarnation || from.sequence <= asker.asks {
+		return
+	}
+	asker.asks = from.sequence
+	reply := portrait{at: m.config.Address, pulse: m.config.Settings.Pace(len(m.alive)), ready: m.ready && !m.leaving, strength: m.ledger.Strength(), claims: m.ledger.Claims()}
+	head := part{incarnation: m.config.Incarnation, echo: from.sequence}
+	if from.subject != m.config.Name {
+		p := m.detector.peers[from.subject]
+		claims, strength, known := m.ledger.Foreign(from.subject)
+		if p == nil || !p.alive || !known {
+			return
+		}
+		reply = portrait{p.at, p.pulse, p.ready, strength, claims}
+		head.incarnation, head.age = p.incarnation, now.Sub(p.direct)
+	}
+	head.version = reply.claims.Version
+	body := reply.marshal()
+	head.of = uint16((len(body) + longestPart - 1) / longestPart)
+	for i := range head.of {
+		message := m.message(kindClaims)
+		message.subject, message.part = from.subject, head
+		message.part.number, message.part.body = i, body[int(i)*longestPart:min(len(body), (int(i)+1)*longestPart)]
+		m.sendTo(from.name, message.marshal(), now)
+	}
+}
+
+// believe takes over what a speaker, or another that has heard it, says that it
+// claims.
+func (m *Machine) believe(from *message, now time.Time) {
+	p := m.detector.peers[from.subject]
+	sender := m.detector.peers[from.name]
+	switch {
+	case p == nil || sender == nil || !sender.alive || sender.incarnation != from.incarnation:
+		return
+	case from.part.echo != p.question.sequence || from.name != p.question.to:
+		return // nobody has asked, or long ago
+	case from.part.incarnation < p.incarnation || from.part.incarnation == p.incarnation && (p.left || p.alive && from.part.version < m.ledger.Version(from.subject)):
+		return
+	}
+	whole, done := p.assembly.add(&from.part)
+	if !done {
+		return
+	}
+	said, err := unmarshalPortrait(whole, from.part.version)
+	if err != nil {
+		return
+	}
+	if from.name != from.subject {
+		m.introduce(p, from, &said, now)
+	}
+	if !p.alive || from.name == from.subject && p.unaware(now) {
+		return
+	}
+	m.ledger.Hear(from.subject, said.claims, said.strength)
+	m.know(p, from.subject)
+	m.change(true, now)
+}
+
+// introduce is another's word that a speaker lives which is not heard here.
+func (m *Machine) introduce(p *peer, from *message, said *portrait, now time.Time) {
+	at := now.Add(-from.part.age)
+	if from.part.age >= m.config.Settings.Patience(said.pulse) || !at.After(p.evidence) && !p.alive {
+		return
+	}
+	n := news{}
+	if from.part.incarnation > p.incarnation {
+		n = p.begin(from.subject, from.part.incarnation)
+	}
+	p.version, p.strength, p.pulse = said.claims.Version, said.strength, said.pulse
+	if !p.alive {
+		p.at = said.at
+	}
+	p.lives(at, now, &n)
+	if p.ready != said.ready {
+		p.ready, n.changed = said.ready, true
+	}
+	m.apply(n, now)
+}
+
+// know keeps of claims what questions are made of.
+func (m *Machine) know(p *peer, name string) {
+	claims, _, _ := m.ledger.Foreign(name)
+	p.links, p.claimed = claims.Links, p.claimed[:0]
+	for i := 0; i < len(claims.List) && i < 16; i++ {
+		p.claimed = append(p.claimed, claims.List[i].Address)
+	}
+}
+
+// Turn does what is due and returns when to call it again. It is called then, and
+// whenever Early was set.
 func (m *Machine) Turn(now time.Time) (next time.Time) {
-	early := m.output.Early
 	m.output.Early = false
-	if early || !now.Before(m.nextOwn) {
+	if early := now.Before(m.planned); early || !now.Before(m.nextOwn) {
 		m.nextOwn = now.Add(m.sendBeats(now, m.planned, m.round))
 		m.round++
 	}
@@ -370,6 +564,9 @@ func (m *Machine) watch(now, planned time.Time) (next time.Time) {
 	n, next := m.detector.tick(now)
 	m.apply(n, now)
 	m.weigh(now)
+	m.judge(now)
+	m.prove(now)
+	m.askAround(now)
 	return next
 }
 
@@ -382,20 +579,40 @@ func (m *Machine) sendBeats(now, planned time.Time, round int) time.Duration {
 		m.change(false, now)
 	}
 	pace := settings.Pace(len(m.alive))
-	m.sequence++
+	m.ledger.Forget(m.versions[round%changesFor])
+	m.versions[round%changesFor] = m.ledger.Claims().Version
 	message := m.message(kindBeat)
 	message.beat = beat{
-		sequence: m.sequence, pulse: pace, ready: m.ready, leaving: m.leaving,
-		version: m.ledger.Claims().Version, heard: m.detector.heard(now),
+		pulse: pace, ready: m.ready, leaving: m.leaving, strength: m.ledger.Strength(), key: m.key, version: m.ledger.Claims().Version,
+		changes: lastChanges(m.ledger.Recent()), heard: m.detector.heard(now, func(p *peer) byte { return m.segmentsOf(p, now) }),
 	}
 	b := message.marshal()
+	due := func(p *peer) bool {
+		return p.alive || !p.left && now.Sub(p.lost) < seekClosely || round%seekEvery == 0
+	}
 	for _, name := range m.detector.names() {
-		peer := m.detector.peers[name]
-		if peer.alive || !peer.left && now.Sub(peer.lost) < seekClosely || round%seekEvery == 0 {
-			m.send(Packet{To: name, At: peer.at, Bytes: b})
+		if p := m.detector.peers[name]; due(p) {
+			m.send(Packet{To: name, At: p.at, Bytes: b})
 		}
 	}
-	// Beats of different speakers should not fall into step.
+	for place, s := range m.segments {
+		message.beat.segment = byte(place + 1)
+		b := message.marshal()
+		unheard := false
+		for _, name := range m.detector.names() {
+			p := m.detector.peers[name]
+			at := p.stations[s.Name]
+			if at == nil || !p.alive {
+				unheard = unheard || !p.left
+				continue
+			}
+			m.send(Packet{To: name, On: s.Name, MAC: at.mac, Bytes: b})
+		}
+		if unheard && round%seekEvery == 0 {
+			m.send(Packet{On: s.Name, Bytes: b})
+		}
+	}
+	// Heartbeats of different speakers should not fall into step.
 	return time.Duration(float64(pace) * (0.9 + 0.1*m.config.Random())) //nolint:mnd // a tenth
 }
 
@@ -461,26 +678,21 @@ func (m *Machine) Called(name string) {
 	}
 }
 
-// SetSegments says which interfaces heartbeats go over, beside the member
-// address.
-func (m *Machine) SetSegments(all []Segment, now time.Time) {}
-
-// Answered says who has answered for an address, by ARP or NDP, that was in
-// Questions a moment ago, or has announced it.
-func (m *Machine) Answered(on string, mac model.MAC, address netip.Addr, now time.Time) {}
-
-// Refused says that a host has answered a UDP packet with port unreachable: no
-// process listens there (RFC 1122 section 4.1.3.1).
-func (m *Machine) Refused(at netip.AddrPort, now time.Time) {}
-
-// Overflowed says that the kernel has dropped messages for want of room: what was
-// not heard proves nothing.
-func (m *Machine) Overflowed(now time.Time) {}
-
 // SetKey says which key is the newest that this speaker has, by a number; 0 is
 // none.
-func (m *Machine) SetKey(newest uint32, now time.Time) {}
+func (m *Machine) SetKey(newest uint32, _ time.Time) {
+	if m.key != newest {
+		m.key, m.output.Early = newest, true
+	}
+}
 
 // AllHave reports whether every living speaker has said that this key is the
 // newest that it has.
-func (m *Machine) AllHave(key uint32) bool { return false }
+func (m *Machine) AllHave(key uint32) bool {
+	for _, p := range m.detector.peers {
+		if p.alive && p.key != key {
+			return false
+		}
+	}
+	return true
+}

@@ -10,37 +10,39 @@ import (
 	"github.com/baliza-lb/baliza/speaker/ownership"
 )
 
-// What speakers tell each other, beyond memberlist's own messages. memberlist
-// encrypts and authenticates all of it with the membership key; what comes
-// from whoever lacks the key never gets here. Integers are big-endian.
+// What speakers tell each other. All of it is encrypted and authenticated with
+// the membership key before it is sent; what comes from whoever lacks the key
+// never gets here. Integers are big-endian.
 //
-//	kind 1 byte, incarnation 8, name length 1, name, then
-//	beat:   sequence 8, pulse in ms 2, flags 1, claims' version 8,
-//	        address length 1, address, port 2, heard count 2, heard × (id 8, age in ms 2)
-//	ask:    parting 4, address length 1, address, port 2
-//	claims: parting 4, version 8, strength 2, count 4, claims × (epoch 8, address length 1, address),
-//	        count 1, MACs × 6, count 1, links × (flags 1, name length 1, name,
-//		MAC 6, count 1, × (address length 1, address, prefix length 1))
+//	version 1 byte, kind 1, incarnation 8, sequence 8, name length 1, name, then
+//	beat:       pulse in ms 2, flags 1, segment 1, strength 2, key 4, claims' version 8, endpoint,
+//	            changes, heard count 1, heard × (id 8, age in ms 2, version 2, parting 1, segments 1)
+//	ask:        endpoint, subject length 1, subject
+//	claims:     subject length 1, subject, its incarnation 8, echo 8, age in ms 2,
+//	            claims' version 8, part 2, parts 2, and that part of the body (see claims.go)
+//	superseded: the incarnation that is known 8, flags 1
+//
+//	endpoint: address length 1, address, port 2
 const (
-	kindBeat   = 1
-	kindAsk    = 2
-	kindClaims = 3
+	wireVersion = 4
+
+	kindBeat       = 1
+	kindAsk        = 2
+	kindClaims     = 3
+	kindSuperseded = 4
 
 	flagReady   = 1
 	flagLeaving = 2
+	// flagFresh of superseded: the other incarnation was heard a moment ago.
+	flagFresh = 1
 
 	// longestName of a Kubernetes node.
 	longestName = 253
-	// mostHeard bounds a beat to one packet.
-	mostHeard = 100
-	// mostClaims bounds what is believed of one speaker.
-	mostClaims = 1 << 17
-	// longestLink is IFNAMSIZ without its end.
-	longestLink  = 15
-	flagUsable   = 1
-	flagSuitable = 2
-	// mostAddrs of an interface that are told.
-	mostAddrs = 16
+	// mostHeard, mostChanges (in bytes) and longestPart (likewise) keep messages
+	// within a packet.
+	mostHeard   = 48
+	mostChanges = 300
+	longestPart = 1000
 	// longestAge is what fits.
 	longestAge = 65535 * time.Millisecond
 )
@@ -51,28 +53,62 @@ var errMessage = errors.New("malformed message")
 type message struct {
 	kind        byte
 	incarnation uint64
-	name        string
+	// sequence orders what one incarnation sends.
+	sequence uint64
+	name     string
+	// at of beat and ask is where the sender is reached.
+	at netip.AddrPort
 
-	beat   beat
-	at     netip.AddrPort // of beat and ask: where the sender is reached
-	claims ownership.Claims
-	// parting of ask and claims: see peer.
-	parting uint32
+	beat beat
+	// subject of ask and claims is whose claims they are: the sender's, or those
+	// of another that it knows.
+	subject string
+	part    part
+	// known of superseded is the incarnation under which the sender knows the
+	// other, and fresh says that it heard it a moment ago.
+	known uint64
+	fresh bool
 }
 
 // beat says that its sender lives, and whom it has heard how long ago.
 type beat struct {
-	sequence uint64
-	pulse    time.Duration
-	ready    bool
-	leaving  bool
-	version  uint64
-	heard    []heard
+	pulse          time.Duration
+	ready, leaving bool
+	// segment is the place, from 1, of the sender's interface by which this copy
+	// went, among those that it announces on; 0 for UDP.
+	segment  byte
+	strength uint16
+	// key is the newest that the sender has.
+	key     uint32
+	version uint64
+	// changes are the last ones of the claims, up to version.
+	changes []ownership.Change
+	heard   []heard
 }
 
+// heard is one speaker of which the sender has heard itself.
 type heard struct {
 	id  uint64
 	age time.Duration
+	// version of its claims, the lowest 16 bits.
+	version uint16
+	// parting: see peer. The lowest 8 bits.
+	parting byte
+	// segments of that speaker on which it was heard: bit 0 is the first.
+	segments byte
+}
+
+// part is a part of somebody's claims.
+type part struct {
+	incarnation uint64
+	// echo is the sequence of the question.
+	echo uint64
+	// age is how long ago the subject was heard.
+	age     time.Duration
+	version uint64
+	// number of this part, from 0, and how many there are.
+	number, of uint16
+	body       []byte
 }
 
 // identify shortens a name: FNV-1a.
@@ -89,70 +125,58 @@ func appendAddress(b []byte, a netip.Addr) []byte {
 	return append(append(b, byte(len(raw))), raw...)
 }
 
+func appendEndpoint(b []byte, at netip.AddrPort) []byte {
+	return binary.BigEndian.AppendUint16(appendAddress(b, at.Addr()), at.Port())
+}
+
+func appendText(b []byte, text string) []byte { return append(append(b, byte(len(text))), text...) }
+
 func milliseconds(d time.Duration) uint16 {
 	return uint16(min(max(d, 0), longestAge) / time.Millisecond)
 }
 
 func (m *message) marshal() []byte {
-	b := binary.BigEndian.AppendUint64([]byte{m.kind}, m.incarnation)
-	b = append(append(b, byte(len(m.name))), m.name...)
+	b := binary.BigEndian.AppendUint64([]byte{wireVersion, m.kind}, m.incarnation)
+	b = appendText(binary.BigEndian.AppendUint64(b, m.sequence), m.name)
 	switch m.kind {
 	case kindBeat:
-		b = binary.BigEndian.AppendUint64(b, m.beat.sequence)
-		b = binary.BigEndian.AppendUint16(b, milliseconds(m.beat.pulse))
-		var flags byte
-		if m.beat.ready {
-			flags |= flagReady
-		}
-		if m.beat.leaving {
-			flags |= flagLeaving
-		}
-		b = binary.BigEndian.AppendUint64(append(b, flags), m.beat.version)
-		b = binary.BigEndian.AppendUint16(appendAddress(b, m.at.Addr()), m.at.Port())
-		all := m.beat.heard[:min(len(m.beat.heard), mostHeard)]
-		b = binary.BigEndian.AppendUint16(b, uint16(len(all)))
-		for _, h := range all {
-			b = binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint64(b, h.id), milliseconds(h.age))
-		}
+		b = m.beat.append(b, m.at)
 	case kindAsk:
-		b = binary.BigEndian.AppendUint32(b, m.parting)
-		b = binary.BigEndian.AppendUint16(appendAddress(b, m.at.Addr()), m.at.Port())
+		b = appendText(appendEndpoint(b, m.at), m.subject)
 	case kindClaims:
-		b = binary.BigEndian.AppendUint32(b, m.parting)
-		b = binary.BigEndian.AppendUint64(b, m.claims.Version)
-		b = binary.BigEndian.AppendUint16(b, m.claims.Strength)
-		b = binary.BigEndian.AppendUint32(b, uint32(len(m.claims.List)))
-		for _, c := range m.claims.List {
-			b = appendAddress(binary.BigEndian.AppendUint64(b, c.Epoch), c.Address)
+		p := &m.part
+		b = binary.BigEndian.AppendUint64(appendText(b, m.subject), p.incarnation)
+		b = binary.BigEndian.AppendUint64(b, p.echo)
+		b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint16(b, milliseconds(p.age)), p.version)
+		b = binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(b, p.number), p.of)
+		b = append(b, p.body...)
+	case kindSuperseded:
+		var flags byte
+		if m.fresh {
+			flags = flagFresh
 		}
-		macs := m.claims.MACs[:min(len(m.claims.MACs), ownership.MostMACs)]
-		b = append(b, byte(len(macs)))
-		for _, mac := range macs {
-			b = append(b, mac[:]...)
-		}
-		b = appendLinks(b, m.claims.Links[:min(len(m.claims.Links), ownership.MostLinks)])
+		b = append(binary.BigEndian.AppendUint64(b, m.known), flags)
 	}
 	return b
 }
 
-func appendLinks(b []byte, links []model.Link) []byte {
-	b = append(b, byte(len(links)))
-	for i := range links {
-		link := &links[i]
-		var flags byte
-		if link.Usable {
-			flags |= flagUsable
-		}
-		if link.Suitable {
-			flags |= flagSuitable
-		}
-		b = append(append(b, flags, byte(len(link.Name))), link.Name...)
-		b = append(b, link.MAC[:]...)
-		addrs := link.Addrs[:min(len(link.Addrs), mostAddrs)]
-		b = append(b, byte(len(addrs)))
-		for _, a := range addrs {
-			b = append(appendAddress(b, a.Addr()), byte(a.Bits()))
-		}
+func (beat *beat) append(b []byte, at netip.AddrPort) []byte {
+	b = binary.BigEndian.AppendUint16(b, milliseconds(beat.pulse))
+	var flags byte
+	if beat.ready {
+		flags |= flagReady
+	}
+	if beat.leaving {
+		flags |= flagLeaving
+	}
+	b = binary.BigEndian.AppendUint16(append(b, flags, beat.segment), beat.strength)
+	b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(b, beat.key), beat.version)
+	b = appendChanges(appendEndpoint(b, at), beat.changes)
+	all := beat.heard[:min(len(beat.heard), mostHeard)]
+	b = append(b, byte(len(all)))
+	for _, h := range all {
+		b = binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint64(b, h.id), milliseconds(h.age))
+		b = append(binary.BigEndian.AppendUint16(b, h.version), h.parting, h.segments)
 	}
 	return b
 }
@@ -193,24 +217,47 @@ func (r *reader) address() netip.Addr {
 	return a
 }
 
+func (r *reader) endpoint() netip.AddrPort { return netip.AddrPortFrom(r.address(), r.uint16()) }
+
+// name reads that of a node.
+func (r *reader) name() string {
+	length := int(r.byte())
+	if length == 0 || length > longestName {
+		r.short = true
+	}
+	return string(r.take(length))
+}
+
+func (r *reader) mac() model.MAC { return model.MAC(r.take(len(model.MAC{}))) }
+
+// flags reads some of which only those are known.
+func (r *reader) flags(known byte) byte {
+	flags := r.byte()
+	r.short = r.short || flags&^known != 0
+	return flags
+}
+
 // unmarshal takes apart what somebody with the key has sent. Whatever it
 // accepts, marshal writes in the same way.
 func unmarshal(b []byte) (message, error) {
 	r := reader{rest: b}
-	m := message{kind: r.byte(), incarnation: r.uint64()}
-	length := int(r.byte())
-	if length == 0 || length > longestName {
+	if r.byte() != wireVersion {
 		return message{}, errMessage
 	}
-	m.name = string(r.take(length))
+	m := message{kind: r.byte(), incarnation: r.uint64(), sequence: r.uint64(), name: r.name()}
 	switch m.kind {
 	case kindBeat:
 		r.beat(&m)
 	case kindAsk:
-		m.parting = r.uint32()
-		m.at = netip.AddrPortFrom(r.address(), r.uint16())
+		m.at, m.subject = r.endpoint(), r.name()
 	case kindClaims:
-		r.claims(&m)
+		m.subject = r.name()
+		m.part = part{incarnation: r.uint64(), echo: r.uint64(), age: r.duration(), version: r.uint64(), number: r.uint16(), of: r.uint16()}
+		m.part.body, r.rest = r.rest, nil
+		r.short = r.short || m.part.number >= m.part.of || len(m.part.body) > longestPart
+	case kindSuperseded:
+		m.known = r.uint64()
+		m.fresh = r.flags(flagFresh) != 0
 	default:
 		return message{}, errMessage
 	}
@@ -221,15 +268,14 @@ func unmarshal(b []byte) (message, error) {
 }
 
 func (r *reader) beat(m *message) {
-	m.beat.sequence, m.beat.pulse = r.uint64(), r.duration()
-	flags := r.byte()
-	if flags&^(flagReady|flagLeaving) != 0 {
-		r.short = true
-	}
-	m.beat.ready, m.beat.leaving = flags&flagReady != 0, flags&flagLeaving != 0
-	m.beat.version = r.uint64()
-	m.at = netip.AddrPortFrom(r.address(), r.uint16())
-	count := int(r.uint16())
+	beat := &m.beat
+	beat.pulse = r.duration()
+	flags := r.flags(flagReady | flagLeaving)
+	beat.ready, beat.leaving = flags&flagReady != 0, flags&flagLeaving != 0
+	beat.segment, beat.strength, beat.key, beat.version = r.byte(), r.uint16(), r.uint32(), r.uint64()
+	m.at = r.endpoint()
+	beat.changes = r.changes()
+	count := int(r.byte())
 	if count > mostHeard {
 		r.short = true
 	}
@@ -237,53 +283,6 @@ func (r *reader) beat(m *message) {
 		if r.short {
 			return
 		}
-		m.beat.heard = append(m.beat.heard, heard{id: r.uint64(), age: r.duration()})
+		beat.heard = append(beat.heard, heard{id: r.uint64(), age: r.duration(), version: r.uint16(), parting: r.byte(), segments: r.byte()})
 	}
-}
-
-func (r *reader) claims(m *message) {
-	m.parting, m.claims.Version, m.claims.Strength = r.uint32(), r.uint64(), r.uint16()
-	count := r.uint32()
-	if count > mostClaims {
-		r.short = true
-	}
-	for range count {
-		if r.short {
-			return
-		}
-		m.claims.List = append(m.claims.List, ownership.Claim{Epoch: r.uint64(), Address: r.address()})
-	}
-	for range r.byte() {
-		if r.short {
-			return
-		}
-		m.claims.MACs = append(m.claims.MACs, model.MAC(r.take(len(model.MAC{}))))
-	}
-	for range r.byte() {
-		if r.short {
-			return
-		}
-		m.claims.Links = append(m.claims.Links, r.link())
-	}
-}
-
-func (r *reader) link() model.Link {
-	flags, length := r.byte(), int(r.byte())
-	if flags&^(flagUsable|flagSuitable) != 0 || length == 0 || length > longestLink {
-		r.short = true
-	}
-	link := model.Link{Name: string(r.take(length)), Usable: flags&flagUsable != 0, Suitable: flags&flagSuitable != 0, MAC: model.MAC(r.take(len(model.MAC{})))}
-	count := int(r.byte())
-	if count > mostAddrs {
-		r.short = true
-	}
-	for range count {
-		if r.short {
-			return link
-		}
-		prefix := netip.PrefixFrom(r.address(), int(r.byte()))
-		r.short = r.short || !prefix.IsValid()
-		link.Addrs = append(link.Addrs, prefix)
-	}
-	return link
 }

@@ -1,0 +1,349 @@
+package detection
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/baliza-lb/baliza/speaker/model"
+)
+
+// Heartbeats also go over every segment on which this node announces, as frames:
+// so a member network that fails, or a firewall, is not taken for a death, and a
+// node that nothing gets to, or from, on a segment learns of it. Where heartbeats
+// are missing, ARP and Neighbour Discovery ask how the node is.
+const (
+	// mostSegments have a bit in a heartbeat.
+	mostSegments = 8
+	// quietFor is how long an interface has received nothing at all when it counts
+	// as broken, if other speakers were heard on it before; muteFor is how long
+	// nobody must have heard us on a segment where others hear each other. It is
+	// more, so that of two who do not hear each other the one that is deaf says so
+	// first.
+	quietFor, muteFor = 600 * time.Millisecond, 1500 * time.Millisecond
+	// questionsAtOnce bounds what is asked in one turn.
+	questionsAtOnce = 20
+	// Questions for a speaker that is lost: how long each second, each of a tenth,
+	// and after a minute.
+	askLostClosely, askLost, askLostSlowly = 100 * time.Millisecond, time.Second, 10 * time.Second
+	// witnessEvery is how often a kernel is asked whether it answers at all.
+	witnessEvery = time.Minute
+)
+
+// segment is one of ours, and what is known of it.
+type segment struct {
+	Segment
+	// peersHeard says that another speaker was heard on it, ever, and usHeard
+	// that one has said that it heard us.
+	peersHeard, usHeard bool
+	// moved is when a speaker was heard on it last, or anything was received.
+	moved time.Time
+	// count is how many frames it had received when that was looked at last, and
+	// frames when it was found to be more. It is looked at, sampling, only while no
+	// other speaker is heard on it.
+	count    uint64
+	frames   time.Time
+	sampling bool
+	// muteSince is since when nobody hears us.
+	muteSince time.Time
+	why       string // it is broken; empty otherwise
+}
+
+// SetSegments says which interfaces heartbeats go over, beside the member
+// address.
+func (m *Machine) SetSegments(all []Segment, now time.Time) {
+	var next []*segment
+	for _, one := range all {
+		at := slices.IndexFunc(m.segments, func(s *segment) bool { return s.Name == one.Name && s.MAC == one.MAC })
+		s := &segment{moved: now}
+		if at >= 0 {
+			s = m.segments[at]
+		}
+		s.Segment = one
+		next = append(next, s)
+	}
+	slices.SortFunc(next, func(a, b *segment) int { return compare(a.Name, b.Name) })
+	m.segments = next[:min(len(next), mostSegments)]
+	for _, p := range m.detector.peers {
+		p.nextQuestion = time.Time{}
+	}
+	m.output.Early = true
+}
+
+// shares reports whether a speaker says that it has a usable interface on a
+// segment of ours.
+func (s *segment) shares(p *peer) bool {
+	for i := range p.links {
+		if on := &p.links[i]; on.Usable && s.holdsOne(on.Addrs) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *segment) holdsOne(of []netip.Prefix) bool {
+	return slices.ContainsFunc(of, func(a netip.Prefix) bool { return s.holds(a.Addr()) })
+}
+
+// holds reports whether an address is in a subnet of the segment. Link-local
+// subnets are everywhere.
+func (s *segment) holds(a netip.Addr) bool {
+	return !a.IsLinkLocalUnicast() && slices.ContainsFunc(s.Addrs, func(p netip.Prefix) bool {
+		return p.Bits() < p.Addr().BitLen() && !p.Addr().IsLinkLocalUnicast() && p.Masked().Contains(a)
+	})
+}
+
+// heardHere reports whether a speaker was heard on the segment since a moment: by
+// a frame, or by UDP from an address that is there.
+func (s *segment) heardHere(p *peer, since time.Time) bool {
+	if at := p.stations[s.Name]; at != nil && at.heard.After(since) {
+		return true
+	}
+	return p.udp.After(since) && s.holds(p.at.Addr())
+}
+
+// segmentsOf says on which of its segments a speaker was heard: the bits of a
+// heartbeat. What it announces on is sorted by name on either side.
+func (m *Machine) segmentsOf(p *peer, now time.Time) (bits byte) {
+	place := 0
+	for i := range p.links {
+		on := &p.links[i]
+		if !on.Usable {
+			continue
+		}
+		for _, s := range m.segments {
+			if place < mostSegments && s.holdsOne(on.Addrs) && s.heardHere(p, now.Add(-m.config.Settings.Patience(p.pulse))) {
+				bits |= 1 << place
+			}
+		}
+		place++
+	}
+	return bits
+}
+
+// judge decides which segments are broken.
+func (m *Machine) judge(now time.Time) {
+	for place, s := range m.segments {
+		recently := now.Add(-2 * m.config.Settings.Patience(0))
+		justNow := now.Add(-m.config.Settings.Pace(len(m.alive)) * 3 / 2)
+		expected, heard, lately, hearing := 0, 0, 0, 0
+		for _, p := range m.detector.peers {
+			if !p.alive || !s.shares(p) {
+				continue
+			}
+			expected++
+			if s.heardHere(p, recently) {
+				heard++
+			}
+			if s.heardHere(p, justNow) {
+				lately++
+			}
+			if p.hears.After(recently) && p.hearsOn&(1<<place) != 0 {
+				hearing++
+			}
+		}
+		s.peersHeard, s.usHeard = s.peersHeard || heard > 0, s.usHeard || hearing > 0
+		m.sample(s, lately > 0, now)
+		if expected == 0 || hearing > 0 || !s.usHeard {
+			s.muteSince = now
+		}
+		why := ""
+		switch {
+		case s.peersHeard && now.Sub(s.moved) >= quietFor:
+			why = "receives nothing, though other speakers were heard on it before"
+		case now.Sub(s.muteSince) >= muteFor:
+			why = "sends nothing that another speaker hears, though it has carrier"
+		}
+		if why != s.why {
+			s.why = why
+			m.change(true, now)
+		}
+	}
+}
+
+// sample looks at how many frames the segment has received, unless other speakers
+// are heard on it.
+func (m *Machine) sample(s *segment, heard bool, now time.Time) {
+	if heard || m.config.Received == nil {
+		s.moved, s.sampling = now, false
+		return
+	}
+	count := m.config.Received(s.Name)
+	if s.sampling && count != s.count {
+		s.moved, s.frames = now, now
+	}
+	s.count, s.sampling = count, true
+}
+
+// broken says what of the segments is.
+func (m *Machine) broken() map[string]string {
+	var all map[string]string
+	for _, s := range m.segments {
+		if s.why != "" {
+			if all == nil {
+				all = map[string]string{}
+			}
+			all[s.Name] = s.why
+		}
+	}
+	return all
+}
+
+// prove keeps whether this speaker may act alone: if it hears nobody, though there
+// are others, it takes nothing until any frame has come in by a segment since.
+func (m *Machine) prove(now time.Time) {
+	m.alone = len(m.alive) <= 1 && !m.leaving && (m.detector.alone() || len(m.wanted) > 0)
+	unproven := m.alone && len(m.segments) > 0 && m.config.Received != nil
+	var last time.Time
+	for _, p := range m.detector.peers {
+		if p.evidence.After(last) {
+			last = p.evidence
+		}
+	}
+	for _, s := range m.segments {
+		unproven = unproven && !s.frames.After(last)
+	}
+	if unproven != m.unproven {
+		m.unproven = unproven
+		m.change(true, now)
+	}
+}
+
+// askAround puts the questions that are due: for the kernels of those that are
+// silent or lost, for what they claim, and for the gateways of one that is alone.
+func (m *Machine) askAround(now time.Time) {
+	for _, name := range m.detector.names() {
+		p := m.detector.peers[name]
+		if p.left || len(m.output.Questions) >= questionsAtOnce {
+			continue
+		}
+		late := p.alive && now.Sub(p.evidence) >= m.config.Settings.promised(p.pulse)*3/2
+		if !late && p.nextQuestion.After(now) {
+			continue
+		}
+		p.nextQuestion = now.Add(m.pause(p, late, now))
+		if !late && p.alive && now.Sub(p.witness) < witnessEvery {
+			continue
+		}
+		for _, s := range m.segments {
+			m.askFor(p, s, late)
+		}
+	}
+	if !m.alone {
+		return
+	}
+	for _, s := range m.segments {
+		for _, gateway := range s.Gateways {
+			if now.Sub(m.askedGateways) >= m.config.Settings.Pulse && len(m.output.Questions) < questionsAtOnce {
+				m.output.Questions = append(m.output.Questions, Question{s.Name, gateway})
+			}
+		}
+	}
+	if now.Sub(m.askedGateways) >= m.config.Settings.Pulse {
+		m.askedGateways = now
+	}
+}
+
+// pause is the time to the next question for a speaker.
+func (m *Machine) pause(p *peer, late bool, now time.Time) time.Duration {
+	switch {
+	case late:
+		return m.config.Settings.Pulse
+	case p.alive && p.witness.IsZero() && now.Sub(p.joined) < 5*time.Second, !p.alive && now.Sub(p.lost) < askLost:
+		return askLostClosely
+	case p.alive:
+		return askLost
+	case now.Sub(p.lost) < seekClosely:
+		return askLost
+	}
+	return askLostSlowly
+}
+
+// askFor asks for a speaker's own addresses on a segment and, if its heartbeats
+// are late, for one of those that it claims.
+func (m *Machine) askFor(p *peer, s *segment, late bool) {
+	targets := map[netip.Addr]bool{}
+	if s.holds(p.at.Addr()) {
+		targets[p.at.Addr()] = true
+	}
+	for i := range p.links {
+		for _, a := range p.links[i].Addrs {
+			if s.holds(a.Addr()) && len(targets) < 2 { //nolint:mnd // one of each family
+				targets[a.Addr()] = true
+			}
+		}
+	}
+	shared := len(targets) > 0
+	if late && shared && len(p.claimed) > 0 {
+		targets[p.claimed[p.asked%len(p.claimed)]] = true
+		p.asked++
+	}
+	for _, target := range sortedAddresses(targets) {
+		m.output.Questions = append(m.output.Questions, Question{s.Name, target})
+	}
+}
+
+func sortedAddresses(set map[netip.Addr]bool) []netip.Addr {
+	all := make([]netip.Addr, 0, len(set))
+	for a := range set {
+		all = append(all, a)
+	}
+	slices.SortFunc(all, netip.Addr.Compare)
+	return all
+}
+
+// Answered says who has answered for an address, by ARP or NDP, that was in
+// Questions a moment ago, or has announced it.
+func (m *Machine) Answered(on string, mac model.MAC, address netip.Addr, now time.Time) {
+	for _, name := range m.detector.names() {
+		p := m.detector.peers[name]
+		if !p.has(mac) {
+			continue
+		}
+		if slices.Contains(p.claimed, address) {
+			// No kernel has the address: it was the speaker.
+			p.on(on, mac, now)
+			if p.alive {
+				p.evidence = now
+			}
+			continue
+		}
+		if p.at.Addr() == address || slices.ContainsFunc(p.links, func(l model.Link) bool {
+			return slices.ContainsFunc(l.Addrs, func(a netip.Prefix) bool { return a.Addr() == address })
+		}) {
+			p.witness = now
+		}
+	}
+}
+
+// has reports whether a speaker says that a MAC is its own.
+func (p *peer) has(mac model.MAC) bool {
+	return slices.ContainsFunc(p.links, func(l model.Link) bool { return l.MAC == mac })
+}
+
+// Refused says that a host has answered a UDP packet with port unreachable: no
+// process listens there (RFC 1122 section 4.1.3.1). Who sends it is not proven:
+// it shortens how long one is waited for who is silent, and nothing else.
+func (m *Machine) Refused(at netip.AddrPort, now time.Time) {
+	for _, p := range m.detector.peers {
+		if p.alive && p.at == at {
+			p.refused = now
+		}
+	}
+}
+
+// Overflowed says that the kernel has dropped messages for want of room: what was
+// not heard proves nothing for a while.
+func (m *Machine) Overflowed(now time.Time) {
+	m.detector.deafUntil = now.Add(m.config.Settings.patienceAlone(0))
+}
+
+func compare(a, b string) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
