@@ -30,9 +30,10 @@ func (c *crowd) Snapshot() *model.Membership {
 func (c *crowd) Changes() <-chan struct{}         { return nil }
 func (c *crowd) SetReady()                        {}
 func (c *crowd) Hold([]netip.Addr)                {}
+func (c *crowd) Cannot([]netip.Addr) {}
 func (c *crowd) Locate([]model.MAC, []model.Link) {}
 func (c *crowd) Seek(map[string]netip.AddrPort)   {}
-func (c *crowd) Lost() []netip.Addr               { return nil }
+
 func (c *crowd) NetworkChanged()                  {}
 func (c *crowd) Leave(time.Duration) error        { return nil }
 func (c *crowd) Close() error                     { return nil }

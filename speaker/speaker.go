@@ -71,6 +71,7 @@ type directory interface {
 type claims interface {
 	Locate(macs []model.MAC, links []model.Link)
 	SetReady()
+	Cannot(addresses []netip.Addr)
 	Hold(addresses []netip.Addr)
 }
 
@@ -148,6 +149,10 @@ func (s *speaker) run(ctx context.Context) {
 			wake(max(minCoalesce, time.Until(rested)))
 			continue
 		case <-s.responder.Sighted():
+			if s.see(time.Now()) {
+				wake(max(0, time.Until(rested)))
+			}
+			continue
 		case <-timer.C:
 			due = time.Time{}
 		case <-resync.C:
@@ -172,7 +177,7 @@ func (s *speaker) pass(now time.Time) time.Duration {
 	snapshot := s.links.Snapshot()
 	out := s.machine.Step(node.Input{
 		Now: now, Cluster: s.view.Current, Members: s.members.Snapshot(), Interfaces: s.seen.model(snapshot),
-		Gateways: model.Gateways(snapshot.Gateways), Sightings: s.responder.Sightings(),
+		Gateways: model.Gateways(snapshot.Gateways),
 	})
 	s.write(out.Notes)
 	s.members.Locate(out.MACs, out.Links)
@@ -192,12 +197,22 @@ func (s *speaker) pass(now time.Time) time.Duration {
 	s.responder.Reannounce(out.Reannounce)
 
 	done := s.machine.Done(node.Applied{Now: now, Held: s.responder.Held(), Problems: texts(problems), Sessions: s.routes.status()})
+	s.members.Cannot(done.Unable)
 	s.members.Hold(done.Claims)
 	s.write(done.Notes)
 	s.ready.problems.Store(&done.Problems)
 	s.reports.Report(done.Status, s.view.NodeUID)
 	s.metrics.Observe(&done.Counts, time.Since(now))
 	return out.Again
+}
+
+// see acts on what other hosts use of what is answered for, and reports whether a
+// pass is due.
+func (s *speaker) see(now time.Time) bool {
+	seen := s.machine.See(s.responder.Sightings(), s.members.Snapshot(), now)
+	s.write(seen.Notes)
+	s.responder.Reannounce(seen.Reannounce)
+	return seen.Changed
 }
 
 // depart tells the others, and goes on answering while they take over.

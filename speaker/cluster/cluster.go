@@ -84,6 +84,9 @@ func NewView(of Config, from Objects) *View {
 // may have changed, and nil otherwise.
 func (v *View) Read() (peers map[string]netip.AddrPort) {
 	changes := v.from.Take()
+	if len(changes.Services) > 0 || changes.Nodes || changes.Config {
+		v.Current.Version++
+	}
 	v.Current.Synced = v.from.Synced()
 	v.services(changes.Services)
 	if changes.Nodes {

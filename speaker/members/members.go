@@ -204,6 +204,11 @@ func (m *Members) Hold(addresses []netip.Addr) {
 	m.do(func(machine *detection.Machine, now time.Time) { machine.Hold(addresses, now) })
 }
 
+// Cannot says which addresses this speaker cannot hold, or is about to let go.
+func (m *Members) Cannot(addresses []netip.Addr) {
+	m.do(func(machine *detection.Machine, now time.Time) { machine.Cannot(addresses, now) })
+}
+
 // Locate says with which MACs this speaker answers, and whether it can answer on
 // interfaces of these names: see detection.Machine.
 func (m *Members) Locate(macs []model.MAC, links []model.Link) {

@@ -17,14 +17,22 @@ const (
 	// has owned before; probeNum is how many there are (RFC 5227 section 1.1).
 	probeInterval = 150 * time.Millisecond
 	probeNum      = 3
-	// fresh is how long after it was taken another host's use counts at once:
-	// its answer to the last probe may still be under way.
+	// probesPerSecond bounds how many are sent, and probesAtOnce at one time: a
+	// broadcast is a packet for every port of the LAN.
+	probesPerSecond, probesAtOnce = 2500, 250
+	// claimDelay is how late a speaker's claim may come after its answer on the
+	// LAN. An answer that stays without a claim for longer is its node's.
+	claimDelay = time.Second
+	// fresh is how long after its first use another host's use of an address
+	// counts: its answer to the last probe may still be under way.
 	fresh = 2 * time.Second
-	// defendInterval of RFC 5227 section 2.4: the first use by another in it is
-	// met with an announcement, the second ends ours.
-	defendInterval = 10 * time.Second
-	// burst is how long packets count as one use.
-	burst = time.Second
+	// defendInterval is the least time between two announcements that defend an
+	// address in use. It is defended for as long as it is used, as RFC 5227 section
+	// 2.4 (c) wants it of a host that others depend on.
+	defendInterval = time.Second
+	// conflictLasts is how long a conflict of an address in use is reported after
+	// the other host was seen.
+	conflictLasts = time.Minute
 	// retryInterval is when an address in conflict is probed for again.
 	retryInterval = 30 * time.Second
 )
@@ -40,24 +48,27 @@ const (
 	probing
 	// assigned: it is used (RFC 5227 section 2.4, preferred in RFC 4862).
 	assigned
-	// defending: it is used, and was announced once more because another used
-	// it, too (RFC 5227 section 2.4 (b)).
-	defending
 	// duplicate of RFC 4862 section 5.4: another host has it. It is not used.
 	duplicate
 )
 
 // conflictingHost is another host that uses an address of ours.
 type conflictingHost struct {
-	mac   model.MAC
-	on    string // the interface
-	since time.Time
+	mac model.MAC
+	// node is the one whose MAC it is, if it has a speaker.
+	node        string
+	on          string // the interface
+	since, seen time.Time
 	// first says that the address had not been used before, as far as is
 	// known here.
 	first bool
 }
 
 func (h *conflictingHost) message() string {
+	if h.node != "" {
+		return fmt.Sprintf("node %s itself answers for the address on %s (%s): it is an address of the node, or of kube-vip or keepalived on it, or kube-proxy in IPVS mode has it without strictARP",
+			h.node, h.on, h.mac)
+	}
 	return fmt.Sprintf("%s answers for the address on %s and belongs to no node with a speaker", h.mac, h.on)
 }
 
@@ -66,8 +77,16 @@ type detection struct {
 	state state
 	since time.Time // of the state
 	// used says that some node has owned the address since this process
-	// started, so that no probe is needed to take it.
-	used bool
+	// started, so that no probe is needed to take it; first says that its present
+	// use is the first.
+	used, first bool
+	// probes is how many were sent, the last of them at asked.
+	probes int
+	asked  time.Time
+	// suspect is when a speaker's node was seen to answer that claims nothing.
+	suspect time.Time
+	// defended is when it was last.
+	defended time.Time
 	// host is the last that was in conflict, until the address is free.
 	host *conflictingHost
 	turn uint64
@@ -78,11 +97,18 @@ type conflicts struct {
 	byAddress map[netip.Addr]*detection
 	turn      uint64
 	seen      int // in this turn
+	// budget is how many probes may be sent, as of budgetAt.
+	budget   float64
+	budgetAt time.Time
 }
 
 // begin and end enclose a turn in which rest or use is called for each address;
 // what was not called for is forgotten.
-func (c *conflicts) begin() { c.turn, c.seen = c.turn+1, 0 }
+func (c *conflicts) begin(now time.Time) {
+	c.turn, c.seen = c.turn+1, 0
+	c.budget = min(probesAtOnce, c.budget+probesPerSecond*now.Sub(c.budgetAt).Seconds())
+	c.budgetAt = now
+}
 
 func (c *conflicts) end() {
 	if c.seen == len(c.byAddress) {
@@ -121,7 +147,7 @@ func (c *conflicts) rest(a netip.Addr, owner string) {
 		}
 	}
 	if owner != "" {
-		d.used = true
+		d.used, d.first = true, false
 		if d.host != nil { // another node can use it
 			d.host, d.state = nil, unassigned
 		}
@@ -133,81 +159,126 @@ type verdict uint8
 
 const (
 	free verdict = iota
-	// unsure: it is to be probed for.
+	// unsure: it is to be probed for. unsureAgain: the same, and it was in conflict
+	// before.
 	unsure
-	// unsureAgain: the same, and it was in conflict before.
 	unsureAgain
 	taken
 )
 
 // use is the turn of an address that this node is to use; held says that it does
-// already. It returns when the next turn is due, or zero.
-func (c *conflicts) use(in *Input, a netip.Addr, owner string, held bool) (verdict, time.Duration) {
+// already. It returns when the next turn is due, or zero, and whether a probe is.
+func (c *conflicts) use(in *Input, a netip.Addr, owner string, held bool) (v verdict, again time.Duration, probe bool) {
 	d, now := c.of(a), in.Now
 	d.used = d.used || owner != ""
-	if d.host != nil && in.Members.MACs[d.host.mac] != "" {
+	if d.host != nil && d.host.node == "" && in.Members.MACs[d.host.mac] != "" {
 		// Its claims came later than what it said on the LAN: it is another node,
 		// which the membership settles with.
 		d.state, d.used, d.host = unassigned, true, nil
 	}
 	if d.state == duplicate {
 		if left := retryInterval - now.Sub(d.since); left > 0 {
-			return taken, left
+			return taken, left, false
 		}
 		d.used = false // ask again
 	}
 	switch {
 	case held:
-		if d.state != assigned && d.state != defending {
+		if d.state != assigned {
 			d.state = assigned
 		}
-		return free, 0
+		if d.host != nil && now.Sub(d.host.seen) > conflictLasts {
+			d.host = nil
+		}
+		return free, 0, false
 	case d.used:
-		d.state, d.since = assigned, now
-		return free, 0
+		d.state, d.since, d.first = assigned, now, false
+		return free, 0, false
 	case d.state != probing:
-		d.state, d.since = probing, now
-	case now.Sub(d.since) >= probeNum*probeInterval:
-		d.state, d.since, d.used, d.host = assigned, now, true, nil
-		return free, 0
+		d.state, d.since, d.probes, d.suspect = probing, now, 0, time.Time{}
+	case d.probes >= probeNum && now.Sub(d.asked) >= probeInterval && (d.suspect.IsZero() || now.Sub(d.suspect) > 2*probeInterval):
+		d.state, d.since, d.used, d.first, d.host = assigned, now, true, true, nil
+		return free, 0, false
 	}
+	v, again = unsure, max(time.Millisecond, probeInterval-now.Sub(d.asked))
 	if d.host != nil {
-		return unsureAgain, probeInterval
+		v = unsureAgain
 	}
-	return unsure, probeInterval
+	if d.probes > 0 && now.Sub(d.asked) < probeInterval {
+		return v, again, false
+	}
+	if c.budget < 1 {
+		return v, probesAtOnce * time.Second / probesPerSecond, false
+	}
+	c.budget--
+	d.probes, d.asked = d.probes+1, now
+	return v, probeInterval, true
 }
 
-// see takes in another host's use of an address.
-func (c *conflicts) see(in *Input, s model.Sighting, held bool, out *Output) {
-	if in.Members.MACs[s.MAC] != "" {
-		return // an owner before or after us: the membership settles that
+// Seen is what follows from what other hosts were seen to use. It is carried out
+// in the order of its fields.
+type Seen struct {
+	Notes []Note
+	// Reannounce are addresses that the neighbours are told again, at once.
+	Reannounce []netip.Addr
+	// Changed says that a Step will decide otherwise than the last.
+	Changed bool
+}
+
+// See takes in what other hosts were seen to use. It costs little: a flood of it
+// makes no Step.
+func (n *Node) See(all []model.Sighting, members *model.Membership, now time.Time) (out Seen) {
+	for _, s := range all {
+		n.conflicts.see(s, members, len(n.held[s.Address]) > 0, now, &out)
 	}
+	return out
+}
+
+// see takes in one.
+func (c *conflicts) see(s model.Sighting, members *model.Membership, held bool, now time.Time, out *Seen) {
 	d := c.byAddress[s.Address]
 	if d == nil || d.state != probing && !held {
 		return
 	}
-	age, defend := in.Now.Sub(d.since), false
-	switch d.state {
-	case probing:
-	case defending:
-		if age < burst {
-			return
+	name, owner := members.MACs[s.MAC], members.Owners[s.Address]
+	switch {
+	case d.state == probing && name != "":
+		if owner != "" {
+			return // the membership settles that
 		}
-		defend = age > defendInterval
-	case unassigned, assigned, duplicate:
-		defend = age > fresh
-	}
-	pairs := []any{"address", s.Address, "mac", s.MAC.String(), "interface", s.Interface}
-	if defend {
-		d.state, d.since = defending, in.Now
-		out.note(Warning, "address conflict: defending", pairs...)
-		out.Reannounce = append(out.Reannounce, s.Address)
+		if d.suspect = now; now.Sub(d.since) < claimDelay {
+			return // its claim may be on its way
+		}
+	case d.state == probing, d.first && now.Sub(d.since) <= fresh && name == "":
+	case name != "" && owner != members.Self:
+		return // an owner before or after us
+	default:
+		c.defend(d, s, name, now, out)
 		return
 	}
-	found := &conflictingHost{mac: s.MAC, on: s.Interface, since: in.Now, first: d.state == probing}
+	pairs := []any{"address", s.Address, "mac", s.MAC.String(), "interface", s.Interface}
+	found := &conflictingHost{mac: s.MAC, node: name, on: s.Interface, since: now, seen: now, first: true}
 	if d.host != nil {
 		found.since, found.first = d.host.since, d.host.first
 	}
-	d.state, d.since, d.host = duplicate, in.Now, found
-	out.note(Failure, "address conflict", pairs...)
+	d.state, d.since, d.host = duplicate, now, found
+	out.Notes = append(out.Notes, Note{Failure, "address conflict", pairs})
+	out.Changed = true
+}
+
+// defend tells the neighbours again of an address in use that another host uses,
+// too, or another node says that it does, unless that was done a moment ago.
+func (c *conflicts) defend(d *detection, s model.Sighting, name string, now time.Time, out *Seen) {
+	if name == "" {
+		if d.host == nil || d.host.mac != s.MAC {
+			d.host = &conflictingHost{mac: s.MAC, on: s.Interface, since: now}
+			out.Notes = append(out.Notes, Note{Warning, "address conflict: defending", []any{"address", s.Address, "mac", s.MAC.String(), "interface", s.Interface}})
+			out.Changed = true
+		}
+		d.host.seen = now
+	}
+	if now.Sub(d.defended) >= defendInterval {
+		d.defended = now
+		out.Reannounce = append(out.Reannounce, s.Address)
+	}
 }

@@ -8,29 +8,26 @@ import (
 	"github.com/baliza-lb/baliza/speaker/plan"
 )
 
-const (
-	// handOverWindow is how long an address that another node is to own is
-	// answered for, at most, while that node does not say that it has it.
-	handOverWindow = time.Second
-	// overlap is how long both answer after it has: its announcement may
-	// meet a busy moment, and is repeated.
-	overlap = 200 * time.Millisecond
-)
+// overlap is how long both answer after the next owner says that it has an address:
+// its announcement may meet a busy moment, and is repeated.
+const overlap = 200 * time.Millisecond
 
 // handOver reports whether to go on answering, without announcing, for what this
-// node holds and another is to own now: until that one claims it, so that at no
-// moment nobody is there.
+// node holds and another is to own now: until one claims it, however long that
+// takes, so that at no moment nobody is there.
 func (n *Node) handOver(in *Input, d *plan.Decision, on []string, owner string, handing map[netip.Addr]time.Time, out *Output) bool {
-	if d.Announce || d.Owner == "" || d.Owner == n.config.Name || len(on) == 0 {
+	if d.Announce || d.Owner == "" || d.Owner == n.config.Name || len(on) == 0 || in.Members.Duplicate {
 		return false
 	}
 	until, known := n.handing[d.Address]
+	claimed := owner != "" && owner != n.config.Name
 	switch {
-	case !known && owner == d.Owner:
-		return false // it was there before us, as after a partition
+	case !claimed:
+		handing[d.Address] = time.Time{} // it has no end yet
+		return true
 	case !known:
-		until = in.Now.Add(handOverWindow)
-	case owner == d.Owner && until.After(in.Now.Add(overlap)):
+		return false // it was there before us, as after a partition
+	case until.IsZero():
 		until = in.Now.Add(overlap)
 	}
 	handing[d.Address] = until

@@ -30,6 +30,20 @@ func SameLinks(a, b []model.Interface) bool {
 	})
 }
 
+// working marks the interfaces as not usable over which nothing comes, or goes.
+func working(all []model.Interface, broken map[string]string) []model.Interface {
+	if len(broken) == 0 {
+		return all
+	}
+	marked := slices.Clone(all)
+	for i := range marked {
+		if why := broken[marked[i].Name]; why != "" {
+			marked[i].Usable, marked[i].Suitable, marked[i].Why = false, false, why
+		}
+	}
+	return marked
+}
+
 // named are the interfaces that advertisements name.
 func named(in *config.Snapshot) map[string]bool {
 	named := map[string]bool{}
@@ -46,6 +60,9 @@ func named(in *config.Snapshot) map[string]bool {
 // announced on (see plan.View.Links).
 func locate(in *Input) (macs []model.MAC, links []model.Link) {
 	lacking := named(in.Cluster.Config)
+	for name := range in.Members.Broken {
+		lacking[name] = true
+	}
 	for _, on := range Relevant(in.Interfaces, in.Cluster.Config) {
 		macs = append(macs, on.MAC)
 		links = append(links, model.Link{Name: on.Name, Usable: true, Suitable: on.Suitable, MAC: on.MAC, Addrs: on.Addrs})

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"maps"
 	"net/netip"
 	"time"
 
@@ -30,15 +31,14 @@ type Input struct {
 	// Interfaces of this node, and where its default routes lead.
 	Interfaces []model.Interface
 	Gateways   model.Gateways
-	// Sightings are what other hosts were seen to use since the last Step, at
-	// most one for each address.
-	Sightings []model.Sighting
 }
 
 // Cluster is what the node's part of the API server's objects means.
 type Cluster struct {
 	// Synced says that everything has been read once.
 	Synced bool
+	// Version grows with each change of what follows.
+	Version uint64
 	// Services that are served.
 	Services *plan.Services
 	// Nodes by name.
@@ -129,6 +129,9 @@ type Result struct {
 	// Claims are the addresses that this node says it owns, sorted: what its
 	// sockets hold and it does not hand over.
 	Claims []netip.Addr
+	// Unable are the addresses that this node would own and cannot answer for, or
+	// is about to hand over, sorted: the others are told, and take them.
+	Unable []netip.Addr
 	Notes  []Note
 	// Problems are those of Applied in one text, or empty.
 	Problems string
@@ -160,6 +163,7 @@ type Node struct {
 	held      map[netip.Addr][]string
 	contested []netip.Addr
 	handing   map[netip.Addr]time.Time
+	ranks     ranks
 	conflicts conflicts
 	routes    routes
 	condition condition
@@ -189,7 +193,7 @@ const (
 // New makes a Node that has seen nothing.
 func New(config Config) *Node {
 	return &Node{
-		config: config, held: map[netip.Addr][]string{}, handing: map[netip.Addr]time.Time{},
+		config: config, held: map[netip.Addr][]string{}, handing: map[netip.Addr]time.Time{}, ranks: newRanks(),
 		conflicts: conflicts{byAddress: map[netip.Addr]*detection{}}, routes: routes{drainTime: config.DrainTime},
 	}
 }
@@ -197,6 +201,7 @@ func New(config Config) *Node {
 // Step looks at everything and decides.
 func (n *Node) Step(in Input) Output {
 	var out Output
+	in.Interfaces = working(in.Interfaces, in.Members.Broken)
 	out.MACs, out.Links = locate(&in)
 	if !n.started(&in, &out) {
 		return out
@@ -204,7 +209,8 @@ func (n *Node) Step(in Input) Output {
 	out.Acting = true
 	n.noteAlive(in.Members.Alive, &out)
 	out.Again = sooner(n.noteReady(&in), n.noteAway(&in))
-	view := n.view(&in)
+	n.ranks.begin(&in, n.held)
+	view := n.view(&in, out.Links)
 	var wait time.Duration
 	out.Routes, wait = n.routes.step(&in, &view, &out)
 	out.Again = sooner(out.Again, wait)
@@ -218,10 +224,7 @@ func (n *Node) Step(in Input) Output {
 // decide goes through the addresses, in their order, and decides how each is
 // answered for.
 func (n *Node) decide(in *Input, out *Output) {
-	n.conflicts.begin()
-	for _, s := range in.Sightings {
-		n.conflicts.see(in, s, len(n.held[s.Address]) > 0, out)
-	}
+	n.conflicts.begin(in.Now)
 	wait, settled := in.Members.Settled(in.Now)
 	if !settled {
 		out.Again = sooner(out.Again, wait)
@@ -235,7 +238,8 @@ func (n *Node) decide(in *Input, out *Output) {
 		if len(d.Sharers) > 0 {
 			one.Mode = model.Shared
 		}
-		wanted := d.Announce
+		out.Again = sooner(out.Again, n.ranks.wait(in, d))
+		wanted := d.Announce && !in.Members.Duplicate
 		if wanted && !settled && len(on) == 0 {
 			wanted, n.step.fates[i] = false, waiting
 		}
@@ -246,7 +250,7 @@ func (n *Node) decide(in *Input, out *Output) {
 			}
 			continue
 		}
-		verdict, again := n.conflicts.use(in, d.Address, owner, len(on) > 0)
+		verdict, again, probe := n.conflicts.use(in, d.Address, owner, len(on) > 0)
 		out.Again = sooner(out.Again, again)
 		switch verdict {
 		case free:
@@ -254,7 +258,10 @@ func (n *Node) decide(in *Input, out *Output) {
 			continue
 		case unsure, unsureAgain:
 			one.Mode, one.Sharers = model.Probe, nil
-			out.Answers, out.Probes = append(out.Answers, one), append(out.Probes, d.Address)
+			out.Answers = append(out.Answers, one)
+			if probe {
+				out.Probes = append(out.Probes, d.Address)
+			}
 		case taken:
 		}
 		n.step.fates[i] = waiting
@@ -263,15 +270,21 @@ func (n *Node) decide(in *Input, out *Output) {
 		}
 	}
 	n.handing = handing
+	n.ranks.end()
 	n.conflicts.end()
 }
 
-func (n *Node) view(in *Input) plan.View {
+func (n *Node) view(in *Input, links []model.Link) plan.View {
 	v := plan.View{
 		Self: n.config.Name, Config: in.Cluster.Config, Services: in.Cluster.Services, Nodes: in.Cluster.Nodes,
-		Alive: n.ready(in.Members), Owners: in.Members.Owners, Links: in.Members.Links,
+		Alive: n.ready(in.Members), Owners: in.Members.Owners, Links: maps.Clone(in.Members.Links),
 		Interfaces: in.Interfaces, AliveFor: make(map[string]time.Duration, len(n.since)),
+		Unable: n.ranks.unable(in), Yielded: n.ranks.yielded,
 	}
+	if v.Links == nil {
+		v.Links = map[string][]model.Link{}
+	}
+	v.Links[n.config.Name] = links // as the others know it
 	for name, since := range n.since {
 		v.AliveFor[name] = in.Now.Sub(since)
 	}

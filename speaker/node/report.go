@@ -41,7 +41,12 @@ type condition struct {
 // Done takes in what became of the last Step's Output.
 func (n *Node) Done(applied Applied) Result {
 	n.routes.took(applied.Sessions)
-	r := Result{Claims: n.claims(applied.Held), Problems: strings.Join(applied.Problems, "; ")}
+	problems := applied.Problems
+	if n.step.members.Duplicate {
+		problems = append(problems, "another speaker of the name "+n.config.Name+" runs elsewhere, which started later: this one answers for nothing")
+	}
+	r := Result{Claims: n.claims(applied.Held), Problems: strings.Join(problems, "; ")}
+	r.Unable = n.ranks.refused(n, &applied)
 	n.noteChanges(applied.Held, &r)
 	if r.Problems != n.problems && r.Problems != "" {
 		r.note(Failure, "addresses cannot be answered for", "error", r.Problems)
@@ -100,7 +105,7 @@ func (n *Node) report(applied *Applied, r *Result) {
 	var withheld withheldGroups
 	for i := range n.step.made.Decisions {
 		d := n.decision(i, applied.Held)
-		if n.step.fates[i] == inConflict {
+		if c := n.conflicts.byAddress[d.Address]; c != nil && c.host != nil && (n.step.fates[i] == inConflict || d.L2.Announced) {
 			n.reportConflict(d.Address, r)
 		}
 		if d.L2.Announced {

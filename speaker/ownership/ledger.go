@@ -42,6 +42,9 @@ type Claims struct {
 // Change of somebody's claims, from one version to the next.
 type Change struct {
 	From uint64
+	// Other says that something beside the addresses has changed, which has to be
+	// asked for.
+	Other bool
 	// Added has what is new, and Removed what is no more, sorted by address.
 	Added   []Claim
 	Removed []netip.Addr
@@ -57,6 +60,8 @@ const MostUnable = 1024
 type foreign struct {
 	Claims
 	strength uint16
+	// partly says that only the addresses are those of the version.
+	partly bool
 }
 
 // Ledger is who owns what, as far as one speaker knows. It is pure: no clock,
@@ -107,26 +112,24 @@ func (l *Ledger) Hold(addresses []netip.Addr) (changed bool) {
 		return false
 	}
 	l.mine.List = list
-	l.mine.Version++
-	l.recent = append(l.recent, change)
-	l.recent = l.recent[max(0, len(l.recent)-mostChanges):]
+	l.note(change)
 	return true
 }
 
+// note makes a new version, to which a change leads.
+func (l *Ledger) note(change Change) {
+	l.mine.Version++
+	l.recent = append(l.recent, change)
+	l.recent = l.recent[max(0, len(l.recent)-mostChanges):]
+}
+
 // Recent are the last changes of this speaker's claims, each from the version to
-// which the one before it led, up to the present one. There are none right after
-// something other than the addresses has changed.
+// which the one before it led, up to the present one.
 func (l *Ledger) Recent() []Change { return l.recent }
 
 // Forget drops the changes that led to versions up to this one.
 func (l *Ledger) Forget(version uint64) {
 	l.recent = slices.DeleteFunc(l.recent, func(c Change) bool { return c.From < version })
-}
-
-// bump makes a new version that no Change leads to.
-func (l *Ledger) bump() {
-	l.mine.Version++
-	l.recent = nil
 }
 
 // Weigh sets the strength of this speaker's claims.
@@ -148,7 +151,7 @@ func (l *Ledger) Cannot(addresses []netip.Addr) (changed bool) {
 		return false
 	}
 	l.mine.Unable = addresses
-	l.bump()
+	l.note(Change{From: l.mine.Version, Other: true})
 	return true
 }
 
@@ -175,7 +178,7 @@ func (l *Ledger) Locate(macs []model.MAC, links []model.Link) (changed bool) {
 		return false
 	}
 	l.mine.MACs, l.mine.Links = macs, links
-	l.bump()
+	l.note(Change{From: l.mine.Version, Other: true})
 	return true
 }
 
@@ -194,7 +197,7 @@ func (l *Ledger) Hear(name string, claims Claims, strength uint16) {
 		return
 	}
 	l.tick(claims.List)
-	l.theirs[name] = &foreign{claims, strength}
+	l.theirs[name] = &foreign{Claims: claims, strength: strength}
 	if len(claims.MACs) > 0 {
 		l.macs[name] = claims.MACs
 	}
@@ -241,7 +244,7 @@ func (l *Ledger) Follow(name string, changes []Change) (changed bool) {
 		list = append(list, one.Added...)
 		slices.SortFunc(list, func(a, b Claim) int { return a.Address.Compare(b.Address) })
 		l.tick(one.Added)
-		c.List, c.Version, changed = list, one.From+1, true
+		c.List, c.Version, c.partly, changed = list, one.From+1, c.partly || one.Other, true
 	}
 	return changed
 }
@@ -303,10 +306,10 @@ func (l *Ledger) Version(name string) uint64 {
 	return 0
 }
 
-// Knows reports whether a speaker's claims are known in that version.
+// Knows reports whether a speaker's claims are known, whole, in that version.
 func (l *Ledger) Knows(name string, version uint64) bool {
 	c, ok := l.theirs[name]
-	return ok && c.Version == version
+	return ok && c.Version == version && !c.partly
 }
 
 // Claims are this speaker's own.

@@ -148,6 +148,7 @@ func (v *view) deliver(update func(*view)) {
 	}
 	v.host.mine(v.host.world.upTo(v.lag), func() {
 		update(v)
+		v.current.Version++
 		v.host.soon(minCoalesce)
 	})
 }

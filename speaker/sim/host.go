@@ -71,7 +71,6 @@ type process struct {
 	pass      time.Time
 	passes    int
 	busyUntil time.Time // with the last pass
-	sightings map[netip.Addr]model.Sighting
 	leaving   bool
 	seenLinks []model.Interface
 	asked     map[netip.Addr]time.Time // by the machine
@@ -120,7 +119,7 @@ func (h *Host) Start() {
 	}
 	h.process = &process{
 		machine: detection.New(config, w.now), node: node.New(node.Config{Name: h.name}), config: config,
-		sightings: map[netip.Addr]model.Sighting{}, seenLinks: h.interfaces,
+		seenLinks: h.interfaces,
 	}
 	h.responder = newResponder(h)
 	h.asked = map[netip.Addr]time.Time{}
@@ -354,10 +353,6 @@ func (h *Host) look() {
 	w.Stats.Passes++
 	h.busyUntil = w.now.Add(time.Duration(len(w.Cluster.addresses)) * w.passTime)
 	in := node.Input{Now: w.now, Cluster: h.view.current, Members: h.machine.Snapshot(), Interfaces: h.interfaces}
-	for _, a := range sorted(h.sightings) {
-		in.Sightings = append(in.Sightings, h.sightings[a])
-	}
-	clear(h.sightings)
 	out := h.node.Step(in)
 	h.machine.Locate(out.MACs, out.Links, w.now)
 	if out.Ready {
@@ -368,6 +363,7 @@ func (h *Host) look() {
 		h.responder.probe(out.Probes)
 		h.responder.reannounce(out.Reannounce)
 		h.status = h.node.Done(node.Applied{Now: w.now, Held: h.responder.held, Problems: problems})
+		h.machine.Cannot(h.status.Unable, w.now)
 		h.machine.Hold(h.status.Claims, w.now)
 	}
 	h.flush()

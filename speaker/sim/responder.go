@@ -191,8 +191,11 @@ func (h *Host) responderMAC() model.MAC { return macOf(lan, h.number) }
 func (r *responder) hear(f frame) {
 	h := r.host
 	if f.sender.IsValid() && f.mac != r.mac() && r.answersOn(f.sender) {
-		h.sightings[f.sender] = model.Sighting{Address: f.sender, MAC: f.mac, Interface: lan}
-		h.soon(0)
+		seen := h.node.See([]model.Sighting{{Address: f.sender, MAC: f.mac, Interface: lan}}, h.machine.Snapshot(), h.world.now)
+		r.reannounce(seen.Reannounce)
+		if seen.Changed {
+			h.soon(0)
+		}
 	}
 	if !f.request || f.sender == f.target || !r.answersOn(f.target) {
 		return

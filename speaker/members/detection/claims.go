@@ -21,7 +21,7 @@ import (
 // Their last changes go with every heartbeat, so that most of the time nobody has
 // to ask:
 //
-//	count 1, changes × (from version 8, added count 1, × (epoch 8, address length 1, address),
+//	count 1, changes × (from version 8, flags 1, added count 1, × (epoch 8, address length 1, address),
 //	         removed count 1, × (address length 1, address))
 const (
 	// mostClaims bounds what is believed of one speaker.
@@ -32,6 +32,8 @@ const (
 	longestLink  = 15
 	flagUsable   = 1
 	flagSuitable = 2
+	// flagOther of a change: see ownership.Change.
+	flagOther = 1
 	// mostAddrs of an interface that are told.
 	mostAddrs = 16
 )
@@ -158,7 +160,11 @@ func appendChanges(b []byte, all []ownership.Change) []byte {
 	b = append(b, byte(len(all)))
 	for i := range all {
 		c := &all[i]
-		b = append(binary.BigEndian.AppendUint64(b, c.From), byte(len(c.Added)))
+		var flags byte
+		if c.Other {
+			flags = flagOther
+		}
+		b = append(binary.BigEndian.AppendUint64(b, c.From), flags, byte(len(c.Added)))
 		for _, one := range c.Added {
 			b = appendClaim(b, one)
 		}
@@ -175,7 +181,7 @@ func (r *reader) changes() (all []ownership.Change) {
 		if r.short {
 			return nil
 		}
-		c := ownership.Change{From: r.uint64()}
+		c := ownership.Change{From: r.uint64(), Other: r.flags(flagOther) != 0}
 		for range r.byte() {
 			if r.short {
 				return nil
@@ -199,7 +205,7 @@ func lastChanges(all []ownership.Change) []ownership.Change {
 	for first > 0 {
 		c := &all[first-1]
 		const claim, address = 25, 17
-		size += 10 + claim*len(c.Added) + address*len(c.Removed) //nolint:mnd // version and counts
+		size += 11 + claim*len(c.Added) + address*len(c.Removed) //nolint:mnd // version and counts
 		if size > mostChanges {
 			break
 		}

@@ -108,8 +108,10 @@ type Machine struct {
 	segments []*segment
 	sequence uint64
 	ready    bool
-	leaving  bool
-	key      uint32
+	// unfit says that no interface of this node can be used.
+	unfit   bool
+	leaving bool
+	key     uint32
 	// joined is when somebody joined last, or this process stood still;
 	// unsettled until then plus a little: see Membership.UnsettledUntil.
 	lastJoin       time.Time
@@ -209,13 +211,16 @@ func (m *Machine) publish(now time.Time) {
 		alive = append(alive, m.config.Name)
 		slices.Sort(alive)
 	}
-	if m.ready && !m.leaving {
+	if m.fit() {
 		ready = append(ready, m.config.Name)
 		slices.Sort(ready)
 	}
 	m.alive, m.living = alive, ready
 	m.change(true, now)
 }
+
+// fit reports whether this speaker may own addresses.
+func (m *Machine) fit() bool { return m.ready && !m.leaving && !m.unfit }
 
 // apply acts on what a beat or the time changed.
 func (m *Machine) apply(n news, now time.Time) {
@@ -272,6 +277,12 @@ func (m *Machine) Hold(addresses []netip.Addr, now time.Time) {
 // take it for a stranger, and whether it can answer on interfaces of these
 // names.
 func (m *Machine) Locate(macs []model.MAC, links []model.Link, now time.Time) {
+	unfit := len(links) > 0 && !slices.ContainsFunc(links, func(l model.Link) bool { return l.Usable })
+	if m.unfit != unfit {
+		m.unfit = unfit
+		m.publish(now)
+		m.output.Early = true
+	}
 	if m.ledger.Locate(macs, links) {
 		m.change(false, now)
 		m.output.Early = true
@@ -455,7 +466,7 @@ func (m *Machine) answer(from *message, now time.Time) {
 		return
 	}
 	asker.asks = from.sequence
-	reply := portrait{at: m.config.Address, pulse: m.config.Settings.Pace(len(m.alive)), ready: m.ready && !m.leaving, strength: m.ledger.Strength(), claims: m.ledger.Claims()}
+	reply := portrait{at: m.config.Address, pulse: m.config.Settings.Pace(len(m.alive)), ready: m.fit(), strength: m.ledger.Strength(), claims: m.ledger.Claims()}
 	head := part{incarnation: m.config.Incarnation, echo: from.sequence}
 	if from.subject != m.config.Name {
 		p := m.detector.peers[from.subject]
@@ -583,7 +594,7 @@ func (m *Machine) sendBeats(now, planned time.Time, round int) time.Duration {
 	m.versions[round%changesFor] = m.ledger.Claims().Version
 	message := m.message(kindBeat)
 	message.beat = beat{
-		pulse: pace, ready: m.ready, leaving: m.leaving, strength: m.ledger.Strength(), key: m.key, version: m.ledger.Claims().Version,
+		pulse: pace, ready: m.fit(), leaving: m.leaving, strength: m.ledger.Strength(), key: m.key, version: m.ledger.Claims().Version,
 		changes: lastChanges(m.ledger.Recent()), heard: m.detector.heard(now, func(p *peer) byte { return m.segmentsOf(p, now) }),
 	}
 	b := message.marshal()
