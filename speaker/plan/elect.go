@@ -1,9 +1,9 @@
 package plan
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
-	"time"
 
 	"github.com/baliza-lb/baliza/config"
 )
@@ -13,13 +13,18 @@ type contest struct {
 	address  netip.Addr
 	holdings []holding
 	claims   []claim
-	// rivals are those that can own the address for the most of its Services
-	// and are preferred the most.
+	// all is the group of the advertisements of all claims, and able are those
+	// that can own the address for the most of its Services.
+	all  *group
+	able *field
+	// rivals are those of able that come first.
 	rivals []*candidate
 	owner  *candidate
-	// sharers are those that can own it, by name, where its clients are divided:
-	// then it has no rivals and no owner.
-	sharers []*candidate
+	// yielded says that owner owns the address whatever the rules say.
+	yielded bool
+	// shared says that its clients are divided among able: then it has no rivals
+	// and no owner.
+	shared bool
 }
 
 // Of equally good nodes the highest random weight decides, but nobody takes an
@@ -36,118 +41,133 @@ const (
 func (p *planner) contest(holdings []holding) contest {
 	address := holdings[0].address
 	c := contest{address: address, holdings: holdings}
+	p.key = p.subnets.appendKey(p.key[:0], address)
 	begin := len(p.claims)
 	for _, h := range holdings {
 		s := &h.service.Service
-		p.claims = append(p.claims, claim{s, s.of(address), p.groups.of(address, s)})
+		p.claims = append(p.claims, claim{s, s.of(address), p.groups.of(address, s, p.key)})
 	}
 	c.claims = p.claims[begin:len(p.claims):len(p.claims)]
-	able := p.able(&c)
-	if c.perClient() {
-		c.sharers = able // candidates are sorted by name
-		return c
-	}
+	c.all = p.groups.together(address, c.claims, p.key)
+	c.able = p.able(&c)
 	present := p.byName[p.view.Owners[address]]
-	if present == nil || !slices.Contains(able, present) {
-		c.rivals = p.preferred(able, &c)
-		return c
+	switch {
+	case c.all.perClient:
+		c.shared = true
+	case p.yields(address, present):
+		c.owner, c.yielded = present, true
+	case present == nil || !c.able.has(present):
+		c.rivals = c.busiest(c.able.preferred)
+	case c.all.patience == config.FailbackNever:
+		c.owner = present
+	default:
+		c.owner = c.failedBack(present)
 	}
-	c.owner = present
-	if delay := patience(&c); delay < config.FailbackNever {
-		// Whoever is back for long enough comes before a present owner that is
-		// less preferred, or equally and has the lower weight. Loads do not
-		// count: an address that goes back must go where it was.
-		mature := slices.DeleteFunc(slices.Clone(able), func(one *candidate) bool { return one != present && p.view.AliveFor[one.name] < delay })
-		c.owner = highest(p.preferred(mature, &c), address, anyone)
+	if c.owner != nil || len(c.rivals) > 0 {
+		c.able.addresses++
 	}
 	return c
 }
 
-// able returns those that can own the address for the most of its Services, by
-// name. The list may be shared.
-func (p *planner) able(c *contest) (able []*candidate) {
-	if len(c.claims) == 1 && !c.claims[0].service.Local {
-		if !c.claims[0].endpoints.Any {
-			return nil
-		}
-		return c.claims[0].nodes
+// yields reports whether this node leaves an address to its present owner whatever
+// the rules say of that one: it has let it go to it. An owner that says itself that
+// it is unable does not count.
+func (p *planner) yields(address netip.Addr, present *candidate) bool {
+	return present != nil && present.name != p.view.Self && p.view.Yielded[address] && !slices.Contains(p.view.Unable[address], present.name)
+}
+
+// failedBack returns who owns the address that has a present owner: whoever is
+// back for long enough comes before one that is less preferred, or equally and
+// has the lower weight. Loads do not count: an address that goes back must go
+// where it was.
+func (c *contest) failedBack(present *candidate) *candidate {
+	mature := func(one *candidate) bool { return one == present || one.aliveFor >= c.all.patience }
+	if best := highest(c.able.preferred, c.address, mature); best != nil {
+		return best
 	}
-	most := 0
-	for i := range p.candidates {
+	those := slices.DeleteFunc(slices.Clone(c.able.nodes), func(one *candidate) bool { return !mature(one) })
+	return highest(c.all.foremost(those), c.address, anyone)
+}
+
+// busiest returns those of equals that have the most of the usable endpoints that
+// only the owner's node sends traffic to: the clients see more of them. What fails
+// back goes where it belongs, whoever has how many at the moment.
+func (c *contest) busiest(of []*candidate) []*candidate {
+	if c.all.patience != config.FailbackNever || len(of) < 2 || !slices.ContainsFunc(c.claims, claim.confined) {
+		return of
+	}
+	return most(of, func(one *candidate) (pods int) {
+		for i := range c.claims {
+			if on := &c.claims[i]; on.confined() && on.allows(one) {
+				pods += on.endpoints.Counts[one.name]
+			}
+		}
+		return pods
+	})
+}
+
+// able returns those that can own the address for the most of its Services, of
+// those that have not said that they are unable if there are such.
+func (p *planner) able(c *contest) *field {
+	unable := p.view.Unable[c.address]
+	served := slices.ContainsFunc(c.claims, func(on claim) bool { return on.endpoints.Any })
+	alike := !slices.ContainsFunc(c.claims, func(on claim) bool { return on.group != c.all || on.confined() })
+	switch {
+	case !served:
+		return &p.nobody
+	case alike:
+		return c.all.without(unable)
+	}
+	nodes := p.serving(c, unable)
+	if len(nodes) == 0 && len(unable) > 0 {
+		nodes = p.serving(c, nil)
+	}
+	return &field{nodes: nodes, preferred: c.all.foremost(nodes)}
+}
+
+// serving returns those that can own the address for the most of its Services, by
+// name.
+func (p *planner) serving(c *contest, unable []string) []*candidate {
+	most, begin := 0, len(p.lists)
+	for _, one := range p.near(c) {
 		serves := 0
-		for j := range c.claims {
-			if c.claims[j].allows(&p.candidates[i]) {
+		for i := range c.claims {
+			if c.claims[i].allows(one) {
 				serves++
 			}
 		}
-		if serves == 0 || serves < most {
+		if serves == 0 || serves < most || slices.Contains(unable, one.name) {
 			continue
 		}
 		if serves > most {
-			most, able = serves, able[:0]
+			most, p.lists = serves, p.lists[:begin]
 		}
-		able = append(able, &p.candidates[i])
+		p.lists = append(p.lists, one)
 	}
-	return able
+	return p.lists[begin:len(p.lists):len(p.lists)]
 }
 
-// perClient reports whether the clients of the address are divided: only if all
-// its advertisements want that.
-func (c *contest) perClient() bool {
-	wanted := false
+// near returns those that come into question by their endpoints, by name. The list
+// is good until it is asked for again.
+func (p *planner) near(c *contest) []*candidate {
+	p.nearby = p.nearby[:0]
 	for i := range c.claims {
-		for _, a := range c.claims[i].advertisements {
-			if !a.PerClient {
-				return false
-			}
-			wanted = true
+		on := &c.claims[i]
+		if on.endpoints.Any && !on.confined() {
+			return p.everyone
 		}
-	}
-	return wanted
-}
-
-// patience is the shortest failback delay of the advertisements.
-func patience(c *contest) time.Duration {
-	delay := config.FailbackNever
-	for i := range c.claims {
-		for _, a := range c.claims[i].advertisements {
-			delay = min(delay, a.Failback)
-		}
-	}
-	return delay
-}
-
-// preferred returns those with the highest sum of preferences.
-func (p *planner) preferred(able []*candidate, c *contest) []*candidate {
-	var preferring []*config.L2Advertisement
-	for i := range c.claims {
-		for _, a := range c.claims[i].advertisements {
-			if a.Prefers() && !slices.Contains(preferring, a) {
-				preferring = append(preferring, a)
+		for name := range on.endpoints.Nodes {
+			if one := p.byName[name]; one != nil {
+				p.nearby = append(p.nearby, one)
 			}
 		}
 	}
-	if len(preferring) == 0 {
-		return able
-	}
-	var best []*candidate
-	most := -1
-	for _, one := range able {
-		sum := 0
-		for _, a := range preferring {
-			if a.SelectsNode(one.Labels) {
-				sum += a.Preference(one.Labels)
-			}
-		}
-		if sum > most {
-			most, best = sum, nil
-		}
-		if sum == most {
-			best = append(best, one)
-		}
-	}
-	return best
+	slices.SortFunc(p.nearby, byIndex)
+	p.nearby = slices.Compact(p.nearby)
+	return p.nearby
 }
+
+func byIndex(a, b *candidate) int { return cmp.Compare(a.index, b.index) }
 
 // settle gives an owner to the addresses that have none, in their order, so
 // that all that share a view agree.
@@ -167,14 +187,17 @@ func (p *planner) settle(all []contest) {
 			included++
 		}
 	}
-	fair := spare + addresses*fairNumerator/(fairDenominator*max(1, included))
+	fairOf := func(addresses, nodes int) int { return spare + addresses*fairNumerator/(fairDenominator*max(1, nodes)) }
+	overall := fairOf(addresses, included)
 	for i := range all {
 		c := &all[i]
 		if c.owner != nil || len(c.rivals) == 0 {
 			continue
 		}
 		// What goes back goes to where chance alone would put it.
-		if patience(c) == config.FailbackNever {
+		if c.all.patience == config.FailbackNever {
+			// Some nodes alone can have what the others cannot.
+			fair := max(overall, fairOf(c.able.addresses, len(c.able.preferred)))
 			c.owner = highest(c.rivals, c.address, func(one *candidate) bool { return loads[one.index] < fair })
 		}
 		if c.owner == nil {
@@ -193,10 +216,7 @@ func highest(among []*candidate, address netip.Addr, may func(*candidate) bool) 
 	var most uint64
 	halves := halvesOf(address)
 	for _, one := range among {
-		if !may(one) {
-			continue
-		}
-		if w := weight(one.seed, halves); best == nil || w > most {
+		if w := weight(one.seed, halves); (best == nil || w > most) && may(one) {
 			best, most = one, w
 		}
 	}

@@ -1,15 +1,17 @@
 package plan
 
 import (
-	"maps"
+	"cmp"
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/config"
+	"github.com/baliza-lb/baliza/speaker/model"
 )
 
 // Decision is what becomes of one address on the node that the plan is for.
@@ -82,6 +84,12 @@ type candidate struct {
 	index int
 	owns  string // that it owns the address, for people
 	seed  uint64
+	// aliveFor is how long it has been alive.
+	aliveFor time.Duration
+	// links are its interfaces. told says that anything is known of them, and
+	// toldAll that there are no others.
+	links         []model.Link
+	told, toldAll bool
 }
 
 type planner struct {
@@ -91,22 +99,32 @@ type planner struct {
 	self       candidate
 	keys       func([]holding) []string
 	groups     groups
-	// claims are those of all addresses.
+	subnets    *subnets
+	// claims are those of all addresses, and lists have room for those of
+	// candidates that many addresses need.
 	claims []claim
+	lists  []*candidate
+	// everyone and nobody are all candidates, and none.
+	everyone []*candidate
+	nobody   field
+	// key and nearby are scratch.
+	key    []byte
+	nearby []*candidate
 }
 
 func newPlanner(view *View) *planner {
-	p := &planner{
-		view: view, keys: view.Services.keys(), byName: map[string]*candidate{}, claims: make([]claim, 0, view.Services.holdings()),
-	}
 	names := slices.Compact(slices.Sorted(slices.Values(view.Alive)))
+	p := &planner{
+		view: view, keys: view.Services.keys(), byName: make(map[string]*candidate, len(names)),
+		candidates: make([]candidate, 0, len(names)), claims: make([]claim, 0, view.Services.holdings()),
+	}
 	for i, name := range names {
 		p.candidates = append(p.candidates, candidateOf(view, name, i))
-	}
-	for i := range p.candidates {
-		p.byName[p.candidates[i].name] = &p.candidates[i]
+		one := &p.candidates[i]
+		p.byName[name], p.everyone = one, append(p.everyone, one)
 	}
 	p.self = candidateOf(view, view.Self, len(names))
+	p.subnets = p.subnetsOfAll()
 	p.groups = groups{planner: p, bySet: map[string]*group{}, index: map[*config.L2Advertisement]int{}}
 	for i, a := range view.Config.L2Advertisements {
 		p.groups.index[a] = i
@@ -115,7 +133,19 @@ func newPlanner(view *View) *planner {
 }
 
 func candidateOf(view *View, name string, index int) candidate {
-	return candidate{Node: view.Nodes[name], name: name, index: index, owns: "node " + name + " owns the address", seed: seed(name)}
+	c := candidate{
+		Node: view.Nodes[name], name: name, index: index, owns: "node " + name + " owns the address", seed: seed(name),
+		aliveFor: view.AliveFor[name],
+	}
+	if c.links, c.told = view.Links[name]; !c.told && name == view.Self {
+		c.told, c.toldAll = true, true
+		for i := range view.Interfaces {
+			if on := &view.Interfaces[i]; on.Usable {
+				c.links = append(c.links, model.Link{Name: on.Name, Usable: true, Suitable: on.Suitable, Addrs: on.Addrs})
+			}
+		}
+	}
+	return c
 }
 
 // claim is a Service on an address, with the advertisements that select both.
@@ -127,28 +157,30 @@ type claim struct {
 
 func (p *planner) decide(c *contest) Decision {
 	d := Decision{Address: c.address, Services: p.keys(c.holdings)}
-	claims := c.claims
 	// Sharers may lack different Services: each says which itself does.
-	announcer := c.owner
+	announcer, together := c.owner, ""
 	if announcer != nil {
 		d.Owner = announcer.name
 	}
-	for _, one := range c.sharers {
-		d.Sharers = append(d.Sharers, one.name)
-		if one.name == p.view.Self {
+	if c.shared {
+		d.Sharers, together = c.able.sharers()
+		if one := p.byName[p.view.Self]; one != nil && c.able.has(one) {
 			announcer = one
 		}
 	}
-	for i := range claims {
-		if announcer != nil && claims[i].endpoints.Any && p.refuse(announcer, &claims[i]) != nil {
-			d.Unserved = append(d.Unserved, claims[i].service.Key)
+	for i := range c.claims {
+		if on := &c.claims[i]; announcer != nil && !c.yielded && on.endpoints.Any && !on.allows(announcer) {
+			d.Unserved = append(d.Unserved, on.service.Key)
 		}
 	}
 	if announcer != nil && announcer.name == p.view.Self {
-		p.announce(&d, claims)
+		p.announce(&d, c, together)
 		return d
 	}
-	d.Reason, d.Message = p.explain(&d, c)
+	if announcer != nil {
+		together = announcer.owns
+	}
+	p.explain(&d, c, together)
 	return d
 }
 
@@ -184,54 +216,72 @@ func selecting[A advertisement](in *config.Snapshot, all []A, address netip.Addr
 	return found
 }
 
-// wanted returns the interfaces that the claims of the owner name, and whether
-// one of them is content with all suitable ones.
-func (p *planner) wanted(claims []claim) (wanted map[string]bool, all bool) {
-	wanted = map[string]bool{}
-	for i := range claims {
-		if p.refuse(&p.self, &claims[i]) != nil {
+// place is where this node announces: the interfaces, and which are missing, by
+// name.
+type place struct{ interfaces, missing []string }
+
+// placeOf returns this node's for the advertisements of a group.
+func (p *planner) placeOf(g *group) *place {
+	if g.place != nil {
+		return g.place
+	}
+	g.place = &place{}
+	for _, a := range g.advertisements {
+		if !a.SelectsNode(p.self.Labels) {
 			continue
 		}
-		for _, a := range claims[i].advertisements {
-			if !a.SelectsNode(p.self.Labels) {
+		missing := slices.Clone(a.Interfaces)
+		for i := range p.view.Interfaces {
+			on := &p.view.Interfaces[i]
+			if !on.Usable || !meant(a, on.Name, on.Suitable) {
 				continue
 			}
-			all = all || len(a.Interfaces) == 0
-			for _, name := range a.Interfaces {
-				wanted[name] = true
+			missing = slices.DeleteFunc(missing, func(name string) bool { return name == on.Name })
+			if fitnessOf(on.Addrs, g.sample) >= g.best {
+				g.place.interfaces = append(g.place.interfaces, on.Name)
 			}
 		}
+		g.place.missing = append(g.place.missing, missing...)
 	}
-	return wanted, all
+	g.place.sort()
+	return g.place
 }
 
-// announce fills in where the owner announces.
-func (p *planner) announce(d *Decision, claims []claim) {
-	wanted, all := p.wanted(claims)
-	for _, i := range p.view.Interfaces {
-		if i.Usable && (wanted[i.Name] || all && i.Suitable) {
-			d.Interfaces = append(d.Interfaces, i.Name)
+func (p *place) sort() {
+	slices.Sort(p.interfaces)
+	slices.Sort(p.missing)
+	p.interfaces, p.missing = slices.Compact(p.interfaces), slices.Compact(p.missing)
+}
+
+// announce fills in where this node announces.
+func (p *planner) announce(d *Decision, c *contest, together string) {
+	var at *place
+	for i := range c.claims {
+		if !c.claims[i].allows(&p.self) {
+			continue
 		}
-		if i.Usable {
-			delete(wanted, i.Name)
+		switch here := p.placeOf(c.claims[i].group); {
+		case at == nil:
+			at = here
+		case at != here:
+			at = &place{slices.Concat(at.interfaces, here.interfaces), slices.Concat(at.missing, here.missing)}
+			at.sort()
 		}
 	}
-	slices.Sort(d.Interfaces)
-	d.Missing = slices.Sorted(maps.Keys(wanted))
+	if at != nil {
+		d.Interfaces, d.Missing = at.interfaces, at.missing
+	}
 	d.Announce = len(d.Interfaces) > 0
-	p.describe(d)
+	p.describe(d, together)
 }
 
-// describe puts into words what the owner announces and what it cannot.
-func (p *planner) describe(d *Decision) {
+// describe puts into words what this node announces and what it cannot.
+func (p *planner) describe(d *Decision, together string) {
 	if !d.Announce {
 		d.Reason, d.Message = v1beta1.ReasonInterfaceMissing, p.lacking(d.Missing)
 		return
 	}
-	d.Reason, d.Message = v1beta1.ReasonAnnounced, "announced by this node"
-	if len(d.Sharers) > 0 {
-		d.Message = "announced per client, by " + strings.Join(d.Sharers, ", ")
-	}
+	d.Reason, d.Message = v1beta1.ReasonAnnounced, cmp.Or(together, "announced by this node")
 	if len(d.Missing) > 0 {
 		d.Message += "; " + p.lacking(d.Missing)
 	}
@@ -241,37 +291,29 @@ func (p *planner) describe(d *Decision) {
 }
 
 // explain says why this node does not announce an address that it does not
-// own: what is in this node's way comes before who owns it instead.
-func (p *planner) explain(d *Decision, c *contest) (v1beta1.Reason, string) {
-	var first *refusal
+// own: what is in this node's way comes before who does instead.
+func (p *planner) explain(d *Decision, c *contest, instead string) {
+	var first refusal
 	for i := range c.claims {
-		r := p.refuse(&p.self, &c.claims[i])
-		if r == nil {
-			first = nil
+		r, refused := p.refuse(&p.self, &c.claims[i])
+		if !refused {
+			first = refusal{}
 			break
 		}
 		// Of several Services, the one that came furthest explains the address.
-		if first == nil || r.stage > first.stage {
+		if first.reason == "" || r.stage > first.stage {
 			first = r
 		}
 	}
-	instead := ""
+	d.Obstacle = first.message
 	switch {
-	case c.owner != nil:
-		instead = c.owner.owns
-	case len(d.Sharers) > 0:
-		instead = "announced per client, by " + strings.Join(d.Sharers, ", ")
-	}
-	if first != nil {
-		d.Obstacle = first.message
-	}
-	switch {
-	case first != nil && instead != "":
-		return first.reason, first.message + "; " + instead
-	case first != nil:
-		return first.reason, first.message
+	case first.reason != "" && instead != "":
+		d.Reason, d.Message = first.reason, first.message+"; "+instead
+	case first.reason != "":
+		d.Reason, d.Message = first.reason, first.message
 	case instead != "":
-		return v1beta1.ReasonNotOwner, instead
+		d.Reason, d.Message = v1beta1.ReasonNotOwner, instead
+	default:
+		d.Reason, d.Message = v1beta1.ReasonNoOwner, "no node with a living speaker can announce the address"
 	}
-	return v1beta1.ReasonNoOwner, "no node with a living speaker can announce the address"
 }

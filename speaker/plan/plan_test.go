@@ -17,14 +17,17 @@ import (
 	"github.com/baliza-lb/baliza/speaker/plan"
 )
 
-func everything() *config.Snapshot {
+func everything() *config.Snapshot { return advertised(v1beta1.L2AdvertisementSpec{}) }
+
+// advertised is the configuration of one pool and one advertisement.
+func advertised(spec v1beta1.L2AdvertisementSpec) *config.Snapshot {
 	snapshot, _ := config.Build(config.Objects{
 		Pools: []*v1beta1.IPAddressPool{{
 			ObjectMeta: metav1.ObjectMeta{Name: "lan"},
 			Spec:       v1beta1.IPAddressPoolSpec{Addresses: []v1beta1.AddressRange{"198.18.0.0/15", "2001:db8::/64"}},
 		}},
 		L2Advertisements: []*v1beta1.L2Advertisement{
-			{ObjectMeta: metav1.ObjectMeta{Name: "all"}},
+			{ObjectMeta: metav1.ObjectMeta{Name: "all"}, Spec: spec},
 		},
 	})
 	return snapshot
@@ -189,9 +192,15 @@ func ownersOf(v plan.View) map[netip.Addr]string {
 
 // crowd makes a view of many single addresses on many nodes.
 func crowd(nodeName string, nodes, addresses int) plan.View {
-	v := plan.View{Config: everything(), Nodes: map[string]plan.Node{}}
+	lan := netip.MustParsePrefix("198.18.255.1/15")
+	v := plan.View{Config: everything(), Nodes: map[string]plan.Node{}, Links: map[string][]model.Link{}}
 	for i := range nodes {
-		v.Alive = append(v.Alive, fmt.Sprintf(nodeName, i))
+		name := fmt.Sprintf(nodeName, i)
+		v.Alive = append(v.Alive, name)
+		v.Links[name] = []model.Link{
+			{Name: "eth0", Usable: true, Suitable: true, Addrs: []netip.Prefix{lan, netip.MustParsePrefix("fe80::1/64")}},
+			{Name: "eth1", Usable: true, Suitable: true, Addrs: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")}},
+		}
 	}
 	v.Self = v.Alive[0]
 	address := netip.MustParseAddr("198.18.0.1")
@@ -202,7 +211,7 @@ func crowd(nodeName string, nodes, addresses int) plan.View {
 		address = address.Next()
 	}
 	v.Services = plan.ServicesOf(services...)
-	v.Interfaces = []model.Interface{{Name: "eth0", Usable: true, Suitable: true}}
+	v.Interfaces = []model.Interface{{Name: "eth0", Usable: true, Suitable: true, Addrs: []netip.Prefix{lan}}}
 	return v
 }
 
@@ -278,12 +287,7 @@ func TestL14_FailbackIsAChoice(t *testing.T) {
 				Services:   plan.ServicesOf(plan.Service{Key: "default/web", Addresses: []netip.Addr{address}, IPv4: plan.Endpoints{Any: true}}),
 				AliveFor:   map[string]time.Duration{"n1": test.back, "n2": test.back, "n3": test.back},
 			}
-			v.Config, _ = config.Build(config.Objects{
-				Pools: []*v1beta1.IPAddressPool{{
-					ObjectMeta: metav1.ObjectMeta{Name: "lan"}, Spec: v1beta1.IPAddressPoolSpec{Addresses: []v1beta1.AddressRange{"198.18.0.0/15"}},
-				}},
-				L2Advertisements: []*v1beta1.L2Advertisement{{ObjectMeta: metav1.ObjectMeta{Name: "all"}, Spec: test.spec}},
-			})
+			v.Config = advertised(test.spec)
 			if test.owner != "" {
 				v.Owners[address] = test.owner
 			}
@@ -294,20 +298,54 @@ func TestL14_FailbackIsAChoice(t *testing.T) {
 	}
 }
 
-// What planning costs, also where nobody owns anything yet, which is the most.
+// What planning costs: where all addresses have owners, where none has (the most),
+// where each has an owner that is unable, with the policy Local, and where clients
+// are divided.
 func BenchmarkMake(b *testing.B) {
-	for _, size := range []struct {
-		addresses, nodes int
-		owned            bool
-	}{{1000, 10, false}, {10000, 10, false}, {10000, 100, false}, {10000, 100, true}} {
-		b.Run(fmt.Sprintf("%d addresses on %d nodes, owned %v", size.addresses, size.nodes, size.owned), func(b *testing.B) {
-			v := crowd("node-%d", size.nodes, size.addresses)
-			if size.owned {
-				v.Owners = ownersOf(v)
-			}
-			for b.Loop() {
-				plan.Make(v)
-			}
-		})
+	for _, size := range []struct{ addresses, nodes int }{{1000, 10}, {10000, 10}, {10000, 100}, {10000, 1000}} {
+		v := crowd("node-%d", size.nodes, size.addresses)
+		free := v
+		v.Owners = ownersOf(v)
+		run := func(name string, v plan.View) {
+			b.Run(fmt.Sprintf("%dx%d/%s", size.addresses, size.nodes, name), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					plan.Make(v)
+				}
+			})
+		}
+		run("owned", v)
+		run("free", free)
+		unable := v
+		unable.Unable = map[netip.Addr][]string{}
+		for address, owner := range v.Owners {
+			unable.Unable[address] = []string{owner}
+		}
+		run("unable", unable)
+		run("local", localCrowd(free, size.addresses))
+		perClient := v
+		perClient.Config = advertised(v1beta1.L2AdvertisementSpec{Balancing: v1beta1.BalancePerClient})
+		run("per client", perClient)
+		back := v
+		back.Config = advertised(v1beta1.L2AdvertisementSpec{Failback: v1beta1.FailbackImmediate})
+		run("failback", back)
 	}
+}
+
+// localCrowd gives each address of a crowd the policy Local, and three nodes with
+// pods.
+func localCrowd(v plan.View, addresses int) plan.View {
+	services, address := make([]plan.Service, 0, addresses), netip.MustParseAddr("198.18.0.1")
+	for i := range addresses {
+		e := plan.Endpoints{Any: true, Nodes: map[string]bool{}, Counts: map[string]int{}}
+		for j := range 3 {
+			name := v.Alive[(i*7+j)%len(v.Alive)]
+			e.Nodes[name] = true
+			e.Counts[name] += 1 + j
+		}
+		services = append(services, plan.Service{Key: fmt.Sprintf("default/s%d", i), Addresses: []netip.Addr{address}, IPv4: e, Local: true})
+		address = address.Next()
+	}
+	v.Services = plan.ServicesOf(services...)
+	return v
 }

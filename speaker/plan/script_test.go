@@ -28,11 +28,15 @@ var update = flag.Bool("update", false, "write the golden files")
 // that begin with ">". With -update these are written.
 //
 //	node NAME [label=VALUE …] [taint=KEY] [condition=TYPE]
-//	pool NAME RANGE…              advertise NAME [pools=A,B] [nodes=label:VALUE] [services=label:VALUE] [interfaces=A,B] [per-client]
+//	pool NAME RANGE…              advertise NAME [pools=A,B] [nodes=label:VALUE] [services=label:VALUE] [interfaces=A,B] [per-client] [failback]
+//	                              [prefer=label:VALUE]
 //	service NAME ADDRESS,… [local] [pool=NAME] [label=VALUE …] [ready=NODE,…] [terminating=NODE,…] [down=NODE,…] [family=IPv4|IPv6]
-//	alive NODE…                   interfaces NAME[:usable|:down]…
-//	links NODE NAME[:down]…       (instead of interfaces, and known to all; "suitable" is eth0, asked for by no name)
-//	owner ADDRESS NODE            delete KIND NAME
+//	alive NODE…                   interfaces NAME[:usable|:down][=PREFIX,…]…
+//	links NODE NAME[:suitable|:down|:unplugged][=PREFIX,…]…
+//	                              (instead of interfaces, and told to all but what is unplugged; the name "suitable" is eth0:suitable)
+//	owner ADDRESS NODE            (nobody for "-")
+//	unable ADDRESS [NODE…]        yielded NODE [ADDRESS…]
+//	delete KIND NAME
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -68,6 +72,11 @@ type world struct {
 	interfaces []model.Interface
 	owners     map[netip.Addr]string
 	links      map[string][]model.Link
+	// unplugged are each node's interfaces that are there and that it tells
+	// nobody of.
+	unplugged map[string][]model.Interface
+	unable    map[netip.Addr][]string
+	yielded   map[string]map[netip.Addr]bool
 	// ignoreLabel is what --ignore-exclude-label says.
 	ignoreLabel bool
 }
@@ -77,6 +86,7 @@ func newWorld(t *testing.T) *world {
 	return &world{
 		t: t, nodes: map[string]*corev1.Node{}, pools: map[string]*v1beta1.IPAddressPool{}, advertised: map[string]*v1beta1.L2Advertisement{},
 		services: map[string]plan.Service{}, owners: map[netip.Addr]string{}, links: map[string][]model.Link{},
+		unplugged: map[string][]model.Interface{}, unable: map[netip.Addr][]string{}, yielded: map[string]map[netip.Addr]bool{},
 		interfaces: []model.Interface{{Name: "eth0", Usable: true, Suitable: true}},
 	}
 }
@@ -120,22 +130,23 @@ func (w *world) command(name string, args []string) {
 		w.alive = args
 	case "owner":
 		w.owners[netip.MustParseAddr(args[0])] = args[1]
+		if args[1] == "-" {
+			delete(w.owners, netip.MustParseAddr(args[0]))
+		}
+	case "unable":
+		w.unable[netip.MustParseAddr(args[0])] = args[1:]
+	case "yielded":
+		w.yielded[args[0]] = map[netip.Addr]bool{}
+		for _, arg := range args[1:] {
+			w.yielded[args[0]][netip.MustParseAddr(arg)] = true
+		}
 	case "interfaces":
 		w.interfaces = nil
 		for _, arg := range args {
-			name, state, _ := strings.Cut(arg, ":")
-			w.interfaces = append(w.interfaces, anInterface(name, state))
+			w.interfaces = append(w.interfaces, anInterface(arg))
 		}
 	case "links":
-		w.links[args[0]] = nil
-		for _, arg := range args[1:] {
-			name, state, _ := strings.Cut(arg, ":")
-			one := model.Link{Name: name, Usable: state != "down"}
-			if name == "suitable" {
-				one.Name, one.Suitable = "eth0", one.Usable
-			}
-			w.links[args[0]] = append(w.links[args[0]], one)
-		}
+		w.link(args[0], args[1:])
 	case "delete":
 		delete(w.nodes, args[1])
 		delete(w.pools, args[1])
@@ -147,9 +158,36 @@ func (w *world) command(name string, args []string) {
 	}
 }
 
+func (w *world) link(node string, args []string) {
+	w.links[node], w.unplugged[node] = nil, nil
+	for _, arg := range args {
+		name, state, addrs := interfaceOf(arg)
+		one := model.Link{Name: name, Usable: state != "down", Suitable: state == "suitable", Addrs: addrs}
+		if name == "suitable" {
+			one.Name, one.Suitable = "eth0", one.Usable
+		}
+		if state == "unplugged" {
+			w.unplugged[node] = append(w.unplugged[node], model.Interface{Name: name, Addrs: addrs, Why: "is down or has no carrier"})
+			continue
+		}
+		w.links[node] = append(w.links[node], one)
+	}
+}
+
+// interfaceOf reads NAME[:STATE][=PREFIX,…].
+func interfaceOf(arg string) (name, state string, addrs []netip.Prefix) {
+	name, prefixes, _ := strings.Cut(arg, "=")
+	name, state, _ = strings.Cut(name, ":")
+	for text := range strings.FieldsFuncSeq(prefixes, func(r rune) bool { return r == ',' }) {
+		addrs = append(addrs, netip.MustParsePrefix(text))
+	}
+	return name, state, addrs
+}
+
 // anInterface is one that is suitable unless its state is "usable" or "down".
-func anInterface(name, state string) model.Interface {
-	i := model.Interface{Name: name, Usable: state != "down", Suitable: state == ""}
+func anInterface(arg string) model.Interface {
+	name, state, addrs := interfaceOf(arg)
+	i := model.Interface{Name: name, Usable: state != "down", Suitable: state == "", Addrs: addrs}
 	if !i.Usable {
 		i.Why = "is down or has no carrier"
 	}
@@ -187,6 +225,10 @@ func advertisement(name string, args []string) *v1beta1.L2Advertisement {
 			a.Spec.IPAddressPools = strings.Split(value, ",")
 		case "per-client":
 			a.Spec.Balancing = v1beta1.BalancePerClient
+		case "failback":
+			a.Spec.Failback = v1beta1.FailbackImmediate
+		case "prefer":
+			a.Spec.PreferredNodes = []v1beta1.PreferredNode{{Weight: 1, NodeSelector: selector(value)[0]}}
 		case "interfaces":
 			a.Spec.Interfaces = strings.Split(value, ",")
 		case "nodes":
@@ -243,11 +285,14 @@ func service(name, addresses string, args []string) plan.Service {
 }
 
 func (w *world) view(self string) plan.View {
-	v := plan.View{Self: self, Nodes: map[string]plan.Node{}, Alive: w.alive, Interfaces: w.interfaces, Owners: w.owners, Links: w.links}
+	v := plan.View{
+		Self: self, Nodes: map[string]plan.Node{}, Alive: w.alive, Interfaces: w.interfaces, Owners: w.owners, Links: w.links,
+		Unable: w.unable, Yielded: w.yielded[self],
+	}
 	if links, ok := w.links[self]; ok {
-		v.Interfaces = nil
+		v.Interfaces = w.unplugged[self]
 		for _, one := range links {
-			v.Interfaces = append(v.Interfaces, model.Interface{Name: one.Name, Usable: one.Usable, Suitable: one.Suitable})
+			v.Interfaces = append(v.Interfaces, model.Interface{Name: one.Name, Usable: one.Usable, Suitable: one.Suitable, Addrs: one.Addrs})
 		}
 	}
 	var objects config.Objects

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"encoding/binary"
+	"hash/fnv"
 	"net/netip"
 )
 
@@ -21,11 +22,9 @@ func halvesOf(address netip.Addr) halves {
 
 // seed of a node: FNV-1a of its name, mixed.
 func seed(node string) uint64 {
-	h := uint64(0xcbf29ce484222325)
-	for i := range len(node) {
-		h = (h ^ uint64(node[i])) * 0x100000001b3
-	}
-	return mix(h)
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(node)) // never fails
+	return mix(h.Sum64())
 }
 
 // mix is the finalizer of SplitMix64: each bit of the input changes half of

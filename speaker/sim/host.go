@@ -87,7 +87,7 @@ func newHost(w *World, number int) *Host {
 		a := own(name, number)
 		h.interfaces = append(h.interfaces, model.Interface{
 			Name: name, Index: i + 2, MAC: macOf(name, number), Usable: true, Suitable: true,
-			Addrs: []netip.Prefix{netip.PrefixFrom(a, 16)}, //nolint:mnd // room for all
+			Addrs: []netip.Prefix{netip.PrefixFrom(a, 15)}, //nolint:mnd // the Services, too
 		})
 		h.kernel[a] = true
 	}
