@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/speaker/model"
 )
 
@@ -17,7 +18,11 @@ const hearing = 50 * time.Millisecond
 // Answers asks on the wire, as a client would, and returns who answers for each
 // address: node names, or MACs of other hosts; sorted.
 func (w *World) Answers(addresses ...netip.Addr) map[netip.Addr][]string {
-	c := w.clients[0]
+	return w.answersTo(w.clients[0], addresses)
+}
+
+// answersTo are those that one client gets.
+func (w *World) answersTo(c *client, addresses []netip.Addr) map[netip.Addr][]string {
 	c.answers = make(map[netip.Addr]map[model.MAC]bool, len(addresses))
 	for _, a := range addresses {
 		c.answers[a] = map[model.MAC]bool{}
@@ -71,6 +76,12 @@ func (w *World) Owners() (owners map[netip.Addr]string, err error) {
 // Caches says where a client's neighbour cache does not point to the owner.
 func (w *World) Caches(owners map[netip.Addr]string) error {
 	for _, c := range w.clients {
+		if w.Cluster.spec.Balancing == v1beta1.BalancePerClient {
+			owners = map[netip.Addr]string{} // each client has its own
+			for a, of := range w.answersTo(c, sorted(c.cache)) {
+				owners[a] = strings.Join(of, " and ")
+			}
+		}
 		for _, a := range sorted(c.cache) {
 			owner, known := owners[a]
 			if n := c.cache[a]; known && (n.mac == model.MAC{} || w.station(n.mac) != owner) {
