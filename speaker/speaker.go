@@ -71,7 +71,7 @@ type directory interface {
 type claims interface {
 	Locate(macs []model.MAC, links []model.Link)
 	SetReady()
-	Cannot(addresses []netip.Addr)
+	Cannot(addresses []netip.Addr, successions []model.Succession)
 	Hold(addresses []netip.Addr)
 }
 
@@ -197,7 +197,7 @@ func (s *speaker) pass(now time.Time) time.Duration {
 	s.responder.Reannounce(out.Reannounce)
 
 	done := s.machine.Done(node.Applied{Now: now, Held: s.responder.Held(), Problems: texts(problems), Sessions: s.routes.status()})
-	s.members.Cannot(done.Unable)
+	s.members.Cannot(done.Unable, done.Successions)
 	s.members.Hold(done.Claims)
 	s.write(done.Notes)
 	s.ready.problems.Store(&done.Problems)

@@ -204,9 +204,10 @@ func (m *Members) Hold(addresses []netip.Addr) {
 	m.do(func(machine *detection.Machine, now time.Time) { machine.Hold(addresses, now) })
 }
 
-// Cannot says which addresses this speaker cannot hold, or is about to let go.
-func (m *Members) Cannot(addresses []netip.Addr) {
-	m.do(func(machine *detection.Machine, now time.Time) { machine.Cannot(addresses, now) })
+// Cannot says which addresses this speaker cannot hold, or is about to let go, and
+// which it hands to whom.
+func (m *Members) Cannot(addresses []netip.Addr, successions []model.Succession) {
+	m.do(func(machine *detection.Machine, now time.Time) { machine.Cannot(addresses, successions, now) })
 }
 
 // Locate says with which MACs this speaker answers, and whether it can answer on

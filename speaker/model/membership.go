@@ -42,6 +42,11 @@ type Membership struct {
 	Claimants map[netip.Addr][]string
 	// Unable are the others that say that they cannot hold an address, sorted.
 	Unable map[netip.Addr][]string
+	// Successions are those that the others have told of addresses that they own,
+	// or have owned just now.
+	Successions map[netip.Addr]Handing
+	// Left are those that have departed as planned, sorted.
+	Left []string
 	// Broken are this speaker's interfaces over which nothing comes from the
 	// others, or nothing gets to them, and why, in words.
 	Broken map[string]string
@@ -62,6 +67,15 @@ type Membership struct {
 	// Changed is when anything else of this changed last.
 	Changed time.Time
 }
+
+// Succession is whom the owner of an address hands it to.
+type Succession struct {
+	Address netip.Addr
+	Node    string
+}
+
+// Handing is a Succession, and whose word it is.
+type Handing struct{ By, To string }
 
 // Settled reports whether this speaker may take what seems to be free, and if
 // not how long it has to wait, at most.

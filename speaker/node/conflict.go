@@ -134,12 +134,16 @@ func (c *conflicts) of(a netip.Addr) *detection {
 	return d
 }
 
-// rest is the turn of an address that this node is not to use.
-func (c *conflicts) rest(a netip.Addr, owner string) {
+// rest is the turn of an address that this node is not to use. It returns when the
+// next is due, or zero.
+func (c *conflicts) rest(in *Input, a netip.Addr, owner string) (again time.Duration) {
 	if owner == "" && c.byAddress[a] == nil {
-		return
+		return 0
 	}
 	d := c.of(a)
+	if d.meet(in) {
+		again = time.Millisecond
+	}
 	if d.state == probing {
 		d.state = unassigned
 		if d.host != nil {
@@ -152,6 +156,23 @@ func (c *conflicts) rest(a netip.Addr, owner string) {
 			d.host, d.state = nil, unassigned
 		}
 	}
+	return again
+}
+
+// meet forgets a conflict with a speaker whose claims came later than what it said
+// on the LAN: it is another node, which the membership settles with.
+func (d *detection) meet(in *Input) (met bool) {
+	met = d.host != nil && d.host.node == "" && in.Members.MACs[d.host.mac] != ""
+	if met {
+		d.state, d.used, d.host = unassigned, true, nil
+	}
+	return met
+}
+
+// inConflict reports whether another host has the address, as far as is known.
+func (c *conflicts) inConflict(a netip.Addr) bool {
+	d := c.byAddress[a]
+	return d != nil && d.state == duplicate
 }
 
 // verdict on an address that is to be used.
@@ -171,11 +192,7 @@ const (
 func (c *conflicts) use(in *Input, a netip.Addr, owner string, held bool) (v verdict, again time.Duration, probe bool) {
 	d, now := c.of(a), in.Now
 	d.used = d.used || owner != ""
-	if d.host != nil && d.host.node == "" && in.Members.MACs[d.host.mac] != "" {
-		// Its claims came later than what it said on the LAN: it is another node,
-		// which the membership settles with.
-		d.state, d.used, d.host = unassigned, true, nil
-	}
+	d.meet(in)
 	if d.state == duplicate {
 		if left := retryInterval - now.Sub(d.since); left > 0 {
 			return taken, left, false

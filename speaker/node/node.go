@@ -132,7 +132,9 @@ type Result struct {
 	// Unable are the addresses that this node would own and cannot answer for, or
 	// is about to hand over, sorted: the others are told, and take them.
 	Unable []netip.Addr
-	Notes  []Note
+	// Successions are those that it hands to another that is to have them, sorted.
+	Successions []model.Succession
+	Notes       []Note
 	// Problems are those of Applied in one text, or empty.
 	Problems string
 	Status   v1beta1.SpeakerStatus
@@ -164,6 +166,7 @@ type Node struct {
 	contested []netip.Addr
 	handing   map[netip.Addr]time.Time
 	ranks     ranks
+	balance   balance
 	conflicts conflicts
 	routes    routes
 	condition condition
@@ -179,6 +182,7 @@ type step struct {
 	answers []model.Answer
 	missed  []v1beta1.MissingSpeaker // see refuted
 	members *model.Membership
+	given   []model.Succession
 }
 
 // fate is what keeps a planned address from being answered for in a Step.
@@ -193,7 +197,7 @@ const (
 // New makes a Node that has seen nothing.
 func New(config Config) *Node {
 	return &Node{
-		config: config, held: map[netip.Addr][]string{}, handing: map[netip.Addr]time.Time{}, ranks: newRanks(),
+		config: config, held: map[netip.Addr][]string{}, handing: map[netip.Addr]time.Time{}, ranks: newRanks(), balance: newBalance(),
 		conflicts: conflicts{byAddress: map[netip.Addr]*detection{}}, routes: routes{drainTime: config.DrainTime},
 	}
 }
@@ -210,11 +214,14 @@ func (n *Node) Step(in Input) Output {
 	n.noteAlive(in.Members.Alive, &out)
 	out.Again = sooner(n.noteReady(&in), n.noteAway(&in))
 	n.ranks.begin(&in, n.held)
+	n.balance.note(in.Now, n.step.members, in.Members)
+	given, wait := n.balance.successions(&in, n.ready(in.Members), n.since)
+	out.Again = sooner(out.Again, wait)
 	view := n.view(&in, out.Links)
-	var wait time.Duration
+	view.Successions = successions(in.Members, given)
 	out.Routes, wait = n.routes.step(&in, &view, &out)
 	out.Again = sooner(out.Again, wait)
-	n.step = step{made: plan.Make(view), missed: n.refuted(&in), members: in.Members}
+	n.step = step{made: plan.Make(view), missed: n.refuted(&in), members: in.Members, given: given}
 	n.decide(&in, &out)
 	n.reannounceContested(&in, &out)
 	n.step.answers = out.Answers
@@ -244,7 +251,7 @@ func (n *Node) decide(in *Input, out *Output) {
 			wanted, n.step.fates[i] = false, waiting
 		}
 		if !wanted {
-			n.conflicts.rest(d.Address, owner)
+			out.Again = sooner(out.Again, n.conflicts.rest(in, d.Address, owner))
 			if n.handOver(in, d, on, owner, handing, out) {
 				out.Answers = append(out.Answers, model.Answer{Address: d.Address, Interfaces: on, Mode: model.Quiet})
 			}
@@ -279,7 +286,7 @@ func (n *Node) view(in *Input, links []model.Link) plan.View {
 		Self: n.config.Name, Config: in.Cluster.Config, Services: in.Cluster.Services, Nodes: in.Cluster.Nodes,
 		Alive: n.ready(in.Members), Owners: in.Members.Owners, Links: maps.Clone(in.Members.Links),
 		Interfaces: in.Interfaces, AliveFor: make(map[string]time.Duration, len(n.since)),
-		Unable: n.ranks.unable(in), Yielded: n.ranks.yielded,
+		Unable: n.ranks.unable(in, &n.conflicts), Yielded: n.ranks.yielded,
 	}
 	if v.Links == nil {
 		v.Links = map[string][]model.Link{}

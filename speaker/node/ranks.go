@@ -28,12 +28,19 @@ type ranks struct {
 	waiting, next map[candidacy]time.Time
 	// skipped are the nodes that have had their time, until when.
 	skipped map[candidacy]time.Time
-	// own are the addresses that this node cannot answer for, until when.
-	own map[netip.Addr]time.Time
+	// own are the addresses that this node cannot answer for, until when; those in
+	// conflict no longer than that lasts.
+	own map[netip.Addr]refusal
 	// yielded are the addresses that this node has let go because another had a
 	// better claim, while the cluster looked as in version.
 	yielded map[netip.Addr]bool
 	version uint64
+}
+
+// refusal is that of this node's sockets, or of another host's.
+type refusal struct {
+	until    time.Time
+	conflict bool
 }
 
 // candidacy is a node's for an address.
@@ -43,7 +50,7 @@ type candidacy struct {
 }
 
 func newRanks() ranks {
-	return ranks{waiting: map[candidacy]time.Time{}, skipped: map[candidacy]time.Time{}, own: map[netip.Addr]time.Time{}}
+	return ranks{waiting: map[candidacy]time.Time{}, skipped: map[candidacy]time.Time{}, own: map[netip.Addr]refusal{}}
 }
 
 // begin takes note of what this node holds and another has the better claim to.
@@ -70,7 +77,7 @@ func (r *ranks) begin(in *Input, held map[netip.Addr][]string) {
 func (r *ranks) end() { r.waiting = r.next }
 
 // unable are the nodes that are no candidates for an address, by address.
-func (r *ranks) unable(in *Input) map[netip.Addr][]string {
+func (r *ranks) unable(in *Input, of *conflicts) map[netip.Addr][]string {
 	if len(r.skipped)+len(r.own) == 0 {
 		return in.Members.Unable
 	}
@@ -91,8 +98,8 @@ func (r *ranks) unable(in *Input) map[netip.Addr][]string {
 		}
 		add(c.address, c.node)
 	}
-	for a, until := range r.own {
-		if !in.Now.Before(until) {
+	for a, one := range r.own {
+		if !in.Now.Before(one.until) || one.conflict && !of.inConflict(a) {
 			delete(r.own, a)
 			continue
 		}
@@ -148,9 +155,9 @@ func (r *ranks) refused(n *Node, applied *Applied) (all []netip.Addr) {
 		held := len(applied.Held[d.Address]) > 0
 		switch {
 		case d.Announce && !held && n.step.fates[i] == inConflict:
-			r.own[d.Address] = applied.Now.Add(retryInterval)
+			r.own[d.Address] = refusal{applied.Now.Add(retryInterval), true}
 		case d.Announce && !held && n.step.fates[i] == asPlanned:
-			r.own[d.Address] = applied.Now.Add(refusedFor)
+			r.own[d.Address] = refusal{applied.Now.Add(refusedFor), false}
 		case held && d.Announce:
 			delete(r.own, d.Address)
 		}

@@ -46,7 +46,7 @@ func (n *Node) Done(applied Applied) Result {
 		problems = append(problems, "another speaker of the name "+n.config.Name+" runs elsewhere, which started later: this one answers for nothing")
 	}
 	r := Result{Claims: n.claims(applied.Held), Problems: strings.Join(problems, "; ")}
-	r.Unable = n.ranks.refused(n, &applied)
+	r.Unable, r.Successions = n.ranks.refused(n, &applied), n.step.given
 	n.noteChanges(applied.Held, &r)
 	if r.Problems != n.problems && r.Problems != "" {
 		r.note(Failure, "addresses cannot be answered for", "error", r.Problems)

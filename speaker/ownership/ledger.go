@@ -32,6 +32,8 @@ type Claims struct {
 	// cannot or does not want to answer for: its sockets fail, it is in conflict
 	// with another host, it is about to hand them over.
 	Unable []netip.Addr
+	// Successions are addresses, sorted, that the claimant hands to others.
+	Successions []model.Succession
 	// MACs are those that the claimant answers with.
 	MACs []model.MAC
 	// Links are the claimant's interfaces, sorted by name. Nothing is known of
@@ -143,16 +145,29 @@ func (l *Ledger) Weigh(strength int) (changed bool) {
 // Strength of this speaker's claims.
 func (l *Ledger) Strength() uint16 { return l.strength }
 
-// Cannot says which addresses this speaker cannot hold, sorted. Only the first
-// MostUnable are told.
-func (l *Ledger) Cannot(addresses []netip.Addr) (changed bool) {
-	addresses = addresses[:min(len(addresses), MostUnable)]
-	if slices.Equal(addresses, l.mine.Unable) {
+// Cannot says which addresses this speaker cannot hold, and which it hands to
+// whom, both sorted. Only the first MostUnable of either are told.
+func (l *Ledger) Cannot(addresses []netip.Addr, successions []model.Succession) (changed bool) {
+	addresses, successions = addresses[:min(len(addresses), MostUnable)], successions[:min(len(successions), MostUnable)]
+	if slices.Equal(addresses, l.mine.Unable) && slices.Equal(successions, l.mine.Successions) {
 		return false
 	}
-	l.mine.Unable = addresses
+	l.mine.Unable, l.mine.Successions = addresses, successions
 	l.note(Change{From: l.mine.Version, Other: true})
 	return true
+}
+
+// Successions are what the others hand to whom.
+func (l *Ledger) Successions() map[netip.Addr]model.Handing {
+	all := map[netip.Addr]model.Handing{}
+	for name, claims := range l.theirs {
+		for _, s := range claims.Successions {
+			if before, told := all[s.Address]; !told || name < before.By {
+				all[s.Address] = model.Handing{By: name, To: s.Node}
+			}
+		}
+	}
+	return all
 }
 
 // Unable are the names of those that say that they cannot hold an address, by

@@ -54,6 +54,8 @@ func (p *planner) contest(holdings []holding) contest {
 	switch {
 	case c.all.perClient:
 		c.shared = true
+	case p.successor(&c, present) != nil:
+		c.owner = p.successor(&c, present)
 	case p.yields(address, present):
 		c.owner, c.yielded = present, true
 	case present == nil || !c.able.has(present):
@@ -67,6 +69,17 @@ func (p *planner) contest(holdings []holding) contest {
 		c.able.addresses++
 	}
 	return c
+}
+
+// successor is whom the owner of an address, if it still owns it, hands it to; nil
+// if it does not, or that one cannot take it.
+func (p *planner) successor(c *contest, present *candidate) *candidate {
+	handing, told := p.view.Successions[c.address]
+	next := p.byName[handing.To]
+	if !told || next == nil || !c.able.has(next) || present != nil && present.name != handing.By && present != next {
+		return nil
+	}
+	return next
 }
 
 // yields reports whether this node leaves an address to its present owner whatever

@@ -50,6 +50,9 @@ type View struct {
 	// they say so, or have not although it was theirs to take. They come into
 	// question only where nobody else does.
 	Unable map[netip.Addr][]string
+	// Successions are the addresses that their owners hand to another node, which
+	// takes them if it can.
+	Successions map[netip.Addr]model.Handing
 	// Yielded are the addresses that Self has let go because another living
 	// speaker's claim was better: that one keeps them, whatever this view says of
 	// it.

@@ -363,7 +363,7 @@ func (h *Host) look() {
 		h.responder.probe(out.Probes)
 		h.responder.reannounce(out.Reannounce)
 		h.status = h.node.Done(node.Applied{Now: w.now, Held: h.responder.held, Problems: problems})
-		h.machine.Cannot(h.status.Unable, w.now)
+		h.machine.Cannot(h.status.Unable, h.status.Successions, w.now)
 		h.machine.Hold(h.status.Claims, w.now)
 	}
 	h.flush()

@@ -13,7 +13,6 @@ import (
 func expectedToFail() map[string]string {
 	return map[string]string{
 		"R16-key-replaced-in-one-step":        "keys that left the file are dropped at once",
-		"R20-rolling-update":                  "nothing goes back to the last node of a rolling update",
 		"T15-announced-before-it-can-forward": "nobody asks whether the node's proxy has its rules",
 	}
 }

@@ -15,6 +15,7 @@ import (
 //	endpoint, pulse in ms 2, flags 1, strength 2,
 //	count 4, claims × (epoch 8, address length 1, address),
 //	count 2, addresses that it cannot hold × (length 1, address),
+//	count 2, addresses that it hands to another × (length 1, address, name length 1, name),
 //	count 1, MACs × 6, count 1, links × (flags 1, name length 1, name, MAC 6,
 //	         count 1, × (address length 1, address, prefix length 1))
 //
@@ -61,6 +62,10 @@ func (p *portrait) marshal() []byte {
 	b = binary.BigEndian.AppendUint16(b, uint16(len(p.claims.Unable)))
 	for _, a := range p.claims.Unable {
 		b = appendAddress(b, a)
+	}
+	b = binary.BigEndian.AppendUint16(b, uint16(len(p.claims.Successions)))
+	for _, s := range p.claims.Successions {
+		b = appendText(appendAddress(b, s.Address), s.Node)
 	}
 	b = append(b, byte(len(p.claims.MACs)))
 	for _, mac := range p.claims.MACs {
@@ -115,6 +120,12 @@ func unmarshalPortrait(b []byte, version uint64) (p portrait, err error) {
 			return p, errMessage
 		}
 		p.claims.Unable = append(p.claims.Unable, r.address())
+	}
+	for range r.uint16() {
+		if r.short {
+			return p, errMessage
+		}
+		p.claims.Successions = append(p.claims.Successions, model.Succession{Address: r.address(), Node: r.name()})
 	}
 	for range r.byte() {
 		p.claims.MACs = append(p.claims.MACs, r.mac())

@@ -357,6 +357,16 @@ func (d *detector) stalled(by time.Duration, now time.Time) {
 	}
 }
 
+// departed returns the names of those that have departed as planned, sorted.
+func (d *detector) departed() (left []string) {
+	for _, name := range d.names() {
+		if d.peers[name].left {
+			left = append(left, name)
+		}
+	}
+	return left
+}
+
 // living returns the names of the living and of those that are ready, this
 // speaker not included, sorted.
 func (d *detector) living() (alive, ready []string) {

@@ -167,7 +167,7 @@ func (m *Machine) Snapshot() *model.Membership {
 		owners, contested, claimants := m.ledger.Owners()
 		m.snapshot = &model.Membership{
 			Self: m.config.Name, Address: m.config.Address, Alive: m.alive, Ready: m.living, Owners: owners, Contested: contested,
-			Claimants: claimants, Unable: m.ledger.Unable(), Broken: m.broken(), Duplicate: m.duplicate,
+			Claimants: claimants, Unable: m.ledger.Unable(), Successions: m.ledger.Successions(), Left: m.detector.departed(), Broken: m.broken(), Duplicate: m.duplicate,
 			Links: m.ledger.Links(), MACs: m.ledger.MACs(), UnsettledUntil: m.unsettled(), Changed: m.changedAt, Stalls: m.stalls,
 		}
 	}
@@ -252,10 +252,10 @@ func (m *Machine) Leave(now time.Time) {
 	m.output.Early = true
 }
 
-// Cannot says which addresses this speaker cannot hold, or is about to let go, in
-// any order.
-func (m *Machine) Cannot(addresses []netip.Addr, now time.Time) {
-	if m.ledger.Cannot(slices.SortedFunc(slices.Values(addresses), netip.Addr.Compare)) {
+// Cannot says which addresses this speaker cannot hold, or is about to let go, and
+// which it hands to whom, both sorted.
+func (m *Machine) Cannot(addresses []netip.Addr, successions []model.Succession, now time.Time) {
+	if m.ledger.Cannot(addresses, successions) {
 		m.change(false, now)
 		m.output.Early = true
 	}

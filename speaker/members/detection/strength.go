@@ -27,7 +27,7 @@ func (m *Machine) weigh(now time.Time) {
 
 func (m *Machine) strengthen(to int, now time.Time) {
 	if m.ledger.Weigh(to) {
-		m.change(false, now)
+		m.change(true, now) // it may decide who owns what
 		m.output.Early = true
 	}
 }

@@ -18,7 +18,7 @@ func samples() []message {
 			List: []ownership.Claim{
 				{Address: netip.MustParseAddr("198.18.0.1"), Epoch: 3}, {Address: netip.MustParseAddr("2001:db8::1"), Epoch: 8},
 			},
-			Unable: []netip.Addr{netip.MustParseAddr("198.18.0.7")}, MACs: []model.MAC{{2, 0, 0, 0, 0, 1}},
+			Unable: []netip.Addr{netip.MustParseAddr("198.18.0.7")}, Successions: []model.Succession{{Address: netip.MustParseAddr("198.18.0.8"), Node: "n2"}}, MACs: []model.MAC{{2, 0, 0, 0, 0, 1}},
 			Links: []model.Link{
 				{Name: "eth0", Usable: true, Suitable: true, MAC: model.MAC{2, 0, 0, 0, 0, 1}, Addrs: []netip.Prefix{netip.MustParsePrefix("198.18.255.1/24"), netip.MustParsePrefix("fe80::1/64")}},
 				{Name: "eth1"},
