@@ -94,7 +94,7 @@ type SpeakerStatus struct {
 	// +listType=map
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=256
-	Missing []MissingSpeaker `json:"missing,omitempty"`
+	Missing []UnreachableSpeaker `json:"missing,omitempty"`
 
 	// refuted are the others that miss this speaker, each with its own time:
 	// who can answer is not dead. The first 256.
@@ -102,7 +102,7 @@ type SpeakerStatus struct {
 	// +listType=map
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=256
-	Refuted []MissingSpeaker `json:"refuted,omitempty"`
+	Refuted []UnreachableSpeaker `json:"refuted,omitempty"`
 
 	// bgp is what it says of its BGP sessions; absent without any.
 	// +optional
@@ -199,8 +199,8 @@ const (
 	FoundInUse ConflictFound = "InUse"
 )
 
-// MissingSpeaker names a speaker and a time.
-type MissingSpeaker struct {
+// UnreachableSpeaker names a speaker and a time.
+type UnreachableSpeaker struct {
 	// name of the speaker, which is its node's.
 	// +required
 	// +kubebuilder:validation:MaxLength=253

@@ -74,7 +74,7 @@ func TestRefused_at_the_start_in_one_clear_sentence(t *testing.T) {
 		"controller, kubeconfig missing":       {with(controller, "--kubeconfig=/nowhere/kubeconfig"), 1, []string{"/nowhere/kubeconfig"}},
 		"controller, kubeconfig is garbage":    {with(controller, "--kubeconfig="+file("garbage", "{")), 1, []string{filepath.Join(dir, "garbage")}},
 		"controller, no namespace":             {with(controller, "--namespace="), 1, []string{"--namespace"}},
-		"controller, too many parallel writes": {with(controller, "--parallel-writes=9999"), 1, []string{"--parallel-writes", "9999"}},
+		"controller, too many parallel writes": {with(controller, "--concurrent-service-writes=9999"), 1, []string{"--concurrent-service-writes", "9999"}},
 		"controller, unknown log level":        {with(controller, "--log-level=loud"), 2, []string{"--log-level", "loud"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -278,7 +278,7 @@ func (p *planner) announce(d *Decision, c *contest, together string) {
 // describe puts into words what this node announces and what it cannot.
 func (p *planner) describe(d *Decision, together string) {
 	if !d.Announce {
-		d.Reason, d.Message = v1beta1.ReasonInterfaceMissing, p.lacking(d.Missing)
+		d.Reason, d.Message = v1beta1.ReasonInterfaceUnavailable, p.lacking(d.Missing)
 		return
 	}
 	d.Reason, d.Message = v1beta1.ReasonAnnounced, cmp.Or(together, "announced by this node")
@@ -314,6 +314,6 @@ func (p *planner) explain(d *Decision, c *contest, instead string) {
 	case instead != "":
 		d.Reason, d.Message = v1beta1.ReasonNotOwner, instead
 	default:
-		d.Reason, d.Message = v1beta1.ReasonNoOwner, "no node with a living speaker can announce the address"
+		d.Reason, d.Message = v1beta1.ReasonNoEligibleNode, "no node with a living speaker can announce the address"
 	}
 }

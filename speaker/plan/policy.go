@@ -65,7 +65,7 @@ func hasInterface(p *planner, c *candidate, on *claim) (v1beta1.Reason, string, 
 	if on.lacking == "" && c == &p.self { // nobody asks what others lack
 		on.lacking = p.unlinked(on.group)
 	}
-	return v1beta1.ReasonInterfaceMissing, on.lacking, true
+	return v1beta1.ReasonInterfaceUnavailable, on.lacking, true
 }
 
 // unlinked puts into words what this node has no interface for, and others have.
