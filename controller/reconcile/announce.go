@@ -68,7 +68,7 @@ const namesShown = 3
 // mean that no node is eligible.
 func whyWithheld() []v1beta1.Reason {
 	return []v1beta1.Reason{
-		v1beta1.ReasonAddressConflict, v1beta1.ReasonInterfaceMissing, v1beta1.ReasonSocketProblem,
+		v1beta1.ReasonAddressConflict, v1beta1.ReasonInterfaceUnavailable, v1beta1.ReasonSocketError,
 		v1beta1.ReasonNoAdvertisement, v1beta1.ReasonNoEndpoint, v1beta1.ReasonNoLocalEndpoint,
 		v1beta1.ReasonCommunityUnresolved, v1beta1.ReasonTooManyCommunities, v1beta1.ReasonNoPeer, v1beta1.ReasonNoSession,
 		v1beta1.ReasonNodeExcluded, v1beta1.ReasonNodeNotSelected,
@@ -105,7 +105,7 @@ func (r *Reconciler) readReports() {
 	for _, owners := range p.owners {
 		slices.Sort(owners)
 	}
-	r.Metrics.severalOwners.Set(float64(p.noteSeveral(r.Now())))
+	r.Metrics.multipleOwners.Set(float64(p.noteSeveral(r.Now())))
 }
 
 // noteSeveral notes since when several nodes answer for one address; it counts
@@ -153,7 +153,7 @@ func graver(a, b v1beta1.Reason) v1beta1.Reason {
 			return reason
 		}
 	}
-	return v1beta1.ReasonNoOwner
+	return v1beta1.ReasonNoEligibleNode
 }
 
 // tooSoon tells whether it may be a moment between two reports in which nobody
@@ -210,7 +210,7 @@ func (r *Reconciler) concluded(rec *record, addresses []netip.Addr) *metav1.Cond
 	rec.lostAt = time.Time{}
 	for _, a := range addresses {
 		if since, is := p.several[a]; is && r.Now().Sub(since) >= severalFor {
-			return rec.object.condition(v1beta1.ConditionAnnounced, false, v1beta1.ReasonSeveralOwners,
+			return rec.object.condition(v1beta1.ConditionAnnounced, false, v1beta1.ReasonMultipleOwners,
 				fmt.Sprintf("%s is answered for by %s at once: these nodes do not hear each other; "+
 					"is the membership port (7946, TCP and UDP) open between them?",
 					a, named(p.holders[a])), r.Now())
@@ -234,10 +234,10 @@ func (r *Reconciler) unannounced(rec *record, a netip.Addr) *metav1.Condition {
 	}
 	reason := r.reports.withheld[a]
 	if reason == "" {
-		reason = v1beta1.ReasonNoOwner
+		reason = v1beta1.ReasonNoEligibleNode
 	}
 	switch {
-	case reason == v1beta1.ReasonNoOwner && r.reports.cut:
+	case reason == v1beta1.ReasonNoEligibleNode && r.reports.cut:
 		return nil // somebody may announce it
 	case reason == v1beta1.ReasonNodeExcluded:
 		return rec.object.condition(v1beta1.ConditionAnnounced, false, reason, fmt.Sprintf(
@@ -312,7 +312,7 @@ func (r *Reconciler) fold(rec *record) {
 		return
 	}
 	r.propose(rec, &desired{
-		addresses: addresses, pool: rec.object.pool, untried: rec.stillUntried(announced),
+		addresses: addresses, pool: rec.object.pool, unannounced: rec.stillUnannounced(announced),
 		allocated: rec.object.allocated, announced: announced,
 	})
 }

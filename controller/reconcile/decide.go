@@ -86,7 +86,7 @@ func (r *Reconciler) decide(rec *record) {
 		r.pending.add(rec)
 	}
 	a.announced = r.announcement(rec, a.given.Addresses)
-	a.untried = rec.stillUntried(a.announced)
+	a.unannounced = rec.stillUnannounced(a.announced)
 	a.note = rec.written.note
 	a.others = len(a.given.Addresses) == 0 && r.mustVanish(rec)
 	d := desire(rec.object, &a, r.Now())
@@ -104,10 +104,10 @@ type answer struct {
 	refusal *ipam.Refusal
 	// usedBy says of given addresses which the cluster itself has, and who.
 	usedBy map[netip.Addr]string
-	// untried are given addresses that no node has announced, and announced what
+	// unannounced are given addresses that no node has announced, and announced what
 	// was last concluded from the speakers' reports.
-	untried   []netip.Addr
-	announced *metav1.Condition
+	unannounced []netip.Addr
+	announced   *metav1.Condition
 	// others says that what the Service shows is booked for others, or for itself
 	// until it is gone.
 	others bool
@@ -125,7 +125,7 @@ func desire(s *service, a *answer, now time.Time) *desired {
 		}
 	}
 	return &desired{
-		addresses: a.given.Addresses, pool: a.given.Pool, untried: a.untried,
+		addresses: a.given.Addresses, pool: a.given.Pool, unannounced: a.unannounced,
 		allocated: s.condition(v1beta1.ConditionAllocated, says.status, says.reason, says.message+a.note, now),
 		announced: a.announced,
 		vanish:    a.others && len(a.given.Addresses) == 0,
@@ -175,7 +175,7 @@ func verdict(given ipam.Assignment, refusal *ipam.Refusal, problems []config.Pro
 		s = statement{true, v1beta1.ReasonAllocated, has}
 	case has == "":
 		s = statement{false, refusal.Reason, refusal.Message}
-	case refusal.Reason == v1beta1.ReasonPartlyAllocated:
+	case refusal.Reason == v1beta1.ReasonPartiallyAllocated:
 		s = statement{true, refusal.Reason, has + "; the other family is not available: " + refusal.Message}
 	default:
 		s = statement{false, refusal.Reason, "keeps " + has + "; what it asks for is not available: " + refusal.Message}
@@ -266,7 +266,7 @@ func (r *Reconciler) request(rec *record) kube.ServiceWrite {
 	d := rec.want
 	replaces := len(d.addresses) > 0 && !kube.Shows(rec.object.Service, d.addresses) || d.vanish && !d.clean
 	return kube.ServiceWrite{
-		Before: rec.object.Service, Addresses: d.addresses, Pool: d.pool, Untried: d.untried, Conditions: d.conditions(),
+		Before: rec.object.Service, Addresses: d.addresses, Pool: d.pool, Unannounced: d.unannounced, Conditions: d.conditions(),
 		Vanish: d.vanish,
 		Yield:  replaces && !rec.object.classed && rec.object.shows() && !r.showsOnlyOurs(rec),
 	}

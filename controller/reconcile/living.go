@@ -44,11 +44,11 @@ func (p *reports) living(speakers []*v1beta1.Speaker, now time.Time) []*v1beta1.
 // unrefuted tells whether somebody misses a speaker that does not deny it.
 func unrefuted(object *v1beta1.Speaker, speakers []*v1beta1.Speaker) bool {
 	for _, other := range speakers {
-		for _, missing := range other.Status.Missing {
+		for _, missing := range other.Status.Unreachable {
 			if missing.Name != object.Name || other.Name == object.Name {
 				continue
 			}
-			denied := slices.ContainsFunc(object.Status.Refuted, func(o v1beta1.MissingSpeaker) bool {
+			denied := slices.ContainsFunc(object.Status.ConfirmedAlive, func(o v1beta1.UnreachableSpeaker) bool {
 				return o.Name == other.Name && o.Since.Equal(&missing.Since)
 			})
 			if !denied {

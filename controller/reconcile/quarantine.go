@@ -158,7 +158,7 @@ func (r *Reconciler) resumeQuarantines(pools []*v1beta1.IPAddressPool) {
 			if known.Until != nil && known.Until.Time.Before(until) {
 				until = known.Until.Time
 			}
-			r.beginQuarantine(a, &quarantine{mac: known.MAC, since: known.Since.Time, until: until, moved: slices.Clone(known.Moved)})
+			r.beginQuarantine(a, &quarantine{mac: known.MAC, since: known.Since.Time, until: until, moved: slices.Clone(known.ReassignedServices)})
 		}
 	}
 }
@@ -170,7 +170,7 @@ func (r *Reconciler) quarantined(pool string) []v1beta1.QuarantinedAddress {
 		if p := r.snapshot.PoolOf(a); p == nil || p.Name != pool || len(all) == mostQuarantined {
 			continue
 		}
-		one := v1beta1.QuarantinedAddress{Address: a.String(), MAC: q.mac, Since: metav1.NewTime(q.since).Rfc3339Copy(), Moved: q.moved}
+		one := v1beta1.QuarantinedAddress{Address: a.String(), MAC: q.mac, Since: metav1.NewTime(q.since).Rfc3339Copy(), ReassignedServices: q.moved}
 		if !q.until.IsZero() {
 			until := metav1.NewTime(q.until).Rfc3339Copy()
 			one.Until = &until
@@ -202,7 +202,7 @@ func (r *Reconciler) moveAway() {
 // mayMove tells whether a Service may be taken off an address: it was given it,
 // without having named it, and no node has announced it.
 func (r *Reconciler) mayMove(rec *record, a netip.Addr) bool {
-	if rec == nil || !slices.Contains(r.settledAddresses(rec), a) || !slices.Contains(rec.untried, a) {
+	if rec == nil || !slices.Contains(r.settledAddresses(rec), a) || !slices.Contains(rec.unannounced, a) {
 		return false
 	}
 	if rec.object.malformed != nil {

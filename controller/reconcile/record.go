@@ -36,9 +36,9 @@ type record struct {
 	others  string
 	// written is the memory of what was written here.
 	written written
-	// untried are the addresses that were given here, or by another controller
+	// unannounced are the addresses that were given here, or by another controller
 	// of ours, and that no node has announced yet.
-	untried []netip.Addr
+	unannounced []netip.Addr
 	// lostAt is since when nobody says any more that it announces the
 	// addresses, while the condition still says that somebody does.
 	lostAt time.Time
@@ -50,11 +50,11 @@ type record struct {
 
 // desired is what should be said about a Service.
 type desired struct {
-	addresses []netip.Addr
-	pool      string
-	untried   []netip.Addr
-	allocated *metav1.Condition
-	announced *metav1.Condition
+	addresses   []netip.Addr
+	pool        string
+	unannounced []netip.Addr
+	allocated   *metav1.Condition
+	announced   *metav1.Condition
 	// vanish takes away what is shown, where nothing takes its place.
 	vanish bool
 	// clean takes everything back.
@@ -80,7 +80,7 @@ func (d *desired) content(note string) string {
 		}
 		return string(c.Status) + c.Reason + strings.TrimSuffix(c.Message, note)
 	}
-	return fmt.Sprintln(d.addresses, d.pool, d.untried, d.vanish, d.clean, said(d.allocated), said(d.announced))
+	return fmt.Sprintln(d.addresses, d.pool, d.unannounced, d.vanish, d.clean, said(d.allocated), said(d.announced))
 }
 
 // written is the memory of what was last written to a Service. Whatever undoes
@@ -150,20 +150,20 @@ func sameCondition(a, b *metav1.Condition) bool {
 
 // noteGiven keeps in mind which of a Service's addresses are new to it.
 func (rec *record) noteGiven(before, given []netip.Addr) {
-	var untried []netip.Addr
+	var unannounced []netip.Addr
 	for _, a := range given {
-		if !slices.Contains(before, a) || slices.Contains(rec.untried, a) {
-			untried = append(untried, a)
+		if !slices.Contains(before, a) || slices.Contains(rec.unannounced, a) {
+			unannounced = append(unannounced, a)
 		}
 	}
-	rec.untried = untried
+	rec.unannounced = unannounced
 }
 
-// stillUntried are the addresses that no node has announced, given what is said
+// stillUnannounced are the addresses that no node has announced, given what is said
 // of them now. Once one has, that is never forgotten.
-func (rec *record) stillUntried(announced *metav1.Condition) []netip.Addr {
+func (rec *record) stillUnannounced(announced *metav1.Condition) []netip.Addr {
 	if announced != nil && announced.Status == metav1.ConditionTrue {
-		rec.untried = nil
+		rec.unannounced = nil
 	}
-	return rec.untried
+	return rec.unannounced
 }

@@ -28,7 +28,7 @@ func (r *Reconciler) fromAnotherReplica(rec *record) bool {
 // for a younger Service, the younger one is decided anew.
 func (r *Reconciler) adoptFromReplica(rec *record) {
 	s := rec.object
-	rec.untried = s.untried
+	rec.unannounced = s.unannounced
 	// Each round may take one address from a younger holder, who then is leaving
 	// it; what was taken in the last round is adopted in one more.
 	for rejected := r.books.Readopt(s.request, s.shown, s.pool); r.evict(rec, rejected); {
