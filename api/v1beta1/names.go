@@ -30,7 +30,7 @@ const (
 
 	// AnnotationUnannounced is written by the controller: those of the Service's
 	// addresses, separated by commas, that it gave and that no node has
-	// announced yet. Only these may still be replaced when a stranger turns
+	// announced yet. Only these may still be replaced when another host turns
 	// out to have them.
 	AnnotationUnannounced = "baliza.io/unannounced-addresses"
 
@@ -97,8 +97,8 @@ const (
 	ReasonUsedByCluster Reason = "UsedByCluster"
 	// ReasonStopped says that a speaker was told to stop, and has.
 	ReasonStopped Reason = "Stopped"
-	// ReasonInterfaceUnavailable says that a listed interface does not exist on
-	// a node that should announce on it.
+	// ReasonInterfaceUnavailable says that a node has none of the interfaces that
+	// it should announce on, or that one of them does not exist or has no carrier.
 	ReasonInterfaceUnavailable Reason = "InterfaceUnavailable"
 )
 
@@ -123,7 +123,8 @@ const (
 	// ReasonQuotaExceeded says that the namespace holds as many addresses of
 	// the pool as its quota allows.
 	ReasonQuotaExceeded Reason = "QuotaExceeded"
-	// ReasonIPFamilyUnavailable says that the pool has no address of a wanted family.
+	// ReasonIPFamilyUnavailable says that the pool has no address of a wanted IP
+	// family.
 	ReasonIPFamilyUnavailable Reason = "IPFamilyUnavailable"
 	// ReasonNoEligiblePool says that several pools were tried for several reasons.
 	ReasonNoEligiblePool Reason = "NoEligiblePool"
@@ -178,8 +179,8 @@ const (
 	ReasonNodeExcluded Reason = "NodeExcluded"
 	// ReasonNodeNotSelected says that no advertisement selects the node.
 	ReasonNodeNotSelected Reason = "NodeNotSelected"
-	// ReasonAddressConflict says that a stranger on the network answers for
-	// the address.
+	// ReasonAddressConflict says that another host on the network answers for
+	// the address (RFC 5227).
 	ReasonAddressConflict Reason = "AddressConflict"
 	// ReasonSocketError says that the owner cannot speak ARP or NDP: the
 	// operating system refuses it a socket.

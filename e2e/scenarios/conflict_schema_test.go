@@ -4,8 +4,8 @@ import "strconv"
 
 const since = "2026-01-01T00:00:00Z"
 
-// conflictSchemaCases are those of what speakers and pools say about strangers
-// and about missing speakers.
+// conflictSchemaCases are those of what speakers and pools say about address
+// conflicts and about unreachable speakers.
 func conflictSchemaCases() map[string]schemaCase {
 	return map[string]schemaCase{
 		"ipaddresspools status.quarantined maxItems":                         {many(16, quarantined), many(17, quarantined)},
@@ -18,9 +18,9 @@ func conflictSchemaCases() map[string]schemaCase {
 		"speakers status.conflicts[].mac maxLength":                          {text(64), text(65)},
 		"speakers status.conflicts[].interface maxLength":                    {text(15), text(16)},
 		"speakers status.conflicts[].found enum":                             {"InUse", "Never"},
-		"speakers status.unreachable maxItems":                               {many(256, missing), many(257, missing)},
+		"speakers status.unreachable maxItems":                               {many(256, unreachable), many(257, unreachable)},
 		"speakers status.unreachable[].name maxLength":                       {text(253), text(254)},
-		"speakers status.confirmedAlive maxItems":                            {many(256, missing), many(257, missing)},
+		"speakers status.confirmedAlive maxItems":                            {many(256, unreachable), many(257, unreachable)},
 		"speakers status.confirmedAlive[].name maxLength":                    {text(253), text(254)},
 	}
 }
@@ -31,4 +31,4 @@ func foundConflict(i int) any {
 	return map[string]any{"address": strconv.Itoa(i), "found": "FirstUse", "since": since}
 }
 
-func missing(i int) any { return map[string]any{"name": strconv.Itoa(i), "since": since} }
+func unreachable(i int) any { return map[string]any{"name": strconv.Itoa(i), "since": since} }

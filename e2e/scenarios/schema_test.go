@@ -186,7 +186,7 @@ func required(resource, path string) map[string]any {
 	case "speakers status.conflicts[]":
 		return foundConflict(0).(map[string]any)
 	case "speakers status.unreachable[]", "speakers status.confirmedAlive[]":
-		return missing(0).(map[string]any)
+		return unreachable(0).(map[string]any)
 	case "bgppeers spec":
 		return peerSpec(nil)
 	case "bgppeers spec.passwordSecret":
