@@ -27,15 +27,15 @@ func (c *crowd) Snapshot() *model.Membership {
 	return &model.Membership{Self: "n1", Alive: c.alive, Ready: c.alive}
 }
 
-func (c *crowd) Changes() <-chan struct{}            { return nil }
-func (c *crowd) SetReady()                           {}
-func (c *crowd) Hold([]netip.Addr)                   {}
+func (c *crowd) Changes() <-chan struct{}         { return nil }
+func (c *crowd) SetReady()                        {}
+func (c *crowd) Hold([]netip.Addr)                {}
 func (c *crowd) Locate([]model.MAC, []model.Link) {}
-func (c *crowd) Seek(map[string]netip.AddrPort)      {}
-func (c *crowd) Lost() []netip.Addr                  { return nil }
-func (c *crowd) NetworkChanged()                     {}
-func (c *crowd) Leave(time.Duration) error           { return nil }
-func (c *crowd) Close() error                        { return nil }
+func (c *crowd) Seek(map[string]netip.AddrPort)   {}
+func (c *crowd) Lost() []netip.Addr               { return nil }
+func (c *crowd) NetworkChanged()                  {}
+func (c *crowd) Leave(time.Duration) error        { return nil }
+func (c *crowd) Close() error                     { return nil }
 
 // register is a cluster without objects.
 type register struct{ paperObjects }
