@@ -52,6 +52,7 @@ type importRule struct {
 // pureFolders compute and do nothing else.
 var pureFolders = []string{
 	"config", "controller/ipam", "controller/queue", "speaker/plan", "speaker/model", "speaker/node", "speaker/ownership", "speaker/members/detection",
+	"speaker/members/keyring",
 }
 
 // outsideWorld are the standard packages through which a package would touch it.
@@ -83,17 +84,17 @@ func siblingRules() []importRule {
 var importRules = []importRule{
 	{
 		in: isPure, forbids: within("k8s.io/client-go"), indirect: true,
-		reason: "config, controller/ipam and speaker/{plan,node,ownership,members/detection} are pure: they get objects and return decisions, " +
+		reason: "config, controller/ipam and speaker/{plan,node,ownership,members/{detection,keyring}} are pure: they get objects and return decisions, " +
 			"so that every decision can be tested without a cluster",
 	},
 	{
 		in: isPure, forbids: oneOf(outsideWorld...),
-		reason: "config, controller/ipam and speaker/{plan,node,ownership,members/detection} are pure: no sockets, no files, no processes, no logging; " +
+		reason: "config, controller/ipam and speaker/{plan,node,ownership,members/{detection,keyring}} are pure: no sockets, no files, no processes, no logging; " +
 			"what they have to say they return",
 	},
 	{
 		in: isPure, forbids: ownBut("api/v1beta1", pureFolders...), indirect: true,
-		reason: "config, controller/ipam and speaker/{plan,node,ownership,members/detection} are pure, and so is what they stand on: api/v1beta1 and each other",
+		reason: "config, controller/ipam and speaker/{plan,node,ownership,members/{detection,keyring}} are pure, and so is what they stand on: api/v1beta1 and each other",
 	},
 	{
 		in: outside("speaker/l2"), forbids: within("github.com/mdlayher"),
@@ -338,6 +339,8 @@ func TestImportRulesComplain(t *testing.T) {
 		"node may not reach the responder":          {folder: "speaker/node", indirect: []string{baliza + "speaker/l2"}, want: "what they stand on"},
 		"node may not log":                          {folder: "speaker/node", imports: []string{"log/slog"}, want: "no logging"},
 		"ownership may not know plan":               {folder: "speaker/ownership", imports: []string{baliza + "speaker/plan"}, want: "does not depend on Kubernetes"},
+		"keyring may not read files":                {folder: "speaker/members/keyring", imports: []string{"os"}, want: "no files"},
+		"the member port is memberlist's, too":      {folder: "speaker/members/socket", imports: []string{"net", "github.com/hashicorp/memberlist"}},
 		"detection may not use memberlist":          {folder: "speaker/members/detection", imports: []string{"net"}, want: "no sockets"},
 		"main may not run on the simulation":        {folder: "speaker", imports: []string{baliza + "speaker/sim"}, want: "does not exist"},
 		"link may not use mdlayher":                 {folder: "speaker/link", imports: []string{"github.com/mdlayher/ndp"}, want: "only speaker/l2"},

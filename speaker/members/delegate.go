@@ -12,14 +12,11 @@ import (
 
 // protocol is the version of what speakers tell each other beyond memberlist
 // itself. It stands in the meta data that travels with the news of a speaker.
-const protocol = 3
+const protocol = 4
 
 // delegate connects memberlist with the machine. memberlist calls the event
 // methods while it holds its own lock: nothing here may wait or call back.
 type delegate struct {
-	receive func([]byte)
-	started chan struct{} // closed when messages can be taken in
-
 	mu     sync.Mutex
 	places map[string]netip.AddrPort // news that was not taken yet
 }
@@ -53,15 +50,8 @@ func (*delegate) NotifyLeave(*memberlist.Node) {}
 // NodeMeta implements memberlist.Delegate.
 func (*delegate) NodeMeta(int) []byte { return []byte{protocol} }
 
-// NotifyMsg implements memberlist.Delegate.
-func (d *delegate) NotifyMsg(b []byte) {
-	select {
-	case <-d.started:
-	default:
-		return
-	}
-	d.receive(b)
-}
+// NotifyMsg implements memberlist.Delegate. Nobody sends any by memberlist.
+func (*delegate) NotifyMsg([]byte) {}
 
 // GetBroadcasts implements memberlist.Delegate.
 func (*delegate) GetBroadcasts(int, int) [][]byte { return nil }

@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"reflect"
 	"slices"
@@ -16,15 +15,15 @@ import (
 	"time"
 
 	"github.com/hashicorp/memberlist"
+
+	"github.com/baliza-lb/baliza/speaker/members/detection"
 )
 
 // keySize of AES-256, in bytes.
 const keySize = 32
 
 // readKeys reads the keys of a file: one in base64 on each line, 32 bytes
-// each. The first encrypts what is sent; each of them decrypts what comes.
-// To rotate: append the new key everywhere, then put it first, then drop the
-// old one.
+// each: see keyring.Ring for how they are used.
 func readKeys(path string) ([][]byte, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -86,46 +85,73 @@ func useKeys(ring *memberlist.Keyring, keys [][]byte) error {
 // and of no use in finding one.
 const fingerprintSize = 8
 
-// Keys are the fingerprints of the keys that are accepted, that of the one in
-// charge first: hexadecimal digits of the beginning of each one's SHA-256.
+// Keys are the fingerprints of the keys that are accepted for good, that of the
+// one in charge first: hexadecimal digits of the beginning of each one's SHA-256.
 func (m *Members) Keys() []string {
 	var prints []string
-	for _, key := range m.ring.GetKeys() {
+	for _, key := range m.keys.Told() {
 		sum := sha256.Sum256(key)
 		prints = append(prints, hex.EncodeToString(sum[:fingerprintSize]))
 	}
 	return prints
 }
 
-// keyPeriod is how often the key file is looked at. A mounted Secret is not
-// worth a file watch: kubelet updates it once a minute.
-const keyPeriod = 2 * time.Second
+const (
+	// keyPeriod is how often the key file is looked at. A mounted Secret is not
+	// worth a file watch: kubelet updates it once a minute.
+	keyPeriod = 2 * time.Second
+	// turnPeriod is how often it is asked whether all have the first key.
+	turnPeriod = 200 * time.Millisecond
+)
 
-// watchKeys takes over the keys of the file when it changes. A file that
-// cannot be read or understood changes nothing, and is reported once.
-func watchKeys(ctx context.Context, path string, keys [][]byte, ring *memberlist.Keyring, logger *slog.Logger) {
-	ticker := time.NewTicker(keyPeriod)
-	defer ticker.Stop()
+// watchKeys takes over the keys of the file when it changes, and sends with its
+// first key when all have it. A file that cannot be read or understood changes
+// nothing, and is reported once.
+func (m *Members) watchKeys(ctx context.Context, path string, keys [][]byte) {
+	look, turn := time.NewTicker(keyPeriod), time.NewTicker(turnPeriod)
+	defer look.Stop()
+	defer turn.Stop()
 	var complaint string
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-turn.C:
+			m.turnKeys(nil)
+			continue
+		case <-look.C:
 		}
 		now, err := readKeys(path)
 		if err == nil && !reflect.DeepEqual(now, keys) {
-			if err = useKeys(ring, now); err == nil {
-				keys = now
-				logger.Info("membership keys changed", "keys", len(keys))
-			}
+			keys = now
+			m.turnKeys(keys)
+			m.logger.Info("membership keys changed", "keys", len(keys))
 		}
 		switch {
 		case err == nil:
 			complaint = ""
 		case err.Error() != complaint:
 			complaint = err.Error()
-			logger.Warn("membership keys stay as they were", "error", err)
+			m.logger.Warn("membership keys stay as they were", "error", err)
 		}
+	}
+}
+
+// turnKeys takes over what stands in the file, unless that is nil, and lets the
+// keys' time pass. memberlist gets the same decision.
+func (m *Members) turnKeys(file [][]byte) {
+	changed := file != nil
+	m.do(func(machine *detection.Machine, now time.Time) {
+		if changed {
+			m.keys.Replace(file, now)
+			machine.SetKey(m.keys.Newest(), now)
+		}
+		changed = m.keys.Turn(now, machine.AllHave) || changed
+	})
+	if !changed {
+		return
+	}
+	if err := useKeys(m.ring, m.keys.Keys()); err != nil {
+		m.logger.Warn("membership keys", "error", err)
 	}
 }

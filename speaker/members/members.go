@@ -15,6 +15,8 @@ import (
 	"github.com/hashicorp/memberlist"
 
 	"github.com/baliza-lb/baliza/speaker/members/detection"
+	"github.com/baliza-lb/baliza/speaker/members/keyring"
+	"github.com/baliza-lb/baliza/speaker/members/socket"
 	"github.com/baliza-lb/baliza/speaker/model"
 )
 
@@ -31,16 +33,39 @@ type Config struct {
 	// Settings, normally detection.Default().
 	Settings detection.Settings
 	Logger   *slog.Logger
+	// LAN is how the segments of this node are reached; nil where there are none.
+	LAN LAN
 }
+
+// LAN is what a Members needs to be heard on the segments of its node, beside the
+// member address. No method may wait for the network.
+type LAN interface {
+	// Send sends a message as a frame on an interface, to one MAC or, if that is
+	// zero, to all speakers there. The message is not kept.
+	Send(on string, to model.MAC, message []byte) error
+	// Ask asks by ARP and NDP. What answers is told to Answered.
+	Ask(questions []detection.Question)
+	// Received is how many frames an interface has received, ever.
+	Received(on string) uint64
+}
+
+// nowhere is the LAN of a speaker without one.
+type nowhere struct{}
+
+func (nowhere) Send(string, model.MAC, []byte) error { return errors.New("no segment") }
+func (nowhere) Ask([]detection.Question)             {}
+func (nowhere) Received(string) uint64               { return 0 }
 
 // Members is this speaker's membership in the set of all.
 type Members struct {
 	settings detection.Settings
 	logger   *slog.Logger
+	lan      LAN
 	list     *memberlist.Memberlist
-	ring     *memberlist.Keyring
+	socket   *socket.Socket
+	keys     *keyring.Ring
+	ring     *memberlist.Keyring // memberlist's form of keys
 	hooks    *delegate
-	address  netip.AddrPort
 	early    chan struct{} // the next turn is due at once
 	called   chan struct{} // calls are due at once
 	changes  chan struct{}
@@ -52,6 +77,8 @@ type Members struct {
 	// memberlist share it.
 	mu      sync.Mutex
 	machine *detection.Machine
+	opened  sync.Pool // of *[]byte, for what is opened
+	sealed  []byte    // for what is sent
 }
 
 // Start listens and is alone, until Seek has found others.
@@ -63,40 +90,59 @@ func Start(config Config) (*Members, error) {
 	if err != nil {
 		return nil, err
 	}
-	ring, err := memberlist.NewKeyring(nil, keys[0])
-	if err == nil {
-		err = useKeys(ring, keys)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("membership: %w", err)
-	}
 	m := &Members{
-		settings: config.Settings, logger: config.Logger, ring: ring,
+		settings: config.Settings, logger: config.Logger, lan: config.LAN, keys: keyring.New(keys),
 		early: make(chan struct{}, 1), called: make(chan struct{}, 1), changes: make(chan struct{}, 1),
 	}
-	m.hooks = &delegate{receive: m.receive, started: make(chan struct{}), places: map[string]netip.AddrPort{}}
-	settings := directory()
-	settings.Name = config.Name
-	settings.BindAddr, settings.BindPort = config.Listen.Addr().String(), int(config.Listen.Port())
-	settings.AdvertiseAddr, settings.AdvertisePort = settings.BindAddr, settings.BindPort
-	settings.Keyring = ring
-	settings.Events, settings.Delegate, settings.Alive = m.hooks, m.hooks, m.hooks
-	settings.Logger = log.New(logWriter{config.Logger}, "", 0)
-	if m.list, err = memberlist.Create(settings); err != nil {
+	if m.lan == nil {
+		m.lan = nowhere{}
+	}
+	m.opened.New = func() any { b := make([]byte, 0, longestMessage); return &b }
+	m.socket, err = socket.Listen(socket.Config{
+		Listen: config.Listen, Magic: keyring.Magic, Message: m.datagram, Refused: m.refused, Overflowed: m.Overflowed,
+	})
+	if err != nil {
 		return nil, explain(config.Listen, err)
 	}
-	m.address = endpoint(m.list.LocalNode())
 	now := time.Now()
 	m.machine = detection.New(detection.Config{
-		Name: config.Name, Address: m.address, Incarnation: uint64(now.UnixNano()), Settings: config.Settings, Random: rand.Float64,
+		Name: config.Name, Address: m.socket.Address(), Incarnation: uint64(now.UnixNano()), Settings: config.Settings,
+		Random: rand.Float64, Received: m.lan.Received,
 	}, now)
-	close(m.hooks.started)
+	m.machine.SetKey(m.keys.Newest(), now)
+	m.hooks = &delegate{places: map[string]netip.AddrPort{}}
+	if err := m.join(config); err != nil {
+		_ = m.socket.Shutdown()
+		return nil, fmt.Errorf("membership: %w", err)
+	}
+	m.socket.Start()
 	ctx, stop := context.WithCancel(context.Background())
 	m.stop = stop
 	m.wait.Go(func() { m.seek(ctx) })
 	m.wait.Go(func() { m.run(ctx) })
-	m.wait.Go(func() { watchKeys(ctx, config.KeyFile, keys, ring, config.Logger) })
+	m.wait.Go(func() { m.watchKeys(ctx, config.KeyFile, keys) })
 	return m, nil
+}
+
+// join makes this speaker part of the directory.
+func (m *Members) join(config Config) error {
+	ring, err := memberlist.NewKeyring(nil, m.keys.Keys()[0])
+	if err == nil {
+		err = useKeys(ring, m.keys.Keys())
+	}
+	if err != nil {
+		return err
+	}
+	at := m.socket.Address()
+	settings := directory()
+	settings.Name, settings.Transport, settings.Keyring = config.Name, m.socket, ring
+	settings.BindAddr, settings.BindPort = at.Addr().String(), int(at.Port())
+	settings.AdvertiseAddr, settings.AdvertisePort = settings.BindAddr, settings.BindPort
+	settings.Events, settings.Delegate, settings.Alive = m.hooks, m.hooks, m.hooks
+	settings.Logger = log.New(logWriter{config.Logger}, "", 0)
+	m.ring = ring
+	m.list, err = memberlist.Create(settings)
+	return err
 }
 
 // explain says in words why listening failed.
@@ -116,9 +162,10 @@ func (m *Members) do(something func(machine *detection.Machine, now time.Time)) 
 	defer m.mu.Unlock()
 	something(m.machine, time.Now())
 	out := m.machine.Take()
-	for _, p := range out.Packets {
-		m.send(p)
+	if len(out.Questions) > 0 {
+		m.lan.Ask(out.Questions)
 	}
+	m.send(out.Packets)
 	if out.Early {
 		signal(m.early)
 	}
@@ -134,24 +181,86 @@ func signal(to chan struct{}) {
 	}
 }
 
+// longestMessage is how long a message can be that comes in one piece, in bytes.
+const longestMessage = 2048
+
 // send never waits for the network. The lock is held.
-func (m *Members) send(p detection.Packet) {
-	if p.On != "" {
-		return
-	}
-	if err := m.list.SendToAddress(memberlist.Address{Addr: p.At.String(), Name: p.To}, p.Bytes); err != nil {
-		m.logger.Debug("membership message not sent", "to", p.To, "error", err)
+func (m *Members) send(packets []detection.Packet) {
+	var last []byte // what m.sealed is made of: one heartbeat goes to many
+	for i := range packets {
+		p := &packets[i]
+		if len(p.Bytes) == 0 {
+			continue
+		}
+		if len(last) != len(p.Bytes) || &last[0] != &p.Bytes[0] {
+			m.sealed, last = m.keys.Seal(m.sealed[:0], p.Bytes), p.Bytes
+		}
+		var err error
+		if p.On != "" {
+			err = m.lan.Send(p.On, p.MAC, m.sealed)
+		} else {
+			err = m.socket.Send(m.sealed, p.At)
+		}
+		if err != nil {
+			m.logger.Debug("membership message not sent", "to", p.To, "interface", p.On, "error", err)
+		}
 	}
 }
 
+// datagram takes in a message that came to the member port.
+func (m *Members) datagram(sealed []byte, from netip.AddrPort) bool {
+	return m.open(sealed, detection.Way{At: from})
+}
+
+// Frame takes in a message that came as a frame. It is not kept.
+func (m *Members) Frame(on string, from model.MAC, sealed []byte) {
+	m.open(sealed, detection.Way{On: on, MAC: from})
+}
+
+// open reports whether a message is of somebody with the key, and takes it in if
+// it is. What is not costs no lock and no memory.
+func (m *Members) open(sealed []byte, way detection.Way) bool {
+	if !m.keys.Accepts(sealed) {
+		return false
+	}
+	buffer, _ := m.opened.Get().(*[]byte)
+	defer m.opened.Put(buffer)
+	message, err := m.keys.Open((*buffer)[:0], sealed)
+	if err != nil {
+		return false
+	}
+	m.receive(message, way)
+	return true
+}
+
 // receive takes in a message of another speaker.
-func (m *Members) receive(b []byte) {
+func (m *Members) receive(b []byte, way detection.Way) {
 	m.do(func(machine *detection.Machine, now time.Time) {
-		if err := machine.Receive(b, detection.Way{}, now); err != nil {
+		if err := machine.Receive(b, way, now); err != nil {
 			m.logger.Debug("membership message dropped", "error", err, "bytes", len(b))
 		}
 	})
 }
+
+// Answered says who has answered for an address by ARP or NDP, or has announced
+// it: see detection.Machine.
+func (m *Members) Answered(on string, mac model.MAC, address netip.Addr) {
+	m.do(func(machine *detection.Machine, now time.Time) { machine.Answered(on, mac, address, now) })
+}
+
+// SetSegments says which interfaces heartbeats go over, beside the member
+// address.
+func (m *Members) SetSegments(all []detection.Segment) {
+	m.do(func(machine *detection.Machine, now time.Time) { machine.SetSegments(all, now) })
+}
+
+// refused says that no process listens where something was sent.
+func (m *Members) refused(at netip.AddrPort) {
+	m.do(func(machine *detection.Machine, now time.Time) { machine.Refused(at, now) })
+}
+
+// Overflowed says that the kernel has dropped messages for want of room.
+func (m *Members) Overflowed() { m.do((*detection.Machine).Overflowed) }
 
 // run gives the machine its turns until ctx ends.
 func (m *Members) run(ctx context.Context) {
@@ -165,8 +274,12 @@ func (m *Members) run(ctx context.Context) {
 		case <-timer.C:
 		}
 		var next time.Time
+		places := m.hooks.take()
+		if places != nil {
+			m.socket.Expect("directory", m.listed())
+		}
 		m.do(func(machine *detection.Machine, now time.Time) {
-			machine.Expect(m.hooks.take(), now)
+			machine.Expect(places, now)
 			next = machine.Turn(now)
 		})
 		timer.Reset(time.Until(next))
@@ -174,7 +287,7 @@ func (m *Members) run(ctx context.Context) {
 }
 
 // Address is where the others reach this speaker.
-func (m *Members) Address() netip.AddrPort { return m.address }
+func (m *Members) Address() netip.AddrPort { return m.socket.Address() }
 
 // Alive returns the names of the living, sorted, this speaker's own among them
 // until it leaves. It must not be changed.
@@ -220,6 +333,7 @@ func (m *Members) Locate(macs []model.MAC, links []model.Link) {
 // are called until they are, and also those that were alive before and are
 // named no more, for some time.
 func (m *Members) Seek(peers map[string]netip.AddrPort) {
+	m.socket.Expect("cluster", peers)
 	m.do(func(machine *detection.Machine, now time.Time) { machine.Seek(peers, now) })
 	signal(m.called)
 }
@@ -253,7 +367,7 @@ func (m *Members) Close() error {
 	var err error
 	m.once.Do(func() {
 		m.stop()
-		err = m.list.Shutdown()
+		err = m.list.Shutdown() // which shuts the socket down
 		m.wait.Wait()
 	})
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/baliza-lb/baliza/internal/netnstest"
 	"github.com/baliza-lb/baliza/speaker/members"
 	"github.com/baliza-lb/baliza/speaker/members/detection"
 )
@@ -214,5 +215,32 @@ func TestABadKeyFileIsRefusedWithoutShowingIt(t *testing.T) {
 	}
 	if _, err := members.Start(members.Config{Name: "a", KeyFile: "/does/not/exist"}); err == nil {
 		t.Error("a missing key file is accepted")
+	}
+}
+
+// memberlist is a directory: that its own probes fail, all of them, means nothing
+// while heartbeats come.
+func TestWhoseProbesFailAloneIsAlive(t *testing.T) {
+	netnstest.Need(t)
+	keys := keyFile(t, key())
+	a := startAs(t, detection.ProfileTolerant, "a", keys, loopback(61))
+	b := startAs(t, detection.ProfileTolerant, "b", keys, loopback(62))
+	a.Seek(map[string]netip.AddrPort{"b": b.Address()})
+	await(t, a, "a", "b")
+	await(t, b, "a", "b")
+	// All but what begins with our magic byte is dropped, on all ports.
+	netnstest.Run(t, "nft add table inet deaf")
+	t.Cleanup(func() { netnstest.Run(t, "nft delete table inet deaf") })
+	netnstest.Run(t, "nft add chain inet deaf in { type filter hook input priority 0 ; }")
+	netnstest.Run(t, "nft add rule inet deaf in udp length > 8 @th,64,8 != 0xba counter drop")
+	netnstest.Run(t, "nft add rule inet deaf in tcp dport 1-65535 drop")
+	// memberlist suspects after two seconds, and gives up after some more.
+	for begin := time.Now(); time.Since(begin) < 10*time.Second; time.Sleep(10 * time.Millisecond) {
+		if len(a.Alive()) != 2 || len(b.Alive()) != 2 {
+			t.Fatalf("after %s: %v, %v", time.Since(begin), a.Alive(), b.Alive())
+		}
+	}
+	if out := netnstest.Run(t, "nft list table inet deaf"); strings.Contains(out, "packets 0 ") {
+		t.Errorf("memberlist was not kept from being heard: %s", out)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -34,13 +35,19 @@ func (m *Members) seek(ctx context.Context) {
 
 // due returns who is to be called now.
 func (m *Members) due() []detection.Call {
-	listed := map[string]bool{}
-	for _, n := range m.list.Members() {
-		listed[n.Name] = true
-	}
+	listed := m.listed()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.machine.Calls(func(name string) bool { return listed[name] }, time.Now())
+	return m.machine.Calls(func(name string) bool { return listed[name].IsValid() }, time.Now())
+}
+
+// listed are the members of the directory.
+func (m *Members) listed() map[string]netip.AddrPort {
+	listed := map[string]netip.AddrPort{}
+	for _, n := range m.list.Members() {
+		listed[n.Name] = endpoint(n)
+	}
+	return listed
 }
 
 // call pings one lost speaker and joins it if it answers.

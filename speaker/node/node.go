@@ -245,7 +245,7 @@ func (n *Node) decide(in *Input, out *Output) {
 		if len(d.Sharers) > 0 {
 			one.Mode = model.Shared
 		}
-		out.Again = sooner(out.Again, n.ranks.wait(in, d))
+		out.Again = sooner(out.Again, n.ranks.wait(in, d, settled))
 		wanted := d.Announce && !in.Members.Duplicate
 		if wanted && !settled && len(on) == 0 {
 			wanted, n.step.fates[i] = false, waiting

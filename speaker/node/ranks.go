@@ -92,7 +92,8 @@ func (r *ranks) unable(in *Input, of *conflicts) map[netip.Addr][]string {
 		}
 	}
 	for c, until := range r.skipped {
-		if !in.Now.Before(until) {
+		claimed := in.Members.Owners[c.address] == c.node || slices.Contains(in.Members.Claimants[c.address], c.node)
+		if claimed || !in.Now.Before(until) {
 			delete(r.skipped, c)
 			continue
 		}
@@ -109,9 +110,10 @@ func (r *ranks) unable(in *Input, of *conflicts) map[netip.Addr][]string {
 }
 
 // wait passes over nodes that have had their time to claim an address that is
-// theirs. It returns when the next will have had, or zero.
-func (r *ranks) wait(in *Input, d *plan.Decision) (again time.Duration) {
-	if d.Owner == "" && len(d.Sharers) == 0 {
+// theirs. It returns when the next will have had, or zero. While this node is not
+// settled it does not know what has been claimed, and nobody's time runs.
+func (r *ranks) wait(in *Input, d *plan.Decision, settled bool) (again time.Duration) {
+	if d.Owner == "" && len(d.Sharers) == 0 || !settled {
 		return 0
 	}
 	owner := in.Members.Owners[d.Address]

@@ -1,11 +1,12 @@
 package sim
 
 import (
+	"crypto/sha256"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/baliza-lb/baliza/speaker/members/detection"
+	"github.com/baliza-lb/baliza/speaker/members/keyring"
 	"github.com/baliza-lb/baliza/speaker/model"
 	"github.com/baliza-lb/baliza/speaker/node"
 )
@@ -58,6 +59,7 @@ type recording struct {
 	at    time.Time
 	to    string
 	bytes []byte
+	key   uint32
 }
 
 // process is a speaker while it runs. What is scheduled for one does nothing once
@@ -67,6 +69,7 @@ type process struct {
 	node      *node.Node
 	responder *responder
 	config    detection.Config
+	ring      *keyring.Ring
 	turns     int // a turn that was planned before another is void
 	pass      time.Time
 	passes    int
@@ -118,11 +121,12 @@ func (h *Host) Start() {
 		Received: func(on string) uint64 { return h.received[on] },
 	}
 	h.process = &process{
-		machine: detection.New(config, w.now), node: node.New(node.Config{Name: h.name}), config: config,
+		machine: detection.New(config, w.now), ring: keyring.New(secrets(h.keys)), node: node.New(node.Config{Name: h.name}), config: config,
 		seenLinks: h.interfaces,
 	}
 	h.responder = newResponder(h)
 	h.asked = map[netip.Addr]time.Time{}
+	h.machine.SetKey(h.ring.Newest(), w.now)
 	h.view = w.Cluster.read(h)
 	h.setSegments()
 	w.Cluster.introduce(h.name, at)
@@ -209,6 +213,7 @@ func (h *Host) turn(after time.Duration) {
 		if turn != h.turns {
 			return
 		}
+		h.ring.Turn(h.world.now, h.machine.AllHave)
 		next := h.machine.Turn(h.world.now)
 		h.turn(next.Sub(h.world.now))
 		h.flush()
@@ -220,7 +225,7 @@ func (h *Host) send(p detection.Packet) {
 	w := h.world
 	w.Stats.note(&p)
 	if h.record {
-		h.recorded = append(h.recorded, recording{w.now, p.To, p.Bytes})
+		h.recorded = append(h.recorded, recording{w.now, p.To, p.Bytes, h.ring.Sending()})
 	}
 	if p.On != "" {
 		h.sendFrame(p)
@@ -231,7 +236,7 @@ func (h *Host) send(p detection.Packet) {
 	if to == nil || !h.reaches(network) {
 		return
 	}
-	key, at := h.keys[0], h.config.Address
+	key, at := h.ring.Sending(), h.config.Address
 	w.wires[network].travel(h.name, to.name, func() {
 		switch {
 		case !to.reaches(network):
@@ -256,7 +261,7 @@ func (h *Host) told(at netip.AddrPort) {
 
 // sendFrame sends a frame of the speakers' own to one, or to all on a network.
 func (h *Host) sendFrame(p detection.Packet) {
-	w, key := h.world, h.keys[0]
+	w, key := h.world, h.ring.Sending()
 	if !h.plugged(p.On) {
 		return
 	}
@@ -312,12 +317,12 @@ func (h *Host) reaches(network string) bool {
 
 // receive takes in a message of another speaker. What comes while the process
 // stands still waits in its socket.
-func (h *Host) receive(b []byte, key string, from detection.Way) {
+func (h *Host) receive(b []byte, key uint32, from detection.Way) {
 	if h.process == nil {
 		return
 	}
 	h.mine(0, func() {
-		if slices.Contains(h.keys, key) {
+		if h.ring.Opens(key) {
 			_ = h.machine.Receive(b, from, h.world.now)
 			h.flush()
 		}
@@ -395,6 +400,25 @@ func (h *Host) SetLink(name string, change func(*model.Interface)) {
 			h.soon(0)
 		}
 	})
+}
+
+// setKeys replaces those of the node's file.
+func (h *Host) setKeys(keys []string) {
+	h.keys = keys
+	if h.process != nil {
+		h.ring.Replace(secrets(keys), h.world.now)
+		h.machine.SetKey(h.ring.Newest(), h.world.now)
+		h.flush()
+	}
+}
+
+// secrets are keys of the right length.
+func secrets(names []string) (all [][]byte) {
+	for _, name := range names {
+		sum := sha256.Sum256([]byte(name))
+		all = append(all, sum[:])
+	}
+	return all
 }
 
 // Freeze stops the process for some time.

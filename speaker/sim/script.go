@@ -150,7 +150,7 @@ func (s *script) process(name string, args []string) (bool, error) {
 	case "sockets":
 		s.byName[args[0]].refuse = args[1] == "refuse"
 	case "keys":
-		s.byName[args[0]].keys = args[1:]
+		s.byName[args[0]].setKeys(args[1:])
 	case "record":
 		s.byName[args[0]].record = args[1] == "on"
 	case "replay":
@@ -170,7 +170,7 @@ func (s *script) replay(name string) {
 	for _, r := range from.recorded {
 		s.after(r.at.Sub(from.recorded[0].at), func() {
 			if to := s.byName[r.to]; to != nil {
-				to.receive(r.bytes, from.keys[0], detection.Way{At: netip.AddrPortFrom(own(s.memberNetwork(), from.number), 7946)})
+				to.receive(r.bytes, r.key, detection.Way{At: netip.AddrPortFrom(own(s.memberNetwork(), from.number), 7946)})
 			}
 		})
 	}

@@ -12,7 +12,6 @@ import (
 // One that passes fails the test: it has to be taken off this list.
 func expectedToFail() map[string]string {
 	return map[string]string{
-		"R16-key-replaced-in-one-step":        "keys that left the file are dropped at once",
 		"T15-announced-before-it-can-forward": "nobody asks whether the node's proxy has its rules",
 	}
 }
