@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -57,6 +58,8 @@ type Config struct {
 	// label that excludes nodes is not looked at.
 	Classes       []string
 	IgnoreExclude bool
+	// Now is the clock, normally time.Now.
+	Now func() time.Time
 	// Lost is called when this node's own Speaker is not there.
 	Lost func()
 }
@@ -115,6 +118,7 @@ func (v *View) services(keys map[string]struct{}) {
 		if !config.Wanted(service, v.ServeClassless, v.Classes...) {
 			now.Addresses = nil // another provider's
 		}
+		now.LocalSince = v.localSince(&now)
 		if len(now.Addresses)+len(now.ClusterIPs)+len(now.ExternalIPs) > 0 {
 			changed[key] = &now
 		}
@@ -122,6 +126,20 @@ func (v *View) services(keys map[string]struct{}) {
 	if len(changed) > 0 {
 		v.Current.Services.Update(changed)
 	}
+}
+
+// localSince is when a usable endpoint of a Service under Local appeared on this
+// node, zero if there is none.
+func (v *View) localSince(s *plan.Service) time.Time {
+	switch before := v.Current.Services.Get(s.Key); {
+	case !s.Local || !s.IPv4.Nodes[v.Node] && !s.IPv6.Nodes[v.Node]:
+		return time.Time{}
+	case before != nil && !before.LocalSince.IsZero():
+		return before.LocalSince
+	case v.Now == nil:
+		return time.Now()
+	}
+	return v.Now()
 }
 
 func (v *View) nodes() {

@@ -30,6 +30,15 @@ type Answer struct {
 	Sharers []string
 }
 
+// Check asks the node's service proxy whether it serves a Service here, or is at
+// work at all.
+type Check struct {
+	// Service is its key, or empty for the proxy itself.
+	Service string
+	// Port of the node where it answers over HTTP.
+	Port uint16
+}
+
 // Sighting is another host's use of an address that is answered or probed for
 // here: an ARP packet that has it as its sender's (RFC 5227 section 2.4), or a
 // neighbour advertisement for it (RFC 4862 section 5.4.4).

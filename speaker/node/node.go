@@ -18,6 +18,8 @@ type Config struct {
 	// DrainTime is how long a node that is being drained goes on announcing
 	// over BGP, as the last choice.
 	DrainTime time.Duration
+	// Booted is when the node did, or zero where that is not known.
+	Booted time.Time
 }
 
 // Input is everything that a Step looks at, read at one moment. A Node changes
@@ -31,6 +33,9 @@ type Input struct {
 	// Interfaces of this node, and where its default routes lead.
 	Interfaces []model.Interface
 	Gateways   model.Gateways
+	// Served are the Services of which the node's proxy has said that it serves
+	// them, of those that were in Checks; the empty key is the proxy itself.
+	Served map[string]bool
 }
 
 // Cluster is what the node's part of the API server's objects means.
@@ -85,6 +90,8 @@ type Output struct {
 	// them, in the order of addresses. What this node lets go has been claimed
 	// by another before, or is quiet until it is.
 	Answers []model.Answer
+	// Checks are what to ask the node's proxy until it says yes: the whole of them.
+	Checks []model.Check
 	// Probes are those of Answers that are asked for now, once Answers is in
 	// force: an answer would not be seen before.
 	Probes []netip.Addr
@@ -249,6 +256,13 @@ func (n *Node) decide(in *Input, out *Output) {
 		wanted := d.Announce && !in.Members.Duplicate
 		if wanted && !settled && len(on) == 0 {
 			wanted, n.step.fates[i] = false, waiting
+		}
+		if wanted && len(on) == 0 {
+			if checks, left := n.undelivered(in, d); len(checks) > 0 {
+				out.check(checks)
+				out.Again = sooner(out.Again, left)
+				wanted, n.step.fates[i] = false, waiting
+			}
 		}
 		if !wanted {
 			out.Again = sooner(out.Again, n.conflicts.rest(in, d.Address, owner))

@@ -39,6 +39,7 @@ const (
 type start struct {
 	phase phase
 	until time.Time // the phase's timeout
+	began time.Time // when the cluster was known
 	ready bool      // the others have been told so
 }
 
@@ -51,7 +52,7 @@ func (n *Node) started(in *Input, out *Output) bool {
 		out.Introduction = &v1beta1.SpeakerStatus{
 			MemberAddress: in.Members.Address.String(), Version: n.config.Version, MembersAlive: int32(len(in.Members.Alive)),
 		}
-		s.phase, s.until = seeking, in.Now.Add(seekTimeout)
+		s.phase, s.until, s.began = seeking, in.Now.Add(seekTimeout), in.Now
 	}
 	if s.phase == seeking && (in.Now.After(s.until) || found(in)) {
 		othersReady := slices.ContainsFunc(in.Members.Ready, func(name string) bool { return name != n.config.Name })
@@ -61,7 +62,8 @@ func (n *Node) started(in *Input, out *Output) bool {
 			s.until = in.Now // they give up what is ours as they hear of us
 		}
 	}
-	if s.phase == gathering && (!in.Now.Before(s.until) || len(n.ready(in.Members)) == len(in.Members.Alive)) {
+	out.check(n.unserved(in))
+	if s.phase == gathering && len(out.Checks) == 0 && (!in.Now.Before(s.until) || len(n.ready(in.Members)) == len(in.Members.Alive)) {
 		s.phase, n.alive = acting, in.Members.Alive
 		out.note(Info, "settled", "speakers", n.alive, "services", in.Cluster.Services.Len())
 	}

@@ -60,6 +60,14 @@ func ServicesOf(all ...Service) *Services {
 	return s
 }
 
+// Get returns the Service of a key, or nil.
+func (s *Services) Get(key string) *Service {
+	if s == nil || s.byKey[key] == nil {
+		return nil
+	}
+	return &s.byKey[key].Service
+}
+
 // Len is how many there are.
 func (s *Services) Len() int {
 	if s == nil {

@@ -95,6 +95,11 @@ type Service struct {
 	// Local is externalTrafficPolicy: Local, InternalLocal the same of the
 	// internalTrafficPolicy, which counts for ClusterIPs.
 	Local, InternalLocal bool
+	// HealthPort is the healthCheckNodePort, or 0, and LocalSince when a usable
+	// endpoint under Local appeared on the node that the plan is for; zero if there
+	// is none. The plan does not follow from them.
+	HealthPort uint16
+	LocalSince time.Time
 	// IPv4 and IPv6 endpoints: an address is served by those of its family.
 	IPv4, IPv6 Endpoints
 }
@@ -156,6 +161,7 @@ func ServiceOf(object *corev1.Service, endpoints []*discoveryv1.EndpointSlice) S
 	service := Service{
 		Key: config.ServiceKey(object), Labels: object.Labels, Pool: pool,
 		Local:         object.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
+		HealthPort:    uint16(object.Spec.HealthCheckNodePort), //nolint:gosec // a port
 		InternalLocal: object.Spec.InternalTrafficPolicy != nil && *object.Spec.InternalTrafficPolicy == corev1.ServiceInternalTrafficPolicyLocal,
 		ClusterIPs:    addresses(object.Spec.ClusterIPs), ExternalIPs: addresses(object.Spec.ExternalIPs),
 		IPv4: endpointsOf(endpoints, discoveryv1.AddressTypeIPv4), IPv6: endpointsOf(endpoints, discoveryv1.AddressTypeIPv6),

@@ -85,7 +85,7 @@ func (c *Cluster) give(v *view, addresses []netip.Addr) {
 		v.current.Services = c.shared
 		return
 	}
-	c.update(v.current.Services, addresses)
+	c.update(v.host, v.current.Services, addresses)
 }
 
 // Share lets all views have the Services that there are now, and no others from
@@ -93,16 +93,22 @@ func (c *Cluster) give(v *view, addresses []netip.Addr) {
 func (c *Cluster) Share() {
 	c.shared = plan.ServicesOf()
 	c.changed(func(v *view) { c.give(v, nil) })
-	c.update(c.shared, c.addresses)
+	c.update(nil, c.shared, c.addresses)
 }
 
-func (c *Cluster) update(in *plan.Services, addresses []netip.Addr) {
+func (c *Cluster) update(h *Host, in *plan.Services, addresses []netip.Addr) {
 	update := make(map[string]*plan.Service, len(addresses))
 	for _, a := range addresses {
 		key := "default/" + a.String()
 		update[key] = nil
 		if s := c.services[key]; s != nil {
 			copied := *s
+			if before := in.Get(key); s.Local && h != nil && s.IPv4.Nodes[h.name] {
+				copied.HealthPort, copied.LocalSince = 30000, c.world.now
+				if before != nil && !before.LocalSince.IsZero() {
+					copied.LocalSince = before.LocalSince
+				}
+			}
 			update[key] = &copied
 		}
 	}

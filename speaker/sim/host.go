@@ -73,9 +73,11 @@ type process struct {
 	turns     int // a turn that was planned before another is void
 	pass      time.Time
 	passes    int
+	checks    int       // questions to the proxy that were put before others are void
 	busyUntil time.Time // with the last pass
 	leaving   bool
 	seenLinks []model.Interface
+	served    map[string]bool          // what the proxy has said
 	asked     map[netip.Addr]time.Time // by the machine
 	status    node.Result
 }
@@ -122,7 +124,7 @@ func (h *Host) Start() {
 	}
 	h.process = &process{
 		machine: detection.New(config, w.now), ring: keyring.New(secrets(h.keys)), node: node.New(node.Config{Name: h.name}), config: config,
-		seenLinks: h.interfaces,
+		seenLinks: h.interfaces, served: map[string]bool{},
 	}
 	h.responder = newResponder(h)
 	h.asked = map[netip.Addr]time.Time{}
@@ -357,8 +359,9 @@ func (h *Host) look() {
 	w := h.world
 	w.Stats.Passes++
 	h.busyUntil = w.now.Add(time.Duration(len(w.Cluster.addresses)) * w.passTime)
-	in := node.Input{Now: w.now, Cluster: h.view.current, Members: h.machine.Snapshot(), Interfaces: h.interfaces}
+	in := node.Input{Now: w.now, Cluster: h.view.current, Members: h.machine.Snapshot(), Interfaces: h.interfaces, Served: h.served}
 	out := h.node.Step(in)
+	h.check(out.Checks)
 	h.machine.Locate(out.MACs, out.Links, w.now)
 	if out.Ready {
 		h.machine.SetReady(w.now)
@@ -397,6 +400,28 @@ func (h *Host) SetLink(name string, change func(*model.Interface)) {
 			h.seenLinks = relevant
 			h.machine.NetworkChanged(h.world.now)
 			h.flush()
+			h.soon(0)
+		}
+	})
+}
+
+// check asks the node's proxy, as often as it takes.
+func (h *Host) check(all []model.Check) {
+	h.checks++
+	number := h.checks
+	if len(all) == 0 {
+		return
+	}
+	const every = 20 * time.Millisecond
+	h.mine(every, func() {
+		switch {
+		case number != h.checks:
+		case h.world.now.Before(h.forwards):
+			h.check(all)
+		default:
+			for _, one := range all {
+				h.served[one.Service] = true
+			}
 			h.soon(0)
 		}
 	})
