@@ -33,6 +33,7 @@ import (
 	"github.com/baliza-lb/baliza/internal/netnstest"
 	"github.com/baliza-lb/baliza/speaker/bfd"
 	"github.com/baliza-lb/baliza/speaker/bgp"
+	"github.com/baliza-lb/baliza/speaker/delivery"
 	"github.com/baliza-lb/baliza/speaker/l2"
 	"github.com/baliza-lb/baliza/speaker/link"
 	"github.com/baliza-lb/baliza/speaker/members"
@@ -175,7 +176,8 @@ func beNode(name, directory string) error {
 		return err
 	}
 	s := newSpeaker(dependencies{
-		log: log, node: name, serveClassless: true, cluster: paperObjects{p}, members: group, links: links,
+		delivery: delivery.New(netip.Addr{}),
+		log:      log, node: name, serveClassless: true, cluster: paperObjects{p}, members: group, links: links,
 		responder: l2.New(), reports: mute{}, routes: noBGP(),
 	})
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)

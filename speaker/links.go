@@ -1,7 +1,6 @@
 package main
 
 import (
-	"net/netip"
 	"slices"
 
 	"github.com/baliza-lb/baliza/config"
@@ -55,20 +54,4 @@ func usable(snapshot *link.Snapshot) (all []l2.Interface) {
 
 func toL2(i link.Interface) l2.Interface {
 	return l2.Interface{Name: i.Name, Index: i.Index, MAC: slices.Clone(i.MAC), Epoch: i.Epoch}
-}
-
-// questions are those for lost speakers, on the interfaces that share a subnet
-// with them: after a partition their heartbeats wait in a kernel that asks for
-// the neighbour once a second.
-func questions(lost []netip.Addr, snapshot *link.Snapshot) (all []l2.Question) {
-	for _, at := range lost {
-		for _, i := range snapshot.Interfaces {
-			for _, p := range i.Addrs {
-				if i.Usable && p.Bits() < p.Addr().BitLen() && p.Masked().Contains(at) && p.Addr() != at {
-					all = append(all, l2.Question{On: toL2(i), Source: p.Addr(), Target: at})
-				}
-			}
-		}
-	}
-	return all
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/baliza-lb/baliza/speaker/bfd"
 	"github.com/baliza-lb/baliza/speaker/bgp"
 	"github.com/baliza-lb/baliza/speaker/cluster"
+	"github.com/baliza-lb/baliza/speaker/delivery"
 	"github.com/baliza-lb/baliza/speaker/l2"
 	"github.com/baliza-lb/baliza/speaker/link"
 	"github.com/baliza-lb/baliza/speaker/members"
@@ -137,13 +138,14 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 		return err
 	}
 	reports := kube.NewSpeakerWriter(clients, f.nodeName, env.Log)
+	asked := delivery.New(listen.Addr())
 	paths := bfd.New(env.Log)
 	sessions := bgp.New(bgp.Options{Log: env.Log, Node: f.nodeName, Address: listen.Addr(), Monitor: paths})
 	s := newSpeaker(dependencies{
 		log: env.Log, node: f.nodeName, version: daemon.Version(), serveClassless: f.serveClassless, classes: f.classes,
 		ignoreExclude: f.ignoreExclude, drainTime: f.drainTime,
 		cluster: view, members: group, links: links, responder: l2.New(), reports: cluster.WithKeys{Reporter: reports, Keys: group.Keys},
-		namespace: f.namespace, routes: &routes{node: f.nodeName, sessions: sessions, paths: paths},
+		namespace: f.namespace, routes: &routes{node: f.nodeName, sessions: sessions, paths: paths}, delivery: asked,
 	})
 	if err := s.metrics.Register(env.Metrics); err != nil {
 		return err
@@ -154,6 +156,7 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 	var wait sync.WaitGroup
 	view.Start(background)
 	wait.Go(func() { links.Run(background) })
+	wait.Go(func() { asked.Run(background) })
 	wait.Go(func() { reports.Run(background) })
 	s.run(ctx)
 	err = s.depart(f.shutdownGrace)

@@ -11,6 +11,7 @@ import (
 	"github.com/baliza-lb/baliza/api/kube"
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/speaker/bgp"
+	"github.com/baliza-lb/baliza/speaker/delivery"
 	"github.com/baliza-lb/baliza/speaker/l2"
 )
 
@@ -49,7 +50,8 @@ func bgpSpeaker(b *testing.B, peers int) (*speaker, *busy) {
 		world.changed.Services[fmt.Sprintf("default/198.18.%d.%d", i>>8, i&255)] = struct{}{}
 	}
 	s := newSpeaker(dependencies{
-		log: slog.New(slog.DiscardHandler), node: "n1", serveClassless: true, cluster: world, members: &crowd{alive: []string{"n1"}},
+		delivery: delivery.New(netip.Addr{}),
+		log:      slog.New(slog.DiscardHandler), node: "n1", serveClassless: true, cluster: world, members: &crowd{alive: []string{"n1"}},
 		links: noLinks{}, responder: l2.New(), reports: mute{}, routes: noBGP(),
 	})
 	b.Cleanup(s.responder.Close)

@@ -13,6 +13,7 @@ import (
 	"github.com/baliza-lb/baliza/api/kube"
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/config/daemon"
+	"github.com/baliza-lb/baliza/speaker/delivery"
 	"github.com/baliza-lb/baliza/speaker/l2"
 	"github.com/baliza-lb/baliza/speaker/link"
 	"github.com/baliza-lb/baliza/speaker/model"
@@ -81,7 +82,8 @@ func (unread) Lost()                                   {}
 func running(t *testing.T, world *unreachable) (pulse *daemon.Pulse, stop func()) {
 	pulse = daemon.NewPulse(watchdogTimeout, time.Now)
 	s := newSpeaker(dependencies{
-		log: slog.New(slog.DiscardHandler), node: "n1", cluster: world, members: &crowd{alive: []string{"n1"}},
+		delivery: delivery.New(netip.Addr{}),
+		log:      slog.New(slog.DiscardHandler), node: "n1", cluster: world, members: &crowd{alive: []string{"n1"}},
 		links: noLinks{}, responder: l2.New(), reports: unread{}, routes: noBGP(), watchdog: pulse,
 	})
 	ctx, cancel := context.WithCancel(t.Context())

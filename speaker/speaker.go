@@ -8,6 +8,7 @@ import (
 
 	"github.com/baliza-lb/baliza/config/daemon"
 	"github.com/baliza-lb/baliza/speaker/cluster"
+	"github.com/baliza-lb/baliza/speaker/delivery"
 	"github.com/baliza-lb/baliza/speaker/l2"
 	"github.com/baliza-lb/baliza/speaker/link"
 	"github.com/baliza-lb/baliza/speaker/members"
@@ -48,6 +49,7 @@ type dependencies struct {
 	links     interfaces
 	responder *l2.Responder
 	routes    *routes
+	delivery  *delivery.Prober
 	reports   cluster.Reporter
 	watchdog  *daemon.Pulse
 }
@@ -103,7 +105,7 @@ func newSpeaker(d dependencies) *speaker {
 			Log: d.log, Node: d.node, Namespace: d.namespace, ServeClassless: d.serveClassless, Classes: d.classes, IgnoreExclude: d.ignoreExclude,
 			Lost: d.reports.Lost,
 		}, d.cluster),
-		machine: node.New(node.Config{Name: d.node, Version: d.version, DrainTime: d.drainTime}),
+		machine: node.New(node.Config{Name: d.node, Version: d.version, DrainTime: d.drainTime, Booted: delivery.Booted()}),
 	}
 	s.metrics = metrics.New(metrics.Sources{
 		Answers: d.responder.Stats, Sessions: d.routes.sessions,
@@ -148,6 +150,7 @@ func (s *speaker) run(ctx context.Context) {
 			// What routers do is never worth more than a share of a core.
 			wake(max(minCoalesce, time.Until(rested)))
 			continue
+		case <-s.delivery.Changes():
 		case <-s.responder.Sighted():
 			if s.see(time.Now()) {
 				wake(max(0, time.Until(rested)))
@@ -177,7 +180,7 @@ func (s *speaker) pass(now time.Time) time.Duration {
 	snapshot := s.links.Snapshot()
 	out := s.machine.Step(node.Input{
 		Now: now, Cluster: s.view.Current, Members: s.members.Snapshot(), Interfaces: s.seen.model(snapshot),
-		Gateways: model.Gateways(snapshot.Gateways),
+		Gateways: model.Gateways(snapshot.Gateways), Served: s.delivery.Served(),
 	})
 	s.write(out.Notes)
 	s.members.Locate(out.MACs, out.Links)
@@ -188,6 +191,7 @@ func (s *speaker) pass(now time.Time) time.Duration {
 		s.members.SetReady()
 	}
 	s.ready.settled.Store(out.Acting)
+	s.delivery.Ask(out.Checks)
 	if !out.Acting {
 		return out.Again
 	}
