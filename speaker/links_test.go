@@ -3,7 +3,6 @@ package main
 import (
 	"maps"
 	"net"
-	"reflect"
 	"slices"
 	"testing"
 
