@@ -126,17 +126,19 @@ func (m *Machine) judge(now time.Time) {
 	for place, s := range m.segments {
 		recently := now.Add(-2 * m.config.Settings.Patience(0))
 		justNow := now.Add(-m.config.Settings.Pace(len(m.alive)) * 3 / 2)
-		expected, heard, lately, hearing := 0, 0, 0, 0
+		heard, lately, talking, hearing := 0, 0, 0, 0
 		for _, p := range m.detector.peers {
 			if !p.alive || !s.shares(p) {
 				continue
 			}
-			expected++
 			if s.heardHere(p, recently) {
 				heard++
 			}
 			if s.heardHere(p, justNow) {
 				lately++
+			}
+			if p.direct.After(recently) {
+				talking++
 			}
 			if p.hears.After(recently) && p.hearsOn&(1<<place) != 0 {
 				hearing++
@@ -144,7 +146,7 @@ func (m *Machine) judge(now time.Time) {
 		}
 		s.peersHeard, s.usHeard = s.peersHeard || heard > 0, s.usHeard || hearing > 0
 		m.sample(s, lately > 0, now)
-		if expected == 0 || hearing > 0 || !s.usHeard {
+		if talking == 0 || hearing > 0 || !s.usHeard { // who is not heard at all says nothing of us
 			s.muteSince = now
 		}
 		why := ""
