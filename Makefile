@@ -67,8 +67,8 @@ test-unit: deps images-tool $(UNIT_NEEDS) ## vet, unit tests with the race detec
 
 .PHONY: worlds
 worlds: deps ## random worlds of speakers on a simulated network, against the promise of one owner (N=2000, SEED=0 for a new one)
-	@echo "worlds: $(or $(N),2000) random worlds"
-	@go test -count=1 -timeout 0 -run '^TestRandomWorlds$$' ./speaker/sim -rapid.checks=$(or $(N),2000) -rapid.seed=$(or $(SEED),0)
+	@echo "worlds: $(or $(N),2000) random worlds of each kind"
+	@go test -count=1 -timeout 0 -run '^(TestRandomWorlds|TestOneOwnerWhateverBreaksOffTheLAN)$$' ./speaker/sim -rapid.checks=$(or $(N),2000) -rapid.seed=$(or $(SEED),0)
 
 .PHONY: test-e2e
 test-e2e: deps build $(E2E_NEEDS) ## the scenarios, on a real Kubernetes in network namespaces
