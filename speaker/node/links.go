@@ -47,7 +47,7 @@ func named(in *config.Snapshot) map[string]bool {
 func locate(in *Input) (macs []model.MAC, links []model.Link) {
 	lacking := named(in.Cluster.Config)
 	for _, on := range Relevant(in.Interfaces, in.Cluster.Config) {
-		macs = append(macs, on.MAC)
+		macs = append(append(macs, on.MAC), on.Ports...)
 		links = append(links, model.Link{Name: on.Name, Usable: true, Suitable: on.Suitable, MAC: on.MAC, Addrs: on.Addrs})
 		delete(lacking, on.Name)
 	}
