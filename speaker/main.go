@@ -19,6 +19,7 @@ import (
 	"github.com/baliza-lb/baliza/speaker/bfd"
 	"github.com/baliza-lb/baliza/speaker/bgp"
 	"github.com/baliza-lb/baliza/speaker/cluster"
+	"github.com/baliza-lb/baliza/speaker/ethernet"
 	"github.com/baliza-lb/baliza/speaker/l2"
 	"github.com/baliza-lb/baliza/speaker/link"
 	"github.com/baliza-lb/baliza/speaker/members"
@@ -130,20 +131,22 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 	if err := view.WatchPasswords(clients, f.namespace); err != nil {
 		return err
 	}
+	segments := ethernet.New(env.Log)
 	group, err := members.Start(members.Config{
-		Name: f.nodeName, Listen: listen, KeyFile: f.keyFile, Settings: settings, Logger: env.Log,
+		Name: f.nodeName, Listen: listen, KeyFile: f.keyFile, Settings: settings, Logger: env.Log, LAN: segments,
 	})
 	if err != nil {
 		return err
 	}
+	segments.Attach(group)
 	reports := kube.NewSpeakerWriter(clients, f.nodeName, env.Log)
 	paths := bfd.New(env.Log)
 	sessions := bgp.New(bgp.Options{Log: env.Log, Node: f.nodeName, Address: listen.Addr(), Monitor: paths})
 	s := newSpeaker(dependencies{
 		log: env.Log, node: f.nodeName, version: daemon.Version(), serveClassless: f.serveClassless, classes: f.classes,
 		ignoreExclude: f.ignoreExclude, drainTime: f.drainTime,
-		cluster: view, members: group, links: links, responder: l2.New(), reports: cluster.WithKeys{Reporter: reports, Keys: group.Keys},
-		namespace: f.namespace, routes: &routes{node: f.nodeName, sessions: sessions, paths: paths},
+		cluster: view, members: group, lan: segments, links: links, responder: l2.New(),
+		reports: cluster.WithKeys{Reporter: reports, Keys: group.Keys}, namespace: f.namespace, routes: &routes{node: f.nodeName, sessions: sessions, paths: paths},
 	})
 	if err := s.metrics.Register(env.Metrics); err != nil {
 		return err
@@ -155,8 +158,7 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 	view.Start(background)
 	wait.Go(func() { links.Run(background) })
 	wait.Go(func() { reports.Run(background) })
-	s.run(ctx)
-	err = s.depart(f.departureWindow)
+	err = errors.Join(s.run(ctx), s.depart(f.departureWindow))
 	stop()
 	wait.Wait()
 	reports.Last(s.machine.Departed(listen, time.Now()))
@@ -168,7 +170,7 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 func checkSockets(interfaces *link.Snapshot) error {
 	for _, i := range interfaces.Interfaces {
 		if i.Suitable {
-			return l2.Check(toL2(i))
+			return l2.Check(ethernet.ToL2(i))
 		}
 	}
 	return nil

@@ -49,7 +49,7 @@ func bgpSpeaker(b *testing.B, peers int) (*speaker, *busy) {
 		world.changed.Services[fmt.Sprintf("default/198.18.%d.%d", i>>8, i&255)] = struct{}{}
 	}
 	s := newSpeaker(dependencies{
-		log: slog.New(slog.DiscardHandler), node: "n1", serveClassless: true, cluster: world, members: &crowd{alive: []string{"n1"}},
+		log: slog.New(slog.DiscardHandler), node: "n1", serveClassless: true, cluster: world, members: &crowd{alive: []string{"n1"}}, lan: noLAN(),
 		links: noLinks{}, responder: l2.New(), reports: mute{}, routes: noBGP(),
 	})
 	b.Cleanup(s.responder.Close)

@@ -150,7 +150,7 @@ func TestS4_AFloodOfRequestsIsBounded(t *testing.T) {
 	begin := time.Now()
 	for range 2 * adminOpen { // some of which are held open
 		if conn, err := foreign.Dial("tcp", at); err == nil {
-			defer conn.Close()
+			t.Cleanup(func() { _ = conn.Close() })
 		}
 	}
 	var answered atomic.Int64

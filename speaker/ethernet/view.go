@@ -1,4 +1,4 @@
-package main
+package ethernet
 
 import (
 	"net/netip"
@@ -11,50 +11,66 @@ import (
 	"github.com/baliza-lb/baliza/speaker/node"
 )
 
-// seenLinks is what was last seen of the interfaces.
-type seenLinks struct {
+// View is what was last seen of the interfaces.
+type View struct {
 	snapshot *link.Snapshot
 	all      []model.Interface // those of snapshot
 	relevant []model.Interface
 	gateways link.Gateways
 }
 
-// model returns what the machine looks at.
-func (s *seenLinks) model(snapshot *link.Snapshot) []model.Interface {
-	if s.snapshot == snapshot {
-		return s.all
+// Model returns what the machine looks at.
+func (v *View) Model(snapshot *link.Snapshot) []model.Interface {
+	if v.snapshot == snapshot {
+		return v.all
 	}
-	s.snapshot, s.all = snapshot, make([]model.Interface, 0, len(snapshot.Interfaces))
+	v.snapshot, v.all = snapshot, make([]model.Interface, 0, len(snapshot.Interfaces))
 	for _, i := range snapshot.Interfaces {
-		s.all = append(s.all, model.Interface{
+		one := model.Interface{
 			Name: i.Name, Index: i.Index, MAC: model.MACOf(i.MAC), Epoch: i.Epoch, Addrs: i.Addrs,
 			Usable: i.Usable, Suitable: i.Suitable, Why: i.Why,
-		})
+		}
+		for _, mac := range i.Ports {
+			one.Ports = append(one.Ports, model.MACOf(mac))
+		}
+		v.all = append(v.all, one)
 	}
-	return s.all
+	return v.all
 }
 
-// changed reports whether anything changed about the interfaces that matter, or
+// Changed reports whether anything changed about the interfaces that matter, or
 // the default routes.
-func (s *seenLinks) changed(snapshot *link.Snapshot, of *config.Snapshot) bool {
-	relevant := node.Relevant(s.model(snapshot), of)
-	same := node.SameLinks(relevant, s.relevant) && s.gateways == snapshot.Gateways
-	s.relevant, s.gateways = relevant, snapshot.Gateways
+func (v *View) Changed(snapshot *link.Snapshot, of *config.Snapshot) bool {
+	relevant := node.Relevant(v.Model(snapshot), of)
+	same := node.SameLinks(relevant, v.relevant) && v.gateways == snapshot.Gateways
+	v.relevant, v.gateways = relevant, snapshot.Gateways
 	return !same
 }
 
-// usable are the interfaces that can be announced on.
-func usable(snapshot *link.Snapshot) (all []l2.Interface) {
+// Usable are the interfaces that can be announced on.
+func Usable(snapshot *link.Snapshot) (all []l2.Interface) {
 	for _, i := range snapshot.Interfaces {
 		if i.Usable {
-			all = append(all, toL2(i))
+			all = append(all, ToL2(i))
 		}
 	}
 	return all
 }
 
-func toL2(i link.Interface) l2.Interface {
+// ToL2 is what package l2 must know of an interface.
+func ToL2(i link.Interface) l2.Interface {
 	return l2.Interface{Name: i.Name, Index: i.Index, MAC: slices.Clone(i.MAC), Epoch: i.Epoch}
+}
+
+// asker is an interface with the addresses from which this node can ask there.
+func asker(i link.Interface) l2.Asker {
+	a := l2.Asker{Interface: ToL2(i)}
+	for at, p := range i.Addrs {
+		if at >= len(i.States) || !i.States[at].Tentative {
+			a.Addrs = append(a.Addrs, p)
+		}
+	}
+	return a
 }
 
 // questions are those for lost speakers, on the interfaces that share a subnet
@@ -63,10 +79,11 @@ func toL2(i link.Interface) l2.Interface {
 func questions(lost []netip.Addr, snapshot *link.Snapshot) (all []l2.Question) {
 	for _, at := range lost {
 		for _, i := range snapshot.Interfaces {
-			for _, p := range i.Addrs {
-				if i.Usable && p.Bits() < p.Addr().BitLen() && p.Masked().Contains(at) && p.Addr() != at {
-					all = append(all, l2.Question{On: toL2(i), Source: p.Addr(), Target: at})
-				}
+			near := func(p netip.Prefix) bool {
+				return p.Bits() < p.Addr().BitLen() && p.Masked().Contains(at) && p.Addr() != at
+			}
+			if i.Usable && slices.ContainsFunc(i.Addrs, near) {
+				all = append(all, l2.Question{On: i.Name, Target: at})
 			}
 		}
 	}

@@ -71,7 +71,8 @@ func (s *Snapshot) Interface(name string) (Interface, bool) {
 
 func (i *Interface) equal(o *Interface) bool {
 	return i.Name == o.Name && i.Index == o.Index && slices.Equal(i.MAC, o.MAC) && i.Kind == o.Kind && i.Master == o.Master &&
-		slices.EqualFunc(i.Ports, o.Ports, slices.Equal) && i.Up == o.Up && slices.Equal(i.Addrs, o.Addrs) && slices.Equal(i.States, o.States) && i.Usable == o.Usable &&
+		slices.EqualFunc(i.Ports, o.Ports, slices.Equal) && i.Up == o.Up && slices.Equal(i.Addrs, o.Addrs) &&
+		slices.Equal(i.States, o.States) && i.Usable == o.Usable &&
 		i.Suitable == o.Suitable && i.Why == o.Why && i.Epoch == o.Epoch
 }
 
