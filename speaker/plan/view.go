@@ -18,8 +18,8 @@ import (
 )
 
 // View is everything that a plan follows from. All speakers that share Config,
-// Services, Nodes, Alive, Owners and Links agree on who owns what; Self and
-// Interfaces are each one's own.
+// Services, Nodes, Alive, Owners, Links and Unable agree on who owns what; Self,
+// Interfaces and Yielded are each one's own.
 type View struct {
 	// Self is the node that the plan is for.
 	Self string
@@ -39,12 +39,14 @@ type View struct {
 	// AliveFor is how long each of Alive has been alive and ready. Who is
 	// missing here counts as new.
 	AliveFor map[string]time.Duration
-	// Interfaces of Self.
+	// Interfaces of Self: where it announces. Who owns what follows from Links.
 	Interfaces []model.Interface
-	// Links are other nodes' interfaces, by node, sorted by name. A node that is
+	// Links are the nodes' interfaces, by node, sorted by name. A node that is
 	// missing here has said nothing yet, and a name that is missing is one that it
-	// has not said anything of: both count as usable. A node that says that it
-	// cannot is passed over.
+	// has not said anything of: both count as usable, but without an address. A
+	// node that says that it cannot is passed over. What Self tells the others
+	// belongs here, too, so that all see the same; where it is missing, it has
+	// its Interfaces.
 	Links map[string][]model.Link
 	// Unable are the nodes, by address, that cannot or will not answer for it:
 	// they say so, or have not although it was theirs to take. They come into
