@@ -242,3 +242,28 @@ func TestR10_TheWitnessSeesAKernelsAnswer(t *testing.T) {
 		}
 	}
 }
+
+// Finding 2: a speaker whose node has lost its address, as by DHCP, ends, so that it is
+// started again with the new one.
+func TestF2_ANodesAddressChangesUnderItsSpeaker(t *testing.T) {
+	l := newLANOf(t, 2, paper{Addresses: []string{vip4}, Profile: detection.ProfileTolerant})
+	owner := l.settle(vip4)
+	n := l.nodes[owner]
+	host := netnstest.In(t, n.cmd.Process.Pid)
+	addresses := host.Run("ip -o -4 addr show dev eth0")
+	mine := strings.Fields(addresses)[3] // 198.18.255.1/15
+	host.Run("ip addr del " + mine + " dev eth0")
+	host.Run("ip addr add 198.18.255.101/15 dev eth0")
+	begin, ended := time.Now(), make(chan error, 1)
+	go func() { ended <- n.cmd.Wait() }()
+	select {
+	case err := <-ended:
+		if err == nil {
+			t.Error("it ends as if it had been asked to")
+		}
+		t.Logf("it ended after %s: %v", time.Since(begin).Round(time.Millisecond), err)
+	case <-time.After(ceiling):
+		t.Fatal("it goes on at an address that is not its node's")
+	}
+	l.await(vip4, true, butNot(owner))
+}

@@ -148,7 +148,8 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 		log: env.Log, node: f.nodeName, version: daemon.Version(), serveClassless: f.serveClassless, classes: f.classes,
 		ignoreExclude: f.ignoreExclude, drainTime: f.drainTime,
 		cluster: view, members: group, lan: segments, links: links, responder: l2.New(),
-		reports: cluster.WithKeys{Reporter: reports, Keys: group.Keys}, namespace: f.namespace, routes: &routes{node: f.nodeName, sessions: sessions, paths: paths}, delivery: asked,
+		reports: cluster.WithKeys{Reporter: reports, Keys: group.Keys}, namespace: f.namespace,
+		routes: &routes{node: f.nodeName, sessions: sessions, paths: paths}, delivery: asked,
 	})
 	if err := s.metrics.Register(env.Metrics); err != nil {
 		return err

@@ -149,11 +149,9 @@ func (s *speaker) run(ctx context.Context) error {
 			continue
 		case <-s.members.Changes():
 		case <-s.links.Changes():
-			s.routes.setAddresses(s.links.Snapshot())
-			if !s.seen.Changed(s.links.Snapshot(), s.view.Current.Config) {
+			if !s.linksChanged() {
 				continue // as when a pod comes or goes
 			}
-			s.members.NetworkChanged()
 		case <-home.C:
 			if err := s.home.Check(s.members.Address().Addr(), s.links.Snapshot(), time.Now()); err != nil {
 				return err
@@ -181,6 +179,16 @@ func (s *speaker) run(ctx context.Context) error {
 			wake(again)
 		}
 	}
+}
+
+// linksChanged acts on a change of the interfaces, and reports whether it matters.
+func (s *speaker) linksChanged() bool {
+	s.routes.setAddresses(s.links.Snapshot())
+	changed := s.seen.Changed(s.links.Snapshot(), s.view.Current.Config)
+	if changed {
+		s.members.NetworkChanged()
+	}
+	return changed
 }
 
 // pass looks at everything, lets the machine decide, and carries that out in the

@@ -184,7 +184,9 @@ func TestS4_AFloodOfRequestsIsBounded(t *testing.T) {
 		t.Errorf("%d requests of another host were answered in %s", answered.Load(), time.Since(begin))
 	}
 	stop()
-	<-done
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
 }
 
 func TestTakenAdminPortIsNamed(t *testing.T) {

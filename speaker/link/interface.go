@@ -126,9 +126,12 @@ func judge(i *Interface, t traits) {
 	default:
 		i.Usable = true
 	}
-	if !i.Usable {
-		return
+	if i.Usable {
+		judgeSuitable(i, t)
 	}
+}
+
+func judgeSuitable(i *Interface, t traits) {
 	switch {
 	case i.Kind == "bridge" && leadsNowhere(t.portKinds):
 		i.Why = "is a bridge without a port that leads to a LAN"

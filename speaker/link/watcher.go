@@ -319,8 +319,8 @@ func portMACs(own net.HardwareAddr, ports []netlink.Link) []net.HardwareAddr {
 			}
 		}
 	}
-	slices.SortFunc(all, func(a, b net.HardwareAddr) int { return slices.Compare(a, b) })
-	return slices.CompactFunc(all, func(a, b net.HardwareAddr) bool { return slices.Equal(a, b) })
+	slices.SortFunc(all, slices.Compare)
+	return slices.CompactFunc(all, slices.Equal)
 }
 
 // Received is how many frames an interface has received, ever; 0 if there is none

@@ -17,6 +17,7 @@ import (
 	"github.com/baliza-lb/baliza/internal/netnstest"
 	"github.com/baliza-lb/baliza/speaker/members"
 	"github.com/baliza-lb/baliza/speaker/members/detection"
+	"github.com/baliza-lb/baliza/speaker/model"
 )
 
 func key() string {
@@ -242,5 +243,45 @@ func TestWhoseProbesFailAloneIsAlive(t *testing.T) {
 	}
 	if out := netnstest.Run(t, "nft list table inet deaf"); strings.Contains(out, "packets 0 ") {
 		t.Errorf("memberlist was not kept from being heard: %s", out)
+	}
+}
+
+// R1: a speaker that is heard over a segment alone is alive; and what was changed on
+// the way, or is of somebody without the key, is not taken in.
+func TestR1_WhoIsHeardByFramesAloneIsAlive(t *testing.T) {
+	keys := keyFile(t, key())
+	a, b := startAs(t, detection.ProfileTolerant, "a", keys, loopback(71)), startAs(t, detection.ProfileTolerant, "b", keys, loopback(72))
+	relay, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(loopback(73)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer relay.Close()
+	b.Seek(map[string]netip.AddrPort{"a": netip.MustParseAddrPort(relay.LocalAddr().String())})
+	buffer := make([]byte, 2048)
+	forged := 0
+	for begin := time.Now(); !slices.Equal(a.Alive(), []string{"a", "b"}); {
+		if time.Since(begin) > time.Minute {
+			t.Fatal("never heard")
+		}
+		n, err := relay.Read(buffer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if buffer[0] < 2 {
+			continue // memberlist's
+		}
+		if forged < 10 {
+			forged++
+			buffer[n-1]++
+			a.Frame("eth0", model.MAC{2, 0, 0, 0, 0, 9}, buffer[:n])
+			if len(a.Alive()) > 1 {
+				t.Fatal("a changed message is taken in")
+			}
+			continue
+		}
+		a.Frame("eth0", model.MAC{2, 0, 0, 0, 0, 9}, buffer[:n])
+	}
+	if forged < 10 {
+		t.Error("nothing was forged")
 	}
 }
