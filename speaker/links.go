@@ -57,15 +57,15 @@ func toL2(i link.Interface) l2.Interface {
 	return l2.Interface{Name: i.Name, Index: i.Index, MAC: slices.Clone(i.MAC), Epoch: i.Epoch}
 }
 
-// questions are those for lost speakers, on the interfaces that share a subnet
+// neighborRequests are those for lost speakers, on the interfaces that share a subnet
 // with them: after a partition their heartbeats wait in a kernel that asks for
-// the neighbour once a second.
-func questions(lost []netip.Addr, snapshot *link.Snapshot) (all []l2.Question) {
+// the neighbor once a second.
+func neighborRequests(lost []netip.Addr, snapshot *link.Snapshot) (all []l2.NeighborRequest) {
 	for _, at := range lost {
 		for _, i := range snapshot.Interfaces {
 			for _, p := range i.Addrs {
 				if i.Usable && p.Bits() < p.Addr().BitLen() && p.Masked().Contains(at) && p.Addr() != at {
-					all = append(all, l2.Question{On: toL2(i), Source: p.Addr(), Target: at})
+					all = append(all, l2.NeighborRequest{On: toL2(i), Source: p.Addr(), Target: at})
 				}
 			}
 		}

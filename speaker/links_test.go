@@ -55,18 +55,18 @@ func TestL04_OnlyInterfacesThatMatterAreToldAndActedOn(t *testing.T) {
 	step("one that is down", false, map[string]bool{"": true, "eth1": false, "eth2": true}, 2)
 }
 
-// L12: lost speakers are asked for where they are neighbours, in our own name.
+// L12: lost speakers are asked for where they are neighbors, in our own name.
 func TestL12_LostSpeakersAreAskedForOnTheirSubnet(t *testing.T) {
 	lan, other, pod := aLink("eth0", true), aLink("eth1", true), aLink("veth1", false)
 	lan.Addrs = []netip.Prefix{netip.MustParsePrefix("192.0.2.11/24"), netip.MustParsePrefix("2001:db8::11/64")}
 	other.Addrs = []netip.Prefix{netip.MustParsePrefix("198.51.100.11/24")}
 	pod.Addrs = []netip.Prefix{netip.MustParsePrefix("192.0.2.12/32")}
 	lost := []netip.Addr{netip.MustParseAddr("192.0.2.12"), netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("2001:db8::13")}
-	want := []l2.Question{
+	want := []l2.NeighborRequest{
 		{On: toL2(lan), Source: lan.Addrs[0].Addr(), Target: lost[0]},
 		{On: toL2(lan), Source: lan.Addrs[1].Addr(), Target: lost[2]},
 	}
-	if got := questions(lost, &link.Snapshot{Interfaces: []link.Interface{lan, other, pod}}); !reflect.DeepEqual(got, want) {
+	if got := neighborRequests(lost, &link.Snapshot{Interfaces: []link.Interface{lan, other, pod}}); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }

@@ -51,7 +51,7 @@ type dependencies struct {
 	responder *l2.Responder
 	routes    *routes
 	reports   cluster.Reporter
-	watchdog  *daemon.Pulse
+	watchdog  *daemon.Watchdog
 }
 
 // membership is what the loop needs of members.Members.
@@ -98,7 +98,7 @@ type speaker struct {
 
 func newSpeaker(d dependencies) *speaker {
 	if d.watchdog == nil {
-		d.watchdog = daemon.NewPulse(watchdogTimeout, time.Now)
+		d.watchdog = daemon.NewWatchdog(watchdogTimeout, time.Now)
 	}
 	s := &speaker{
 		dependencies: d, view: cluster.NewView(cluster.Config{
@@ -123,7 +123,7 @@ func (s *speaker) run(ctx context.Context) {
 	defer resync.Stop()
 	solicit := time.NewTicker(solicitInterval)
 	defer solicit.Stop()
-	defer s.watchdog.Rest()
+	defer s.watchdog.Stop()
 	due := time.Now() // when the timer fires; zero when it does not
 	wake := func(after time.Duration) {
 		if at := time.Now().Add(after); due.IsZero() || at.Before(due) {
@@ -134,7 +134,7 @@ func (s *speaker) run(ctx context.Context) {
 	var rested time.Time
 	s.routes.setAddresses(s.links.Snapshot())
 	for {
-		s.watchdog.Beat()
+		s.watchdog.Kick()
 		select {
 		case <-ctx.Done():
 			return
@@ -149,7 +149,7 @@ func (s *speaker) run(ctx context.Context) {
 			}
 			s.members.NetworkChanged()
 		case <-solicit.C:
-			s.responder.Solicit(questions(s.members.Lost(), s.links.Snapshot()))
+			s.responder.Solicit(neighborRequests(s.members.Lost(), s.links.Snapshot()))
 			continue
 		case <-s.routes.sessions.Changes():
 			// What routers do is never worth more than a share of a core.
@@ -215,7 +215,7 @@ func (s *speaker) depart(window time.Duration) error {
 	if lowered {
 		s.routes.apply(peers, s.view.NodeNames)
 	}
-	s.log.Info("departing", "held", len(s.responder.Held()), "others", others)
+	s.log.Info("shutting down", "held", len(s.responder.Held()), "others", others)
 	s.responder.Quiet()
 	if err := s.members.Leave(window); err != nil {
 		s.log.Warn("leave message not sent; peers will detect this node as failed", "error", err)

@@ -85,7 +85,7 @@ func filterARP(spans []span) ([]bpf.RawInstruction, error) {
 	return assemble(append(program, bpf.RetConstant{Val: 0}, bpf.RetConstant{Val: maxFrame})...)
 }
 
-// filterNDP lets through neighbour solicitations and advertisements that have
+// filterNDP lets through neighbor solicitations and advertisements that have
 // not been routed.
 func filterNDP() ([]bpf.RawInstruction, error) {
 	return assemble(
@@ -97,7 +97,7 @@ func filterNDP() ([]bpf.RawInstruction, error) {
 		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: nextICMPv6<<8 | hopLimitOnLink, SkipTrue: 4},
 		bpf.LoadAbsolute{Off: icmpv6Offset, Size: 2}, // type, code
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: solicitation << 8, SkipTrue: 1},
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: neighbourAdvertisement << 8, SkipTrue: 1},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: neighborAdvertisement << 8, SkipTrue: 1},
 		bpf.RetConstant{Val: maxFrame},
 		bpf.RetConstant{Val: 0},
 	)

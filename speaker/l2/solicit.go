@@ -10,33 +10,33 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Question is one for the MAC of a host on the segment, in the name of this
+// NeighborRequest is one for the MAC of a host on the segment, in the name of this
 // one.
-type Question struct {
+type NeighborRequest struct {
 	On             Interface
 	Source, Target netip.Addr // of one family
 }
 
-// inquirer sends questions. Its socket is bound to no protocol: it receives
+// requester sends requests. Its socket is bound to no protocol: it receives
 // nothing, and serves every interface. The zero value has none open.
-type inquirer struct {
+type requester struct {
 	fd   int
 	open bool
 }
 
 // Solicit asks as the kernel would, but now. A kernel that could not reach a
-// neighbour asks for it once a second only, and what waits for the answer waits
+// neighbor asks for it once a second only, and what waits for the answer waits
 // as long; each kernel that is asked, and each that gets the answer, knows the
 // other from then on. What cannot be sent is asked again soon enough.
-func (r *Responder) Solicit(questions []Question) {
-	for _, q := range questions {
+func (r *Responder) Solicit(requests []NeighborRequest) {
+	for _, q := range requests {
 		stats := &r.stats.arp
 		if q.Target.Is6() {
 			stats = &r.stats.ndp
 		}
-		frame, err := question(&q.On, q.Source, q.Target)
+		frame, err := neighborRequest(&q.On, q.Source, q.Target)
 		if err == nil {
-			err = r.inquirer.send(q.On.Index, frame)
+			err = r.requester.send(q.On.Index, frame)
 		}
 		if err != nil {
 			stats.failed.Add(1)
@@ -44,7 +44,7 @@ func (r *Responder) Solicit(questions []Question) {
 	}
 }
 
-func (a *inquirer) send(index int, frame []byte) error {
+func (a *requester) send(index int, frame []byte) error {
 	if !a.open {
 		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
@@ -59,26 +59,26 @@ func (a *inquirer) send(index int, frame []byte) error {
 	return unix.Sendto(a.fd, frame, 0, to)
 }
 
-func (a *inquirer) close() {
+func (a *requester) close() {
 	if a.open {
 		_ = unix.Close(a.fd)
 		a.open = false
 	}
 }
 
-// question makes an ARP request (RFC 826) or a neighbour solicitation (RFC 4861
+// neighborRequest makes an ARP request (RFC 826) or a neighbor solicitation (RFC 4861
 // section 4.3).
-func question(on *Interface, source, target netip.Addr) ([]byte, error) {
+func neighborRequest(on *Interface, source, target netip.Addr) ([]byte, error) {
 	if target.Is4() {
 		return arpMessage(arp.OperationRequest, on.MAC, source, net.HardwareAddr{0, 0, 0, 0, 0, 0}, target, broadcast())
 	}
-	return neighbourSolicitation(on, source, &ndp.NeighborSolicitation{
+	return neighborSolicitation(on, source, &ndp.NeighborSolicitation{
 		TargetAddress: target, Options: []ndp.Option{&ndp.LinkLayerAddress{Direction: ndp.Source, Addr: on.MAC}},
 	})
 }
 
-// neighbourSolicitation puts one into a frame to the target's group.
-func neighbourSolicitation(on *Interface, source netip.Addr, message *ndp.NeighborSolicitation) ([]byte, error) {
+// neighborSolicitation puts one into a frame to the target's group.
+func neighborSolicitation(on *Interface, source netip.Addr, message *ndp.NeighborSolicitation) ([]byte, error) {
 	group, err := ndp.SolicitedNodeMulticast(message.TargetAddress)
 	if err != nil {
 		return nil, err
