@@ -202,7 +202,7 @@ const (
 	ReasonNoPodCIDR Reason = "NoPodCIDR"
 	// ReasonNoPeer says that no BGPPeer of this node is told of the address.
 	ReasonNoPeer Reason = "NoPeer"
-	// ReasonNoSession says that no session to a peer that is to be told is
+	// ReasonNoSession says that no session to a configured peer is
 	// established.
 	ReasonNoSession Reason = "NoSession"
 )

@@ -46,9 +46,9 @@ type reports struct {
 	// for: that an address is in none proves nothing.
 	cut      bool
 	withheld map[netip.Addr]v1beta1.Reason
-	// strangers are what speakers say about conflicts, with the MAC.
-	strangers map[netip.Addr]string
-	conflicts map[netip.Addr]conflict
+	// conflictingHosts are what speakers say about conflicts, with the MAC.
+	conflictingHosts map[netip.Addr]string
+	conflicts        map[netip.Addr]conflict
 	// missed is since when speakers are said to be missing, by name.
 	missed map[string]time.Time
 	// behind are Services whose condition is to be brought up to date.
@@ -81,7 +81,7 @@ func (r *Reconciler) readReports() {
 	speakers := p.living(r.Configuration.Speakers(), r.Now())
 	p.speakers = len(speakers)
 	p.owners, p.withheld = make(map[netip.Addr][]string), make(map[netip.Addr]v1beta1.Reason)
-	p.strangers, p.perClient, p.conflicts = make(map[netip.Addr]string), make(map[netip.Addr]bool), make(map[netip.Addr]conflict)
+	p.conflictingHosts, p.perClient, p.conflicts = make(map[netip.Addr]string), make(map[netip.Addr]bool), make(map[netip.Addr]conflict)
 	p.holders, p.cut = make(map[netip.Addr][]string), false
 	for _, s := range speakers {
 		p.cut = p.cut || int(s.Status.HeldCount) > len(s.Status.Held) ||
@@ -141,7 +141,7 @@ func (p *reports) readWithheld(s *v1beta1.Speaker) {
 			}
 			p.withheld[a] = graver(p.withheld[a], group.Reason)
 			if group.Reason == v1beta1.ReasonAddressConflict {
-				p.strangers[a] = ": " + group.Message
+				p.conflictingHosts[a] = ": " + group.Message
 			}
 		}
 	}
@@ -156,7 +156,7 @@ func graver(a, b v1beta1.Reason) v1beta1.Reason {
 	return v1beta1.ReasonNoEligibleNode
 }
 
-// tooSoon tells whether it may be a moment between two reports in which nobody
+// tooSoon reports whether it may be a moment between two reports in which nobody
 // says that it announces a Service's addresses.
 func (r *Reconciler) tooSoon(rec *record) bool {
 	now := r.Now()
@@ -243,7 +243,7 @@ func (r *Reconciler) unannounced(rec *record, a netip.Addr) *metav1.Condition {
 		return rec.object.condition(v1beta1.ConditionAnnounced, false, reason, fmt.Sprintf(
 			"no node announces %s; nodes that could are excluded, by the label %s or by a taint", a, v1beta1.LabelExcludeNode), r.Now())
 	}
-	return rec.object.condition(v1beta1.ConditionAnnounced, false, reason, fmt.Sprintf("no node announces %s%s", a, r.reports.strangers[a]), r.Now())
+	return rec.object.condition(v1beta1.ConditionAnnounced, false, reason, fmt.Sprintf("no node announces %s%s", a, r.reports.conflictingHosts[a]), r.Now())
 }
 
 // foldReports brings the Announced conditions up to date, a few at a time and

@@ -76,7 +76,7 @@ func TestDefect2AWriteThatDoesNotLastIsRepeatedEverMoreSlowly(t *testing.T) {
 				if n := w.undone(); n < 3 {
 					t.Errorf("%v writes counted as undone", n)
 				}
-				if n := strings.Count(w.logged.String(), "is undone by another writer"); n != 1 {
+				if n := strings.Count(w.logged.String(), "is reverted by another writer"); n != 1 {
 					t.Errorf("logged %d times: %s", n, w.logged.String())
 				}
 				said := conditionOf(w.get("web"), v1beta1.ConditionAllocated)
@@ -213,7 +213,7 @@ func TestDefect6HangingWritesOfOneTenantKeepNobodyElseWaiting(t *testing.T) {
 		for i := range 200 {
 			w.api.create(fmt.Sprintf("bad/s%d", i), nil)
 		}
-		for range 3 * 60 { // first attempts, and then retries for ever
+		for range 3 * 60 { // first attempts, and then retries indefinitely
 			w.deliver(len(w.cache.events))
 			w.pass()
 			w.wait(time.Second)

@@ -293,7 +293,7 @@ func (w *Watcher) epochOf(i *Interface) uint64 {
 	return now.number
 }
 
-// up tells whether the interface is up and has carrier.
+// up reports whether the interface is up and has carrier.
 func up(a *netlink.LinkAttrs) bool {
 	return a.RawFlags&unix.IFF_UP != 0 && a.RawFlags&unix.IFF_LOWER_UP != 0 && a.RawFlags&unix.IFF_DORMANT == 0
 }

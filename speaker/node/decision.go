@@ -12,7 +12,7 @@ import (
 
 // Verdict is what becomes of an address by one protocol.
 type Verdict struct {
-	// Announced says that neighbours are answered, or that a router was told.
+	// Announced says that neighbors are answered, or that a router was told.
 	Announced bool
 	// Reason why it is or is not, empty where there is nothing to say, and a
 	// message that says the same for every address of that kind.
@@ -102,7 +102,7 @@ func (r *routes) outcome(d *plan.BGPDecision) Verdict {
 		}
 	}
 	if len(standing) == 0 {
-		return Verdict{false, v1beta1.ReasonNoSession, "no BGP session to a peer that is to be told is established: see status.bgp"}
+		return Verdict{false, v1beta1.ReasonNoSession, "no BGP session to a configured peer is established: see status.bgp"}
 	}
 	first := standing[0]
 	cause := first.Why(d.Address)

@@ -88,7 +88,7 @@ type Output struct {
 	// Probes are those of Answers that are asked for now, once Answers is in
 	// force: an answer would not be seen before.
 	Probes []netip.Addr
-	// Reannounce are those of Answers that the neighbours are told again,
+	// Reannounce are those of Answers that the neighbors are told again,
 	// because another host or node has told them something else.
 	Reannounce []netip.Addr
 	// Again is when to call Step again though nothing has happened, or zero.

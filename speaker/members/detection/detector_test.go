@@ -108,7 +108,7 @@ func TestOurOwnStandstillKillsNobody(t *testing.T) {
 	r.expect("a", "b")
 	r.now = r.now.Add(Default().Patience(0))
 	r.d["a"].tick(r.now)
-	r.expect("a") // grace once, not for ever
+	r.expect("a") // grace once, not indefinitely
 }
 
 func TestOldBeatsAreNotBelieved(t *testing.T) {
