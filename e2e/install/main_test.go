@@ -155,9 +155,9 @@ func (s *site) chartBefore() string {
 	speaker := filepath.Join(chart, "templates", "speaker.yaml")
 	text, err := os.ReadFile(speaker)
 	s.must(err)
-	now := strings.Replace(string(text), "- --failure-detection-profile=", "- --failure-detection-profile=", 1)
+	now := strings.Replace(string(text), "- --profile=", "- --failure-detection-profile=", 1)
 	if now == string(text) {
-		s.t.Fatal("the chart before has no flag --failure-detection-profile")
+		s.t.Fatal("the chart before has no flag --profile")
 	}
 	s.must(os.WriteFile(speaker, []byte(now), 0o600))
 	return chart
