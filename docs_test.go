@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// matches returns what the pattern's group finds in a file, without doubles.
+// matches returns what the pattern's group finds in a file, without duplicates.
 func matches(t *testing.T, file, pattern string) []string {
 	t.Helper()
 	text, err := os.ReadFile(file)
@@ -83,7 +83,7 @@ func TestEveryFieldOfBGPIsDocumented(t *testing.T) {
 	for _, block := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(string(page), -1) {
 		examples.WriteString(block[1])
 	}
-	_, unsupported, _ := strings.Cut(string(page), "## What is not supported")
+	_, unsupported, _ := strings.Cut(string(page), "## Limitations")
 	for _, file := range []string{"bgppeer", "bgpadvertisement", "bfdprofile", "community"} {
 		for _, field := range matches(t, "api/v1beta1/"+file+"_types.go", `json:"([a-zA-Z0-9]+),omitempty"`) {
 			if slices.Contains([]string{"metadata", "spec", "status", "conditions"}, field) {

@@ -67,14 +67,14 @@ var siblings = []string{"speaker/l2", "speaker/bgp", "speaker/bfd", "speaker/mem
 func siblingRules() []importRule {
 	var rules []importRule
 	for _, folder := range siblings {
-		strangers := []string{"api", "config", "speaker/plan"}
+		others := []string{"api", "config", "speaker/plan"}
 		for _, other := range siblings {
 			if other != folder {
-				strangers = append(strangers, other)
+				others = append(others, other)
 			}
 		}
 		rules = append(rules, importRule{
-			in: under(folder), forbids: own(strangers...), indirect: true,
+			in: under(folder), forbids: own(others...), indirect: true,
 			reason: folder + " takes plain values and returns plain values: it knows no sibling and no API type",
 		})
 	}

@@ -41,7 +41,7 @@ type BGPAdvertisement struct {
 	// ClusterIPs, ExternalIPs and PodCIDRs are announced beside the addresses of
 	// pools.
 	ClusterIPs, ExternalIPs, PodCIDRs bool
-	// Communities in order, without doubles.
+	// Communities in order, without duplicates.
 	Communities []CommunityValue
 	// Incomplete says that a community could not be resolved: a path that the
 	// advertisement has a part in must not be told.
@@ -58,7 +58,7 @@ type selection struct {
 	pools, services, nodes Selectors
 }
 
-// SelectsPool tells whether the addresses of a pool are announced; labels are
+// SelectsPool reports whether the addresses of a pool are announced; labels are
 // nil when the pool has been deleted.
 func (a *BGPAdvertisement) SelectsPool(name string, poolLabels labels.Set) bool {
 	if len(a.PoolNames) == 0 && len(a.pools) == 0 {
@@ -81,13 +81,13 @@ func (s *Snapshot) AnnouncesOthers() bool {
 	return slices.ContainsFunc(s.BGPAdvertisements, (*BGPAdvertisement).others)
 }
 
-// SelectsService tells whether a Service with these labels is announced.
+// SelectsService reports whether a Service with these labels is announced.
 func (a *BGPAdvertisement) SelectsService(set labels.Set) bool { return a.services.Match(set) }
 
-// SelectsNode tells whether a node with these labels announces.
+// SelectsNode reports whether a node with these labels announces.
 func (a *BGPAdvertisement) SelectsNode(set labels.Set) bool { return a.nodes.Match(set) }
 
-// SelectsPeer tells whether a peer is told.
+// SelectsPeer reports whether a peer is told.
 func (a *BGPAdvertisement) SelectsPeer(name string) bool {
 	return len(a.Peers) == 0 || slices.Contains(a.Peers, name)
 }

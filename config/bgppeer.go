@@ -66,10 +66,10 @@ type BFDProfile struct {
 	Passive bool
 }
 
-// SelectsNode tells whether a node with these labels has the session.
+// SelectsNode reports whether a node with these labels has the session.
 func (p *BGPPeer) SelectsNode(set labels.Set) bool { return p.nodes.Match(set) }
 
-// Carries tells whether the session carries routes of an address's family.
+// Carries reports whether the session carries routes of an address's family.
 func (p *BGPPeer) Carries(a netip.Addr) bool {
 	v4 := p.Address.Is4() || p.Gateway == v1beta1.GatewayIPv4
 	return p.DualFamily || p.Interface != "" || v4 == a.Is4()
@@ -179,7 +179,7 @@ func (p *peerParser) reach(spec *v1beta1.BGPPeerSpec) bool {
 	return p.Address.IsValid() || p.Interface != "" || p.Gateway != "" || p.addressFrom != nodeValue{}
 }
 
-// readSecret tells whether the speakers may read the Secret, if there is one.
+// readSecret reports whether the speakers may read the Secret, if there is one.
 func (p *peerParser) readSecret(secret *v1beta1.PasswordSecret, namespace string) bool {
 	if secret == nil {
 		return true

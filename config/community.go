@@ -46,13 +46,13 @@ func ParseCommunity(text string) (CommunityValue, error) {
 		size, count = 32, 3
 	}
 	if len(parts) != count {
-		return CommunityValue{}, fmt.Errorf("%q is no community: write it like 64512:100 or large:64512:1:2", text)
+		return CommunityValue{}, fmt.Errorf("invalid community %q: write it like 64512:100 or large:64512:1:2", text)
 	}
 	var numbers [3]uint32
 	for i, part := range parts {
 		n, err := strconv.ParseUint(part, 10, size)
 		if err != nil {
-			return CommunityValue{}, fmt.Errorf("%q is no community: %q is no number of %d bits", text, part, size)
+			return CommunityValue{}, fmt.Errorf("invalid community %q: %q is not a number of %d bits", text, part, size)
 		}
 		numbers[3-count+i] = uint32(n)
 	}
@@ -116,7 +116,7 @@ func (n communityNames) resolve(text string) (CommunityValue, v1beta1.Reason, er
 	return CommunityValue{}, v1beta1.ReasonReferenceNotFound, fmt.Errorf("no Community object defines %q", text)
 }
 
-// resolveAll reads a list, in order and without doubles. One that cannot be
+// resolveAll reads a list, in order and without duplicates. One that cannot be
 // resolved may be what keeps a prefix in: the advertisement is then incomplete,
 // and nothing is announced that it would give a path.
 func (n communityNames) resolveAll(a *BGPAdvertisement, texts []string) []Problem {
@@ -165,7 +165,7 @@ func CommunitiesFit(all []CommunityValue) bool {
 	return size <= communityRoom
 }
 
-// UnionOfCommunities of two lists that are in order and without doubles.
+// UnionOfCommunities of two lists that are in order and without duplicates.
 func UnionOfCommunities(a, b []CommunityValue) []CommunityValue {
 	if len(b) == 0 || slices.Equal(a, b) {
 		return a

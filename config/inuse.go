@@ -22,7 +22,7 @@ type InUse struct {
 // Prefixed makes a range of a prefix.
 func Prefixed(p netip.Prefix) Range { return Range{First: p.Masked().Addr(), Last: lastOf(p.Masked())} }
 
-// SortInUse puts ranges in order, without doubles.
+// SortInUse puts ranges in order, without duplicates.
 func SortInUse(all []InUse) []InUse {
 	slices.SortFunc(all, func(a, b InUse) int {
 		return cmp.Or(a.First.Compare(b.First), a.Last.Compare(b.Last), cmp.Compare(a.By, b.By))

@@ -34,7 +34,7 @@ type L2Advertisement struct {
 	nodeSelectors    Selectors
 }
 
-// SelectsPool tells whether the addresses of a pool are announced. The pool
+// SelectsPool reports whether the addresses of a pool are announced. The pool
 // is given by name and labels because it may have been deleted while Services
 // still hold its addresses; its labels are nil then.
 func (a *L2Advertisement) SelectsPool(name string, poolLabels labels.Set) bool {
@@ -45,10 +45,10 @@ func (a *L2Advertisement) SelectsPool(name string, poolLabels labels.Set) bool {
 		len(a.poolSelectors) > 0 && poolLabels != nil && a.poolSelectors.Match(poolLabels)
 }
 
-// SelectsService tells whether a Service with these labels is announced.
+// SelectsService reports whether a Service with these labels is announced.
 func (a *L2Advertisement) SelectsService(set labels.Set) bool { return a.serviceSelectors.Match(set) }
 
-// SelectsNode tells whether a node with these labels may announce.
+// SelectsNode reports whether a node with these labels may announce.
 func (a *L2Advertisement) SelectsNode(set labels.Set) bool { return a.nodeSelectors.Match(set) }
 
 // FailbackNever is longer than anything is alive.
@@ -59,7 +59,7 @@ type preference struct {
 	selectors Selectors
 }
 
-// Prefers tells whether any node is preferred.
+// Prefers reports whether any node is preferred.
 func (a *L2Advertisement) Prefers() bool { return len(a.preferred) > 0 }
 
 // Preference is the sum of the weights that prefer a node with these labels.

@@ -57,7 +57,7 @@ type PoolRange struct {
 	field string
 }
 
-// Covers tells whether the pool may give the address to someone.
+// Covers reports whether the pool may give the address to someone.
 func (p *Pool) Covers(a netip.Addr) bool {
 	in := func(r Range) bool { return r.Contains(a) }
 	if !slices.ContainsFunc(p.Ranges, func(r PoolRange) bool { return in(r.Range) }) {
@@ -66,7 +66,7 @@ func (p *Pool) Covers(a netip.Addr) bool {
 	return !slices.ContainsFunc(p.Excluded, in) && !(p.AvoidBuggyIPs && Buggy(a))
 }
 
-// Allows tells whether the pool's serviceAllocation lets a Service in. Where
+// Allows reports whether the pool's serviceAllocation lets a Service in. Where
 // both namespaces and Services are restricted, both must match. The labels of
 // a namespace that has not been seen yet are nil: no selector matches those,
 // or one that asks for the absence of a label would let in whom it keeps out.
@@ -80,7 +80,7 @@ func (p *Pool) Allows(namespace string, namespaceLabels, serviceLabels labels.Se
 	return p.serviceSelectors.Match(serviceLabels)
 }
 
-// Buggy tells whether devices mistake the address for another: old ones an IPv4
+// Buggy reports whether devices mistake the address for another: old ones an IPv4
 // address that ends in .0 or .255 for that of a network or for broadcast, and
 // routers an IPv6 address without an interface identifier for their own, the
 // subnet-router anycast address (RFC 4291 section 2.6.1) of a network of 64

@@ -12,12 +12,12 @@ type Range struct {
 	First, Last netip.Addr
 }
 
-// Contains tells whether the address lies in the range.
+// Contains reports whether the address lies in the range.
 func (r Range) Contains(a netip.Addr) bool {
 	return a.BitLen() == r.First.BitLen() && r.First.Compare(a) <= 0 && a.Compare(r.Last) <= 0
 }
 
-// Overlaps tells whether the ranges have an address in common.
+// Overlaps reports whether the ranges have an address in common.
 func (r Range) Overlaps(o Range) bool {
 	return r.First.BitLen() == o.First.BitLen() && r.First.Compare(o.Last) <= 0 && o.First.Compare(r.Last) <= 0
 }

@@ -110,7 +110,7 @@ func CheckClasses(classes []string) error {
 func ServiceKey(svc *corev1.Service) string { return svc.Namespace + "/" + svc.Name }
 
 // ParseService reads what a Service asks for. A Problem with reason
-// InvalidRequest means that nothing may be given until it is mended;
+// InvalidRequest means that nothing may be given until it is corrected;
 // ConflictingRequests is only a warning.
 func ParseService(svc *corev1.Service) (Request, []Problem) {
 	r := Request{

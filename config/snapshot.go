@@ -170,7 +170,7 @@ const (
 // list does not restrict.
 type Selectors []labels.Selector
 
-// Match tells whether one of the selectors matches, or there is none.
+// Match reports whether one of the selectors matches, or there is none.
 func (s Selectors) Match(set labels.Set) bool {
 	return len(s) == 0 || slices.ContainsFunc(s, func(one labels.Selector) bool { return one.Matches(set) })
 }

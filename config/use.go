@@ -24,7 +24,7 @@ type Reservation struct {
 	Service string
 }
 
-// Admits tells whether the Service (namespace/name) may have the addresses.
+// Admits reports whether the Service (namespace/name) may have the addresses.
 func (r *Reservation) Admits(namespace, key string) bool {
 	if r.Namespace == "" || r.Namespace != namespace {
 		return false
@@ -55,7 +55,7 @@ func (p *Pool) Quota(namespace string) (int64, bool) {
 	return int64(*p.quotaOfOthers), true
 }
 
-// HasQuota tells whether any namespace has a limit.
+// HasQuota reports whether any namespace has a limit.
 func (p *Pool) HasQuota() bool { return p.quotaOfOthers != nil || len(p.quota) > 0 }
 
 // parseUse reads what the spec says about the use of the addresses:

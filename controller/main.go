@@ -107,23 +107,23 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 	if !f.leaderElect {
 		leading = func() bool { return true }
 	}
-	pulse := daemon.NewPulse(longestTurn, time.Now)
-	env.Health.Live("loop", pulse.Check)
+	watchdog := daemon.NewWatchdog(longestTurn, time.Now)
+	env.Health.Live("loop", watchdog.Check)
 	loop.Store(reconcile.New(reconcile.Dependencies{
 		Cluster: view, Configuration: view,
 		Writer: kube.NewServices(clients, config.ServiceAnnotations()), StatusWriter: kube.NewConfigStatus(clients),
-		Recorder: recorder, Metrics: reconcile.NewMetrics(env.Metrics), Log: env.Log, Leading: leading, Now: time.Now, Pulse: pulse,
+		Recorder: recorder, Metrics: reconcile.NewMetrics(env.Metrics), Log: env.Log, Leading: leading, Now: time.Now, Watchdog: watchdog,
 	}, reconcile.Options{ServeClassless: f.serveClassless, Classes: f.classes, Namespace: f.namespace, Parallel: f.concurrentWrites}))
 
 	env.Health.Ready("caches", func() error {
 		if !view.Synced() {
-			return errors.New("the caches are not filled yet")
+			return errors.New("the caches are not synced yet")
 		}
 		return nil
 	})
 	view.Start(ctx)
 	lead := func(ctx context.Context) error {
-		env.Log.Info("leading")
+		env.Log.Info("became leader")
 		if f.membershipSecret != "" {
 			if err := ensureSecret(ctx, clients, f.namespace, f.membershipSecret, f.rotation, env.Log); err != nil {
 				return err
@@ -135,7 +135,7 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 	if !view.WaitSynced(ctx) {
 		return nil
 	}
-	env.Log.Info("caches filled")
+	env.Log.Info("caches synced")
 	if !f.leaderElect {
 		return lead(ctx)
 	}

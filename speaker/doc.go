@@ -3,7 +3,7 @@
 //
 // Package cluster says what the API server's objects mean for this node, link
 // which interfaces it has, members which speakers live and what they claim (as
-// found by members/detection and ownership), and l2 and bgp what neighbours and
+// found by members/detection and ownership), and l2 and bgp what neighbors and
 // routers do. One goroutine, that of speaker.run, reads all of it at one moment
 // whenever something changes, and hands it to node.Node. That is a pure machine:
 // package plan says who should own what, node adds what takes time (the start,

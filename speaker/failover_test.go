@@ -60,7 +60,7 @@ func TestL12_APartitionHealsToOneOwner(t *testing.T) {
 }
 
 // L12: a node whose cable comes back after some time does not answer for what
-// others hold by now, though its kernel knows none of its neighbours any more.
+// others hold by now, though its kernel knows none of its neighbors any more.
 func TestL12_WhoseCableComesBackStaysSilent(t *testing.T) {
 	l := newLANOf(t, 3, paper{Addresses: []string{vip4, vip6}, Profile: detection.ProfileTolerant})
 	for _, address := range []string{vip4, vip6} {
@@ -181,27 +181,27 @@ func (l *lan) awaitNone(mac string) time.Duration {
 	return time.Since(begin)
 }
 
-// L13: what a stranger answers for is not taken, in either family.
-func TestL13_AStrangersAddressIsNotTaken(t *testing.T) {
+// L13: what another host answers for is not taken, in either family.
+func TestL13_AnotherHostsAddressIsNotTaken(t *testing.T) {
 	const free = "198.18.0.11"
 	l := layLAN(t, 2, paper{Addresses: []string{vip4, vip6, free}})
-	// The stranger is the client: its kernel answers for these from here on.
+	// The other host is the client: its kernel answers for these from here on.
 	l.ip("addr add " + vip4 + "/32 dev br0")
 	l.ip("addr add " + vip6 + "/128 dev br0 nodad")
 	l.startAll()
 	l.settle(free)
-	// The stranger goes; whoever had taken the address would answer now.
+	// The other host goes; whoever had taken the address would answer now.
 	l.ip("addr del " + vip4 + "/32 dev br0")
 	l.ip("addr del " + vip6 + "/128 dev br0")
 	for _, witness := range []string{"arping -c 2 -w 1 -I br0 " + vip4, "ndisc6 -m -r 2 -w 300 " + vip6 + " br0"} {
 		out, _ := netnstest.Try(witness) // fails when nobody answers
 		if strings.Contains(strings.ToLower(out), "02:00:00:00:00:0") {
-			t.Errorf("a node answers for a stranger's address: %s", out)
+			t.Errorf("a node answers for another host's address: %s", out)
 		}
 	}
 }
 
-// L13: a stranger that comes later meets an announcement first, and is given
+// L13: another host that comes later meets an announcement first, and is given
 // way to when it insists.
 func TestL13_AHeldAddressIsDefendedOnce(t *testing.T) {
 	l := newLANOf(t, 2, paper{Addresses: []string{vip4}, Profile: detection.ProfileTolerant})
@@ -221,7 +221,7 @@ func TestL13_AHeldAddressIsDefendedOnce(t *testing.T) {
 			break
 		}
 		if time.Since(begin) > ceiling {
-			t.Fatalf("the stranger insists, and %s still answers: %s", owner, out)
+			t.Fatalf("the other host insists, and %s still answers: %s", owner, out)
 		}
 	}
 }

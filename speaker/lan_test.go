@@ -247,7 +247,7 @@ func layLAN(t *testing.T, nodes int, p paper) *lan {
 	l.ip("link set br0 up")
 	l.ip("addr add 198.18.255.254/15 dev br0")
 	l.ip("addr add 2001:db8::254/64 dev br0 nodad")
-	netnstest.Neighbours(t, "br0", elsewhere, p.Addresses...)
+	netnstest.Neighbors(t, "br0", elsewhere, p.Addresses...)
 	l.planned = nodes
 	return l
 }
@@ -312,7 +312,7 @@ func (l *lan) kill(name string) {
 	_, _ = netnstest.Try("ip link del v" + name)
 }
 
-// owner returns the node that the client's neighbour table points to, or "".
+// owner returns the node that the client's neighbor table points to, or "".
 func (l *lan) owner(address string) string {
 	out := l.run("ip neigh show " + address)
 	for name, n := range l.nodes {
@@ -344,7 +344,7 @@ func (l *lan) await(address string, active bool, want func(string) bool) (string
 			return owner, time.Since(begin)
 		}
 		if time.Since(begin) > ceiling {
-			l.t.Fatalf("%s: nobody suitable; the client sees %q; its neighbours: %s", address, l.owner(address), l.run("ip neigh"))
+			l.t.Fatalf("%s: nobody suitable; the client sees %q; its neighbors: %s", address, l.owner(address), l.run("ip neigh"))
 		}
 		time.Sleep(3 * time.Millisecond)
 	}

@@ -55,7 +55,7 @@ type dependencies struct {
 	routes    *routes
 	delivery  *delivery.Prober
 	reports   cluster.Reporter
-	watchdog  *daemon.Pulse
+	watchdog  *daemon.Watchdog
 }
 
 // membership is what the loop needs of members.Members.
@@ -104,7 +104,7 @@ type speaker struct {
 
 func newSpeaker(d dependencies) *speaker {
 	if d.watchdog == nil {
-		d.watchdog = daemon.NewPulse(watchdogTimeout, time.Now)
+		d.watchdog = daemon.NewWatchdog(watchdogTimeout, time.Now)
 	}
 	s := &speaker{
 		dependencies: d, view: cluster.NewView(cluster.Config{
@@ -129,7 +129,7 @@ func (s *speaker) run(ctx context.Context) error {
 	defer resync.Stop()
 	home := time.NewTicker(homePeriod)
 	defer home.Stop()
-	defer s.watchdog.Rest()
+	defer s.watchdog.Stop()
 	due := time.Now() // when the timer fires; zero when it does not
 	wake := func(after time.Duration) {
 		if at := time.Now().Add(after); due.IsZero() || at.Before(due) {
@@ -140,7 +140,7 @@ func (s *speaker) run(ctx context.Context) error {
 	var rested time.Time
 	s.routes.setAddresses(s.links.Snapshot())
 	for {
-		s.watchdog.Beat()
+		s.watchdog.Kick()
 		select {
 		case <-ctx.Done():
 			return nil
@@ -199,10 +199,11 @@ func (s *speaker) pass(now time.Time) time.Duration {
 		s.members.Seek(peers)
 	}
 	snapshot := s.links.Snapshot()
+	interfaces := s.seen.Model(snapshot)
 	unused := s.lan.Follow(snapshot, s.view.Current.Config)
 	out := s.machine.Step(node.Input{
-		Now: now, Cluster: s.view.Current, Members: s.members.Snapshot(), Interfaces: s.seen.Model(snapshot),
-		Gateways: model.Gateways(snapshot.Gateways), Served: s.delivery.Served(),
+		Now: now, Cluster: s.view.Current, Members: s.members.Snapshot(), Interfaces: interfaces,
+		Gateways: model.Gateways(snapshot.Gateways), Local: s.seen.Local(), Served: s.delivery.Served(),
 	})
 	s.write(out.Notes)
 	s.members.Locate(out.MACs, out.Links)
@@ -248,7 +249,7 @@ func (s *speaker) depart(window time.Duration) error {
 	if lowered {
 		s.routes.apply(peers, s.view.NodeNames)
 	}
-	s.log.Info("departing", "held", len(s.responder.Held()), "others", others)
+	s.log.Info("shutting down", "held", len(s.responder.Held()), "others", others)
 	s.responder.Quiet()
 	if err := s.members.Leave(window); err != nil {
 		s.log.Warn("leave message not sent; peers will detect this node as failed", "error", err)

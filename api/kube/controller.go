@@ -148,7 +148,7 @@ func (v *ControllerView) Start(ctx context.Context) {
 	v.inUse.start(ctx)
 }
 
-// Synced tells whether every cache has been filled once.
+// Synced reports whether every cache has been filled once.
 func (v *ControllerView) Synced() bool {
 	for _, synced := range v.synced {
 		if !synced() {
@@ -158,7 +158,7 @@ func (v *ControllerView) Synced() bool {
 	return true
 }
 
-// WaitSynced waits until Synced, and tells whether that came before the end of
+// WaitSynced waits until Synced, and reports whether that came before the end of
 // the context.
 func (v *ControllerView) WaitSynced(ctx context.Context) bool {
 	return cache.WaitForCacheSync(ctx.Done(), v.synced...)

@@ -93,7 +93,7 @@ func (e *Election) outcome(ctx context.Context, done <-chan error) error {
 	return err
 }
 
-// Leading tells whether this replica may write: it holds the Lease and renewed
+// Leading reports whether this replica may write: it holds the Lease and renewed
 // it in time. A process that was paused sees at once that it may not.
 func (e *Election) Leading() bool {
 	elector := e.elector.Load()

@@ -35,7 +35,7 @@ func NewMembershipKey() (string, error) {
 
 // EnsureMembershipSecret creates the Secret with which the speakers encrypt
 // what they say to each other, unless it exists; it is then of this rotation.
-// It tells whether it made one.
+// It reports whether it made one.
 func EnsureMembershipSecret(ctx context.Context, clients Clients, namespace, name, rotation string) (bool, error) {
 	key, err := NewMembershipKey()
 	if err != nil {

@@ -200,7 +200,7 @@ func (w *ServiceWrite) statusPatch() map[string]any {
 	return status
 }
 
-// Shows tells whether the status has exactly these addresses, as they are
+// Shows reports whether the status has exactly these addresses, as they are
 // written here.
 func Shows(svc *corev1.Service, addresses []netip.Addr) bool {
 	return slices.EqualFunc(svc.Status.LoadBalancer.Ingress, addresses, func(entry corev1.LoadBalancerIngress, a netip.Addr) bool {

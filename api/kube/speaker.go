@@ -198,7 +198,7 @@ func (v *SpeakerView) Wait() {
 	v.others.factory.Shutdown()
 }
 
-// Synced tells whether every cache has been filled once.
+// Synced reports whether every cache has been filled once.
 func (v *SpeakerView) Synced() bool {
 	for _, synced := range v.synced {
 		if !synced() {

@@ -121,7 +121,7 @@ func (w *SpeakerWriter) Last(status v1beta1.SpeakerStatus) {
 		err = w.apply(ctx, body)
 	}
 	if err != nil {
-		w.log.Warn("cannot write the last words of this node's Speaker", "error", err)
+		w.log.Warn("final status update failed", "error", err)
 	}
 }
 

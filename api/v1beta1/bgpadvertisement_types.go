@@ -109,7 +109,7 @@ type BGPAdvertisementSpec struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=4294967295
 	LocalPref *int64 `json:"localPref,omitempty"`
-	// med is the MULTI_EXIT_DISC, by which a neighbouring AS prefers lower
+	// med is the MULTI_EXIT_DISC, by which a neighboring AS prefers lower
 	// values; the lowest of several wins.
 	// +optional
 	// +kubebuilder:validation:Minimum=0

@@ -95,6 +95,10 @@ const (
 	// ReasonUsedByCluster says that the cluster itself has the address: a node, its
 	// pods, the cluster IPs of Services, the API server. It is not given.
 	ReasonUsedByCluster Reason = "UsedByCluster"
+	// ReasonPartitioned says that this speaker and others, which live, do not hear
+	// each other, or one of them not the other: several nodes may answer for one
+	// address.
+	ReasonPartitioned Reason = "Partitioned"
 	// ReasonStopped says that a speaker was told to stop, and has.
 	ReasonStopped Reason = "Stopped"
 	// ReasonInterfaceUnavailable says that a node has none of the interfaces that
@@ -182,6 +186,9 @@ const (
 	// ReasonAddressConflict says that another host on the network answers for
 	// the address (RFC 5227).
 	ReasonAddressConflict Reason = "AddressConflict"
+	// ReasonLocalAddress says that the address is a node's own, on one of its
+	// interfaces, so that announcing it would cut the node off.
+	ReasonLocalAddress Reason = "LocalAddress"
 	// ReasonSocketError says that the owner cannot speak ARP or NDP: the
 	// operating system refuses it a socket.
 	ReasonSocketError Reason = "SocketError"
@@ -202,7 +209,7 @@ const (
 	ReasonNoPodCIDR Reason = "NoPodCIDR"
 	// ReasonNoPeer says that no BGPPeer of this node is told of the address.
 	ReasonNoPeer Reason = "NoPeer"
-	// ReasonNoSession says that no session to a peer that is to be told is
+	// ReasonNoSession says that no session to a configured peer is
 	// established.
 	ReasonNoSession Reason = "NoSession"
 )

@@ -260,7 +260,7 @@ func (q *ask) wanted() []family {
 	return all
 }
 
-// from tells whether an address that the Service has came from the pool that
+// from reports whether an address that the Service has came from the pool that
 // it names, or from any when it names none.
 func (m *IPAM) from(q *ask, a netip.Addr) bool {
 	if q.Pool == "" || q.Pool == q.holding.pool {

@@ -78,7 +78,7 @@ func (t *tenancy) holders() iter.Seq[*holding] {
 	}
 }
 
-// leave takes a holder off; it tells whether any is left.
+// leave takes a holder off; it reports whether any is left.
 func (t *tenancy) leave(h *holding) bool {
 	if t.first != h {
 		t.others = slices.DeleteFunc(t.others, func(o *holding) bool { return o == h })
@@ -415,7 +415,7 @@ func (m *IPAM) Holding(key string) Assignment {
 	return h.assignment([]corev1.IPFamily{corev1.IPv4Protocol, corev1.IPv6Protocol})
 }
 
-// Known tells whether anything is booked for a Service, be it only an address
+// Known reports whether anything is booked for a Service, be it only an address
 // that it is leaving.
 func (m *IPAM) Known(key string) bool { return m.holdings[key] != nil }
 

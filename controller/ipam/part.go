@@ -43,7 +43,7 @@ func newPart(p *config.Pool, reservation *config.Reservation, ranges []config.Ra
 	return made
 }
 
-// admits tells whether the Service may have addresses of the part.
+// admits reports whether the Service may have addresses of the part.
 func (p *part) admits(q *ask) bool {
 	return p.reservation == nil || p.reservation.Admits(q.Namespace, q.Key)
 }
@@ -92,7 +92,7 @@ func (p *pool) partOf(a netip.Addr) *part {
 	return p.open[0]
 }
 
-// withheld tells whether the pool has free addresses that the Service may not
+// withheld reports whether the pool has free addresses that the Service may not
 // have because they are reserved.
 func (p *pool) withheld(q *ask, f family) bool {
 	return slices.ContainsFunc(p.reserved, func(one *part) bool { return !one.admits(q) && one.available(f).Sign() > 0 })
@@ -135,7 +135,7 @@ func (p *pool) ready(one *part, namespace string, f family, now time.Time) (neti
 	return lowest, found
 }
 
-// resting tells whether the rest of a freed address is not over.
+// resting reports whether the rest of a freed address is not over.
 func (p *pool) resting(r retiree, now time.Time) bool {
 	return now.UnixNano()-r.at < int64(p.ReuseDelay)
 }

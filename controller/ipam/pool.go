@@ -86,7 +86,7 @@ func joined(ranges []config.PoolRange) []config.Range {
 	return out
 }
 
-// has tells whether the pool's spec covers an address of the family at all.
+// has reports whether the pool's spec covers an address of the family at all.
 func (p *pool) has(f family) bool {
 	return slices.ContainsFunc(p.parts(), func(one *part) bool { return one.capacity[f].Sign() > 0 })
 }
@@ -95,7 +95,7 @@ func (p *pool) has(f family) bool {
 func (p *pool) parts() []*part { return slices.Concat(p.open, p.reserved) }
 
 // giveBack makes an address free that the Services of a namespace had; it
-// tells whether it has to rest before others may have it.
+// reports whether it has to rest before others may have it.
 func (p *pool) giveBack(a netip.Addr, namespace string, now time.Time) (rests bool) {
 	f := familyOf(a)
 	one := p.partOf(a)

@@ -292,7 +292,7 @@ func (m *model) checkRefused(t *rapid.T, r config.Request, given Assignment, ref
 	}
 }
 
-// available tells whether the pool has an address of the family for the
+// available reports whether the pool has an address of the family for the
 // Service, and how many that adds to what its namespace holds.
 func (m *model) available(r config.Request, p *config.Pool, f family) (cost int64, available bool) {
 	if p.Frozen || !p.Allows(r.Namespace, nil, r.Labels) || !p.AutoAssign && r.Pool == "" && len(r.Addresses) == 0 {
@@ -318,7 +318,7 @@ func (m *model) available(r config.Request, p *config.Pool, f family) (cost int6
 	return cost, available
 }
 
-// free tells whether nobody else has the address, or only such as share it.
+// free reports whether nobody else has the address, or only such as share it.
 func (m *model) free(r config.Request, a netip.Addr) bool {
 	for _, key := range m.books.Holders(a) {
 		if key != r.Key && sharingOf(r).objection(sharingOf(m.asked[key])) != "" {

@@ -108,7 +108,7 @@ func within(held []netip.Addr, p *config.Pool) (n int64) {
 	return n
 }
 
-// allowed tells whether the namespace's quota lets it hold so many more.
+// allowed reports whether the namespace's quota lets it hold so many more.
 func (m *model) allowed(r config.Request, p *config.Pool, costs ...int64) bool {
 	var more int64
 	for _, cost := range costs {
@@ -143,13 +143,13 @@ func admits(p *config.Pool, r config.Request, a netip.Addr) bool {
 	return i < 0 || p.Reservations[i].Admits(r.Namespace, r.Key)
 }
 
-// ready tells whether nobody has the address and it does not rest for others.
+// ready reports whether nobody has the address and it does not rest for others.
 func (m *model) ready(r config.Request, p *config.Pool, a netip.Addr) bool {
 	freed, found := m.freed[a]
 	return len(m.books.Holders(a)) == 0 && !m.avoided[a] && (!found || freed.namespace == r.Namespace || !m.rests(p, freed))
 }
 
-// mustRest tells whether the address rests for others though the Service could
+// mustRest reports whether the address rests for others though the Service could
 // have another.
 func (m *model) mustRest(r config.Request, p *config.Pool, a netip.Addr) bool {
 	freed, found := m.freed[a]

@@ -21,7 +21,7 @@ func (m *IPAM) Quarantine(a netip.Addr) {
 	m.setAside(a)
 }
 
-// Quarantined tells whether an address is in quarantine.
+// Quarantined reports whether an address is in quarantine.
 func (m *IPAM) Quarantined(a netip.Addr) bool {
 	_, is := m.quarantined[a]
 	return is

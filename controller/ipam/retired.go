@@ -55,7 +55,7 @@ func (s *retired) add(r retiree) {
 	s.byNamespace[r.namespace].ReplaceOrInsert(r)
 }
 
-// remove tells whether the address was there.
+// remove reports whether the address was there.
 func (s *retired) remove(n number) bool {
 	r, found := s.all[n]
 	if !found {

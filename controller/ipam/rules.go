@@ -33,7 +33,7 @@ func notFrozen(_ *ask, p *pool) *Refusal {
 	if !p.Frozen {
 		return nil
 	}
-	return &Refusal{v1beta1.ReasonInvalidSpec, "it gives nothing until its spec is mended"}
+	return &Refusal{v1beta1.ReasonInvalidSpec, "it gives nothing until its spec is corrected"}
 }
 
 func autoAssigned(q *ask, p *pool) *Refusal {

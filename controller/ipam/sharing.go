@@ -205,7 +205,7 @@ func (m *IPAM) clashing(h *holding, a netip.Addr, leaving bool) (other *holding,
 	return other, objection
 }
 
-// mustLeave tells whether the Service changed so that it may no longer share
+// mustLeave reports whether the Service changed so that it may no longer share
 // an address with one that stays.
 func (m *IPAM) mustLeave(h *holding, a netip.Addr) bool {
 	if !h.changed {

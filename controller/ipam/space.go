@@ -63,7 +63,7 @@ func (s *space) at(n number) (found interval, exists bool) {
 	return found, exists
 }
 
-// take makes an address taken; it tells whether the address was free.
+// take makes an address taken; it reports whether the address was free.
 func (s *space) take(a netip.Addr) bool {
 	n := numberOf(a)
 	i, found := s.at(n)
@@ -86,7 +86,7 @@ func (s *space) cut(i interval, n number) {
 	}
 }
 
-// give makes a taken address free, and joins it to its neighbours.
+// give makes a taken address free, and joins it to its neighbors.
 func (s *space) give(a netip.Addr) {
 	n := numberOf(a)
 	merged := interval{n, n}

@@ -42,13 +42,15 @@ type reports struct {
 	// should be the only one, and several since when that is not so.
 	holders map[netip.Addr][]string
 	several map[netip.Addr]time.Time
+	// memberPort is where speakers hear each other, or 0 where none has said yet.
+	memberPort uint16
 	// cut says that a speaker holds or announces more than its report has room
 	// for: that an address is in none proves nothing.
 	cut      bool
 	withheld map[netip.Addr]v1beta1.Reason
-	// strangers are what speakers say about conflicts, with the MAC.
-	strangers map[netip.Addr]string
-	conflicts map[netip.Addr]conflict
+	// conflictingHosts are what speakers say about conflicts, with the MAC.
+	conflictingHosts map[netip.Addr]string
+	conflicts        map[netip.Addr]conflict
 	// missed is since when speakers are said to be missing, by name.
 	missed map[string]time.Time
 	// behind are Services whose condition is to be brought up to date.
@@ -68,7 +70,7 @@ const namesShown = 3
 // mean that no node is eligible.
 func whyWithheld() []v1beta1.Reason {
 	return []v1beta1.Reason{
-		v1beta1.ReasonAddressConflict, v1beta1.ReasonInterfaceUnavailable, v1beta1.ReasonSocketError,
+		v1beta1.ReasonAddressConflict, v1beta1.ReasonLocalAddress, v1beta1.ReasonInterfaceUnavailable, v1beta1.ReasonSocketError,
 		v1beta1.ReasonNoAdvertisement, v1beta1.ReasonNoEndpoint, v1beta1.ReasonNoLocalEndpoint,
 		v1beta1.ReasonCommunityUnresolved, v1beta1.ReasonTooManyCommunities, v1beta1.ReasonNoPeer, v1beta1.ReasonNoSession,
 		v1beta1.ReasonNodeExcluded, v1beta1.ReasonNodeNotSelected,
@@ -81,9 +83,12 @@ func (r *Reconciler) readReports() {
 	speakers := p.living(r.Configuration.Speakers(), r.Now())
 	p.speakers = len(speakers)
 	p.owners, p.withheld = make(map[netip.Addr][]string), make(map[netip.Addr]v1beta1.Reason)
-	p.strangers, p.perClient, p.conflicts = make(map[netip.Addr]string), make(map[netip.Addr]bool), make(map[netip.Addr]conflict)
+	p.conflictingHosts, p.perClient, p.conflicts = make(map[netip.Addr]string), make(map[netip.Addr]bool), make(map[netip.Addr]conflict)
 	p.holders, p.cut = make(map[netip.Addr][]string), false
 	for _, s := range speakers {
+		if at, err := netip.ParseAddrPort(s.Status.MemberAddress); err == nil {
+			p.memberPort = at.Port() // the same for all
+		}
 		p.cut = p.cut || int(s.Status.HeldCount) > len(s.Status.Held) ||
 			s.Status.BGP != nil && int(s.Status.BGP.AnnouncedCount) > len(s.Status.BGP.Announced)
 		for _, held := range s.Status.Held {
@@ -140,8 +145,11 @@ func (p *reports) readWithheld(s *v1beta1.Speaker) {
 				continue
 			}
 			p.withheld[a] = graver(p.withheld[a], group.Reason)
-			if group.Reason == v1beta1.ReasonAddressConflict {
-				p.strangers[a] = ": " + group.Message
+			switch {
+			case group.Reason == v1beta1.ReasonAddressConflict:
+				p.conflictingHosts[a] = ": " + group.Message
+			case group.Reason == v1beta1.ReasonLocalAddress:
+				p.conflictingHosts[a] = ": on node " + s.Name + " " + group.Message
 			}
 		}
 	}
@@ -156,7 +164,7 @@ func graver(a, b v1beta1.Reason) v1beta1.Reason {
 	return v1beta1.ReasonNoEligibleNode
 }
 
-// tooSoon tells whether it may be a moment between two reports in which nobody
+// tooSoon reports whether it may be a moment between two reports in which nobody
 // says that it announces a Service's addresses.
 func (r *Reconciler) tooSoon(rec *record) bool {
 	now := r.Now()
@@ -212,8 +220,8 @@ func (r *Reconciler) concluded(rec *record, addresses []netip.Addr) *metav1.Cond
 		if since, is := p.several[a]; is && r.Now().Sub(since) >= severalFor {
 			return rec.object.condition(v1beta1.ConditionAnnounced, false, v1beta1.ReasonMultipleOwners,
 				fmt.Sprintf("%s is answered for by %s at once: these nodes do not hear each other; "+
-					"is the membership port (7946, TCP and UDP) open between them?",
-					a, named(p.holders[a])), r.Now())
+					"open port %d, TCP and UDP, between them: their Speakers say which way it is closed",
+					a, named(p.holders[a]), p.memberPort), r.Now())
 		}
 	}
 	return rec.object.condition(v1beta1.ConditionAnnounced, true, v1beta1.ReasonAnnounced, "announced by "+named(by)+how, r.Now())
@@ -243,7 +251,7 @@ func (r *Reconciler) unannounced(rec *record, a netip.Addr) *metav1.Condition {
 		return rec.object.condition(v1beta1.ConditionAnnounced, false, reason, fmt.Sprintf(
 			"no node announces %s; nodes that could are excluded, by the label %s or by a taint", a, v1beta1.LabelExcludeNode), r.Now())
 	}
-	return rec.object.condition(v1beta1.ConditionAnnounced, false, reason, fmt.Sprintf("no node announces %s%s", a, r.reports.strangers[a]), r.Now())
+	return rec.object.condition(v1beta1.ConditionAnnounced, false, reason, fmt.Sprintf("no node announces %s%s", a, r.reports.conflictingHosts[a]), r.Now())
 }
 
 // foldReports brings the Announced conditions up to date, a few at a time and

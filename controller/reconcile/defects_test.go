@@ -76,7 +76,7 @@ func TestDefect2AWriteThatDoesNotLastIsRepeatedEverMoreSlowly(t *testing.T) {
 				if n := w.undone(); n < 3 {
 					t.Errorf("%v writes counted as undone", n)
 				}
-				if n := strings.Count(w.logged.String(), "is undone by another writer"); n != 1 {
+				if n := strings.Count(w.logged.String(), "is reverted by another writer"); n != 1 {
 					t.Errorf("logged %d times: %s", n, w.logged.String())
 				}
 				said := conditionOf(w.get("web"), v1beta1.ConditionAllocated)
@@ -213,7 +213,7 @@ func TestDefect6HangingWritesOfOneTenantKeepNobodyElseWaiting(t *testing.T) {
 		for i := range 200 {
 			w.api.create(fmt.Sprintf("bad/s%d", i), nil)
 		}
-		for range 3 * 60 { // first attempts, and then retries for ever
+		for range 3 * 60 { // first attempts, and then retries indefinitely
 			w.deliver(len(w.cache.events))
 			w.pass()
 			w.wait(time.Second)
@@ -399,11 +399,13 @@ func TestT05SeveralOwnersAreSaidAndCounted(t *testing.T) {
 	script(t, lan(), func(t *testing.T, w *world) {
 		w.make(nil, "web")
 		w.settle()
-		w.report(speakerOf("n1", held("192.0.2.10")), speakerOf("n2", held("192.0.2.10")))
+		one, two := held("192.0.2.10"), held("192.0.2.10")
+		one.MemberAddress, two.MemberAddress = "198.51.100.11:7999", "198.51.100.12:7999"
+		w.report(speakerOf("n1", one), speakerOf("n2", two))
 		w.run(severalFor/2, nil)
 		w.expectAnnounced("web", "True Announced: announced by n1, n2")
 		w.run(severalFor+2*foldEvery, nil)
-		w.expectAnnounced("web", "False MultipleOwners: 192.0.2.10 is answered for by n1, n2 at once")
+		w.expectAnnounced("web", "False MultipleOwners: 192.0.2.10 is answered for by n1, n2 at once: these nodes do not hear each other; open port 7999,")
 		if n := testutil.ToFloat64(w.loop.Metrics.multipleOwners); n != 1 {
 			t.Errorf("%v addresses counted", n)
 		}
@@ -544,6 +546,19 @@ func TestT03WhatSpeakersSeeOnNodesIsNotGiven(t *testing.T) {
 		w.settle()
 		w.expectAllocated("web", "True Allocated: 192.0.2.10 from pool lan")
 		w.expectAllocated("next", "True Allocated: 192.0.2.12 from pool lan")
+	})
+}
+
+// T03: a Service that has a node's own address says that, and which node's it is.
+func TestT03AServiceWithANodesOwnAddressSaysSo(t *testing.T) {
+	script(t, lan(), func(_ *testing.T, w *world) {
+		w.make(nil, "web")
+		w.settle()
+		w.report(speakerOf("n1", v1beta1.SpeakerStatus{Withheld: []v1beta1.WithheldAddresses{
+			{Reason: v1beta1.ReasonLocalAddress, Message: "the address is this node's own", Count: 1, Addresses: []string{"192.0.2.10"}},
+		}}))
+		w.run(time.Minute, nil)
+		w.expectAnnounced("web", "False LocalAddress: no node announces 192.0.2.10: on node n1 the address is this node's own")
 	})
 }
 

@@ -41,7 +41,7 @@ func (p *reports) living(speakers []*v1beta1.Speaker, now time.Time) []*v1beta1.
 	})
 }
 
-// unrefuted tells whether somebody misses a speaker that does not deny it.
+// unrefuted reports whether somebody misses a speaker that does not deny it.
 func unrefuted(object *v1beta1.Speaker, speakers []*v1beta1.Speaker) bool {
 	for _, other := range speakers {
 		for _, missing := range other.Status.Unreachable {

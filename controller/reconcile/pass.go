@@ -98,7 +98,7 @@ func (r *Reconciler) lookAgain(now time.Time) {
 // again has a Service looked at in the next pass.
 func (r *Reconciler) again(key string) { r.inbox.add(kube.KindService, key) }
 
-// configure reads the operator's objects; it tells whether they mean
+// configure reads the operator's objects; it reports whether they mean
 // something new.
 func (r *Reconciler) configure() bool {
 	objects := config.Objects{

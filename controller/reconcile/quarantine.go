@@ -15,7 +15,7 @@ import (
 	"github.com/baliza-lb/baliza/config"
 )
 
-// An address that a stranger has is kept from Services that do not name it,
+// An address that another host has is kept from Services that do not name it,
 // and a Service that was given it is given another, but only if no node ever
 // announced it for that Service: whatever was in use may be in name servers and
 // firewalls, and stays. All that is known of a quarantine is in the status of
@@ -39,7 +39,7 @@ const (
 	confirmedAfter = 2 * time.Second
 )
 
-// conflict is what living speakers say about a stranger's address.
+// conflict is what living speakers say about another host's address.
 type conflict struct {
 	mac string
 	// first says that nobody knows of an earlier use.
@@ -57,7 +57,7 @@ type quarantine struct {
 	first bool
 }
 
-// readConflicts notes what one speaker says about strangers.
+// readConflicts notes what one speaker says about other hosts.
 func (p *reports) readConflicts(s *v1beta1.Speaker) {
 	for _, one := range s.Status.Conflicts {
 		a, err := config.ParseAddress(one.Address)
@@ -94,14 +94,14 @@ func (r *Reconciler) quarantineReported(now time.Time) {
 			}
 			delete(suspected, a)
 			r.beginQuarantine(a, &quarantine{mac: reported.mac, since: now, first: reported.first})
-			r.Log.Warn("address in quarantine: a stranger has it", "address", a, "mac", reported.mac)
+			r.Log.Warn("address in quarantine: another host has it", "address", a, "mac", reported.mac)
 		}
 	}
 	r.suspected = suspected
 	for a, q := range r.quarantines {
 		switch _, reported := p.conflicts[a]; {
 		case len(p.owners[a]) > 0:
-			r.endQuarantine(a) // it is used, so the stranger is gone
+			r.endQuarantine(a) // it is used, so the other host is gone
 		case !reported && q.until.IsZero():
 			q.until, q.first = now.Add(quarantineFor), false
 			r.statuses.changed = true
@@ -181,7 +181,7 @@ func (r *Reconciler) quarantined(pool string) []v1beta1.QuarantinedAddress {
 	return all
 }
 
-// moveAway gives the Services that were given a stranger's address another, as
+// moveAway gives the Services that were given another host's address another, as
 // far as that is allowed and there is one.
 func (r *Reconciler) moveAway() {
 	for _, a := range slices.SortedFunc(maps.Keys(r.quarantines), netip.Addr.Compare) {
@@ -199,7 +199,7 @@ func (r *Reconciler) moveAway() {
 	}
 }
 
-// mayMove tells whether a Service may be taken off an address: it was given it,
+// mayMove reports whether a Service may be taken off an address: it was given it,
 // without having named it, and no node has announced it.
 func (r *Reconciler) mayMove(rec *record, a netip.Addr) bool {
 	if rec == nil || !slices.Contains(r.settledAddresses(rec), a) || !slices.Contains(rec.unannounced, a) {

@@ -60,7 +60,7 @@ type Recorder interface {
 	ServiceEvent(svc *corev1.Service, warning bool, reason v1beta1.Reason, action, note string)
 }
 
-// Dependencies of a Reconciler; all but Pulse must be set.
+// Dependencies of a Reconciler; all but Watchdog must be set.
 type Dependencies struct {
 	Cluster       Cluster
 	Configuration Configuration
@@ -73,15 +73,15 @@ type Dependencies struct {
 	Leading func() bool
 	// Now is the clock.
 	Now func() time.Time
-	// Pulse, if set, is told that the loop turns. While it runs, a turn comes
+	// Watchdog, if set, is told that the loop turns. While it runs, a turn comes
 	// several times a second, whether or not the API server answers.
-	Pulse Pulse
+	Watchdog Watchdog
 }
 
-// Pulse watches the loop.
-type Pulse interface {
-	Beat()
-	Rest()
+// Watchdog watches the loop.
+type Watchdog interface {
+	Kick()
+	Stop()
 }
 
 // Options of a Reconciler.
@@ -135,7 +135,7 @@ type Reconciler struct {
 	statuses statuses
 	reports  reports
 	untold   untold
-	// quarantines are the addresses that strangers have, and suspected since
+	// quarantines are the addresses that other hosts have, and suspected since
 	// when it is said of others.
 	quarantines map[netip.Addr]*quarantine
 	suspected   map[netip.Addr]time.Time
@@ -176,18 +176,18 @@ func (r *Reconciler) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		return fmt.Errorf("taking in the cluster: %w", err)
+		return fmt.Errorf("initial sync: %w", err)
 	}
 	r.Metrics.leader.Set(1)
 	defer r.Metrics.leader.Set(0)
 
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
-	beat, rest := r.pulse()
-	defer rest()
+	kick, stop := r.watchdog()
+	defer stop()
 	var settled <-chan time.Time
 	for {
-		beat()
+		kick()
 		if settled == nil && r.books.Generation() != r.woken && r.pending.len() > 0 {
 			settled = time.After(r.options.Settle)
 		}
@@ -212,12 +212,12 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	}
 }
 
-// pulse returns what tells the watchdog that the loop turns, and that it ends.
-func (r *Reconciler) pulse() (beat, rest func()) {
-	if r.Pulse == nil {
+// watchdog returns what tells the watchdog that the loop turns, and that it ends.
+func (r *Reconciler) watchdog() (kick, stop func()) {
+	if r.Watchdog == nil {
 		return func() {}, func() {}
 	}
-	return r.Pulse.Beat, r.Pulse.Rest
+	return r.Watchdog.Kick, r.Watchdog.Stop
 }
 
 // drain waits for the writes in flight, whose context has ended.
@@ -247,7 +247,7 @@ func (r *Reconciler) begin(ctx context.Context) error {
 	r.takeIn(fresh, nil)
 	r.fullAt, r.probeAt = r.Now().Add(fullEvery), r.Now().Add(probeEvery)
 	r.Metrics.duration.Observe(r.Now().Sub(started).Seconds())
-	r.Log.Info("took in the cluster", "services", len(services), "pools", len(r.snapshot.Pools),
+	r.Log.Info("initial sync complete", "services", len(services), "pools", len(r.snapshot.Pools),
 		"pending", r.pending.len(), "writes", r.queue.Len(), "took", r.Now().Sub(started))
 	// Reports that changed while nobody led were news to nobody.
 	r.statuses.changed, r.reports.changed = true, true

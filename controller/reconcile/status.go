@@ -138,11 +138,11 @@ func (r *Reconciler) statusFailed(one statusFailure) {
 	r.Metrics.statusFailures.Inc()
 	if text := one.err.Error(); k.failure != text {
 		k.failure = text
-		r.Log.Warn("the status of an object cannot be written; trying again ever more slowly", "object", one.object, "error", one.err)
+		r.Log.Warn("status update failed; backing off", "object", one.object, "error", one.err)
 	}
 }
 
-// needs tells whether a status is to be written now, and notes that it is; else
+// needs reports whether a status is to be written now, and notes that it is; else
 // it notes when it will be due.
 func (s *statuses) needs(now time.Time, uid types.UID, observed, status any) bool {
 	k := s.known[uid]
@@ -257,7 +257,7 @@ func clip(lines []string) []string {
 const messageLimit = 32768
 
 // clipMessage shortens a message to the limit without cutting a character in
-// two: what the API server would mend in it would be written again for ever.
+// two: what the API server would mend in it would be written again indefinitely.
 func clipMessage(message string) string {
 	if len(message) <= messageLimit {
 		return message

@@ -177,7 +177,7 @@ func (r *Reconciler) undone(rec *record, done result) {
 	parts := strings.Join(r.parse(done.before).differences(done.wrote), ", ")
 	switch rec.written.again {
 	case 1:
-		r.Log.Warn("what was written to a Service is undone by another writer: repeating it ever more slowly", "service", rec.key, "changed", parts)
+		r.Log.Warn("a write to a Service is reverted by another writer; backing off", "service", rec.key, "changed", parts)
 	case undoneOften:
 		rec.written.note = "; another writer keeps changing " + parts + ", which is written again ever more slowly"
 	}

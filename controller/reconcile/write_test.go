@@ -14,11 +14,11 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 )
 
-// pulse counts turns.
-type pulse struct{ turns, rests atomic.Int64 }
+// watchdog counts turns.
+type watchdog struct{ turns, stops atomic.Int64 }
 
-func (p *pulse) Beat() { p.turns.Add(1) }
-func (p *pulse) Rest() { p.rests.Add(1) }
+func (p *watchdog) Kick() { p.turns.Add(1) }
+func (p *watchdog) Stop() { p.stops.Add(1) }
 
 // The controller is to be restarted when its loop hangs, and not because the
 // API server does.
@@ -32,8 +32,8 @@ func TestTheLoopTurnsWhileTheAPIServerHangs(t *testing.T) {
 		<-hang
 		return false, nil, nil
 	})
-	var p pulse
-	run := c.start(func(d *Dependencies, _ *Options) { d.Pulse = &p })
+	var p watchdog
+	run := c.start(func(d *Dependencies, _ *Options) { d.Watchdog = &p })
 	c.service("web", nil)
 	<-waits
 	before := p.turns.Load()
@@ -46,8 +46,8 @@ func TestTheLoopTurnsWhileTheAPIServerHangs(t *testing.T) {
 	close(hang)
 	c.expectShown("web", "192.0.2.10")
 	run.stop()
-	if p.rests.Load() != 1 {
-		t.Errorf("the end was told %d times", p.rests.Load())
+	if p.stops.Load() != 1 {
+		t.Errorf("the end was told %d times", p.stops.Load())
 	}
 }
 

@@ -121,7 +121,7 @@ func (b *bench) cuts(ctx context.Context) error {
 }
 
 // heal mends a cut and returns how long after it somebody still answered who
-// in the end does not: a stranger asks about every 50 ms, another listens.
+// in the end does not: another host asks about every 50 ms, another listens.
 func (b *bench) heal(ctx context.Context, owner string, f fault) (time.Duration, error) {
 	capture, err := b.c.Capture(ctx, client, "arp", "and", "src", "host", b.v4.String())
 	if err != nil {

@@ -38,7 +38,7 @@ func birdPaths(out string, p netip.Prefix) []Path {
 	return paths
 }
 
-// birdWatches tells whether "show bfd sessions" has all these hosts up, each with
+// birdWatches reports whether "show bfd sessions" has all these hosts up, each with
 // a timeout of a second at most. Its columns are the address, the interface,
 // the state, since when, the interval and the timeout.
 func birdWatches(out string, hosts []netip.Addr) bool {

@@ -1,5 +1,5 @@
 // Package cluster is a lab with Baliza installed from its chart: what the
 // demonstration, the scenarios and the benchmarks have in common. Whatever it
-// says of the network it asks of strangers (curl, arping, ndisc6), never of
+// says of the network it asks of other hosts (curl, arping, ndisc6), never of
 // Baliza itself.
 package cluster

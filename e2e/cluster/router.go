@@ -187,7 +187,7 @@ func (r *Router) Paths(ctx context.Context, p netip.Prefix) ([]Path, error) {
 // the agreed pace: FRR asks for that pace a second later (RFC 5880 section 6.5).
 const BFDSettled = 2 * time.Second
 
-// Watched tells whether the router watches the paths to all these hosts with BFD,
+// Watched reports whether the router watches the paths to all these hosts with BFD,
 // FRR for that long already, BIRD with a timeout of a second at most: it says of which.
 func (r *Router) Watched(ctx context.Context, since time.Duration, hosts ...netip.Addr) (bool, error) {
 	if r.proto() == "bird" {

@@ -206,7 +206,7 @@ func (s *Stack) Show(ctx context.Context, p netip.Prefix) (string, error) {
 	return s.exabgpKnows(p)
 }
 
-// exabgpSaid is one of ExaBGP's lines: what a neighbour announced and withdrew, by
+// exabgpSaid is one of ExaBGP's lines: what a neighbor announced and withdrew, by
 // family and next hop, or what became of its session.
 type exabgpSaid struct {
 	Type     string `json:"type"`
@@ -264,7 +264,7 @@ func (s *Stack) Knows(ctx context.Context, p netip.Prefix, hop string) (bool, er
 	return slices.Contains(strings.FieldsFunc(out, func(r rune) bool { return strings.ContainsRune(" \t\n,()[]", r) }), hop), err
 }
 
-// Refresh makes the router ask for all routes again (RFC 2918), and tells whether
+// Refresh makes the router ask for all routes again (RFC 2918), and reports whether
 // it can: GoBGP answers a ROUTE-REFRESH and never sends one.
 func (s *Stack) Refresh(ctx context.Context) (asked bool, err error) {
 	node := s.node.String()

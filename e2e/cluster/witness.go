@@ -34,7 +34,7 @@ func (c *Cluster) Answerers(ctx context.Context, host string, a netip.Addr) ([]s
 	return slices.Compact(nodes), nil
 }
 
-// ask runs the stranger that fits the family. Both exit with a failure when
+// ask runs the other host that fits the family. Both exit with a failure when
 // there is no answer, which is an answer here.
 func (c *Cluster) ask(ctx context.Context, host string, a netip.Addr) (string, error) {
 	argv := []string{"arping", "-i", "eth0", "-c", "2", "-W", "0.3", "-r", a.String()}
@@ -87,9 +87,9 @@ func (c *Cluster) WaitOwner(ctx context.Context, host string, a netip.Addr) (str
 	return last[0], nil
 }
 
-// Neighbour is the MAC that a stock Linux host has in its table for the
+// Neighbor is the MAC that a stock Linux host has in its table for the
 // address, and the name of the host that it belongs to.
-func (c *Cluster) Neighbour(ctx context.Context, host string, a netip.Addr) (string, error) {
+func (c *Cluster) Neighbor(ctx context.Context, host string, a netip.Addr) (string, error) {
 	out, err := c.Exec(ctx, host, "ip", "neigh", "show", a.String())
 	if err != nil {
 		return "", err

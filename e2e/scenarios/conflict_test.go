@@ -17,9 +17,9 @@ import (
 	"github.com/baliza-lb/baliza/e2e/lab"
 )
 
-// stranger lets c2 have an address until it is told to leave; it returns its
+// otherHost lets c2 have an address until it is told to leave; it returns its
 // MAC.
-func (p *plot) stranger(ctx context.Context, address string) (mac string, leave func()) {
+func (p *plot) otherHost(ctx context.Context, address string) (mac string, leave func()) {
 	p.t.Helper()
 	change := func(verb string) {
 		length := "/32"
@@ -47,7 +47,7 @@ func (p *plot) stranger(ctx context.Context, address string) (mac string, leave 
 	return host.MAC.String(), leave
 }
 
-// conflicting waits until the Service says that a stranger has its address, and
+// conflicting waits until the Service says that another host has its address, and
 // returns the message.
 func (p *plot) conflicting(ctx context.Context, name string) string {
 	p.t.Helper()
@@ -84,12 +84,12 @@ func (p *plot) quarantined(ctx context.Context, addresses ...string) []v1beta1.Q
 	return all
 }
 
-func TestL13_A_Service_is_given_another_address_than_a_strangers(t *testing.T) {
+func TestL13_A_Service_is_given_another_address_than_another_hosts(t *testing.T) {
 	ctx, p := newPlot(t, 1)
 	p.service(ctx, "first", nil)
 	lowest := p.addresses(ctx, "first", 1)
 	next := netip.MustParseAddr(lowest).Next()
-	mac, _ := p.stranger(ctx, next.String())
+	mac, _ := p.otherHost(ctx, next.String())
 
 	began := time.Now()
 	p.service(ctx, "web", nil)
@@ -110,7 +110,7 @@ func TestL13_A_Service_is_given_another_address_than_a_strangers(t *testing.T) {
 	}
 	in := p.quarantined(ctx, next.String())
 	if in[0].MAC != mac || in[0].Since.IsZero() || strings.Join(in[0].ReassignedServices, " ") != p.name+"/web" {
-		t.Errorf("the pool says %+v, the stranger is %s", in[0], mac)
+		t.Errorf("the pool says %+v, the other host is %s", in[0], mac)
 	}
 	p.announced(ctx, "web")
 	if nodes, err := p.Answerers(ctx, "c1", next); err != nil || len(nodes) != 1 || nodes[0] != "c2" {
@@ -122,14 +122,14 @@ func TestL13_A_Service_is_given_another_address_than_a_strangers(t *testing.T) {
 	}
 }
 
-func TestL13_An_address_that_a_stranger_has_is_not_announced(t *testing.T) {
+func TestL13_An_address_that_another_host_has_is_not_announced(t *testing.T) {
 	ctx, p := newPlot(t, 1)
 	for _, taken := range []string{p.v4 + ".9", p.v6 + "9"} {
 		name, family := "v4", corev1.IPv4Protocol
 		if strings.Contains(taken, ":") {
 			name, family = "v6", corev1.IPv6Protocol
 		}
-		mac, leave := p.stranger(ctx, taken)
+		mac, leave := p.otherHost(ctx, taken)
 		address := netip.MustParseAddr(taken)
 		p.service(ctx, name, func(svc *corev1.Service) {
 			annotated(v1beta1.AnnotationAddresses, taken)(svc)
@@ -140,7 +140,7 @@ func TestL13_An_address_that_a_stranger_has_is_not_announced(t *testing.T) {
 			t.Errorf("the condition does not name %s: %s", mac, message)
 		}
 		if in := p.quarantined(ctx, address.String()); in[0].MAC != mac || len(in[0].ReassignedServices) > 0 {
-			t.Errorf("the pool says %+v, the stranger is %s", in[0], mac)
+			t.Errorf("the pool says %+v, the other host is %s", in[0], mac)
 		}
 		time.Sleep(5 * time.Second) // longer than it takes to move what was not named
 		if got := p.addresses(ctx, name, 1); got != address.String() {
@@ -154,17 +154,17 @@ func TestL13_An_address_that_a_stranger_has_is_not_announced(t *testing.T) {
 		p.answers(ctx, "c1", address) // it is probed for every 30 s
 		p.announced(ctx, name)
 		p.quarantined(ctx)
-		t.Logf("%s was served %s after the stranger had left", address, time.Since(left).Round(time.Second))
+		t.Logf("%s was served %s after the other host had left", address, time.Since(left).Round(time.Second))
 	}
 }
 
-func TestL13_An_address_in_use_stays_when_a_stranger_comes(t *testing.T) {
+func TestL13_An_address_in_use_stays_when_another_host_comes(t *testing.T) {
 	ctx, p := newPlot(t, 1)
 	p.service(ctx, "web", nil)
 	address := p.addresses(ctx, "web", 1)
 	p.announced(ctx, "web")
-	mac, leave := p.stranger(ctx, address)
-	// The stranger insists, as a misconfigured host does.
+	mac, leave := p.otherHost(ctx, address)
+	// The otherHost insists, as a misconfigured host does.
 	for range 3 {
 		_, err := p.Exec(ctx, "c2", "sh", "-c", "arping -U -c 1 -w 1 -i eth0 -S "+address+" "+address+"; sleep 2; true")
 		p.must(err)

@@ -156,7 +156,7 @@ func (p *plot) unharmed(report lab.Report, what string, moves int) {
 	}
 }
 
-// wasReset tells whether a connection had been established, and was reset then.
+// wasReset reports whether a connection had been established, and was reset then.
 func wasReset(a lab.Attempt) bool {
 	return a.Connected && (errors.Is(a.Err, unix.ECONNRESET) || errors.Is(a.Err, unix.EPIPE))
 }

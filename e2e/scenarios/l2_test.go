@@ -89,8 +89,8 @@ func TestL01_Exactly_one_node_answers_for_an_address(t *testing.T) {
 					t.Errorf("%s: %s is answered by %v, want %s alone", a, host, nodes, owner)
 				}
 				p.answers(ctx, host, a)
-				if neighbour, err := p.Neighbour(ctx, host, a); err != nil || neighbour != owner {
-					t.Errorf("%s: the kernel of %s sends it to %q (%v), want %s", a, host, neighbour, err, owner)
+				if neighbor, err := p.Neighbor(ctx, host, a); err != nil || neighbor != owner {
+					t.Errorf("%s: the kernel of %s sends it to %q (%v), want %s", a, host, neighbor, err, owner)
 				}
 			}
 			owners[owner]++
@@ -168,7 +168,7 @@ func TestL06_Only_what_was_asked_is_answered(t *testing.T) {
 	owner := p.owner(ctx, held)
 	host, err := p.Host(owner)
 	p.must(err)
-	// A client that checks its neighbour asks the owner alone.
+	// A client that checks its neighbor asks the owner alone.
 	out, err := p.Exec(ctx, "c1", "arping", "-i", "eth0", "-c", "1", "-w", "1", "-t", host.MAC.String(), held.String())
 	if err != nil || !strings.Contains(strings.ToLower(out), host.MAC.String()) {
 		t.Errorf("a unicast request was not answered: %v\n%s", err, out)
@@ -180,7 +180,7 @@ func TestL06_Only_what_was_asked_is_answered(t *testing.T) {
 	}
 }
 
-func TestL07_Neighbour_discovery_holds_across_a_flap_and_to_unicast(t *testing.T) {
+func TestL07_Neighbor_discovery_holds_across_a_flap_and_to_unicast(t *testing.T) {
 	ctx, p := newPlot(t, 3)
 	six := p.served(ctx, "web", nil)[1]
 	owner := p.owner(ctx, six)
@@ -210,12 +210,12 @@ func solicitedNode(a netip.Addr) netip.Addr {
 	return netip.AddrFrom16(group)
 }
 
-// probedByKernel makes the client's kernel check its neighbour by a unicast
+// probedByKernel makes the client's kernel check its neighbor by a unicast
 // solicitation (RFC 4861 section 7.3) and sees that it is answered.
 func (p *plot) probedByKernel(ctx context.Context, six netip.Addr) {
 	p.t.Helper()
 	p.answers(ctx, "c1", six)
-	owner, err := p.Neighbour(ctx, "c1", six)
+	owner, err := p.Neighbor(ctx, "c1", six)
 	p.must(err)
 	host, err := p.Host(owner)
 	p.must(err)

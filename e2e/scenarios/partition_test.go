@@ -67,8 +67,8 @@ func TestL12_After_a_partition_heals_there_is_one_owner(t *testing.T) {
 			p.waitAllReady(ctx)
 			p.answers(ctx, "c1", a)
 			err = lab.WaitFor(ctx, "the client's kernel to know "+next, func() (bool, error) {
-				neighbour, err := p.Neighbour(ctx, "c1", a)
-				return neighbour == next, err
+				neighbor, err := p.Neighbor(ctx, "c1", a)
+				return neighbor == next, err
 			})
 			if err != nil {
 				t.Errorf("%s: %v", a, err)

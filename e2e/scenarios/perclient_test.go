@@ -127,7 +127,7 @@ func TestPerClient_Each_client_is_answered_by_one_node_and_not_all_by_the_same(t
 		owner := p.owner(ctx, vip)
 		for _, host := range []string{"c1", "c2", "r1"} {
 			p.answers(ctx, host, vip)
-			if node, err := p.Neighbour(ctx, host, vip); err != nil || node != owner {
+			if node, err := p.Neighbor(ctx, host, vip); err != nil || node != owner {
 				t.Errorf("the kernel of %s sends %s to %q (%v), want %s", host, vip, node, err, owner)
 			}
 		}
@@ -173,7 +173,7 @@ func TestPerClient_When_a_node_is_cut_its_clients_are_repointed_and_no_others(t 
 	for _, host := range []string{"c1", "c2", "r1"} {
 		for _, vip := range vips {
 			p.answers(ctx, host, vip)
-			node, err := p.Neighbour(ctx, host, vip)
+			node, err := p.Neighbor(ctx, host, vip)
 			p.must(err)
 			before[pair{host, vip}] = node
 			clients[node]++
@@ -202,7 +202,7 @@ func TestPerClient_When_a_node_is_cut_its_clients_are_repointed_and_no_others(t 
 	}
 	after := map[pair]string{}
 	for one := range before {
-		node, err := p.Neighbour(ctx, one.host, one.vip)
+		node, err := p.Neighbor(ctx, one.host, one.vip)
 		p.must(err)
 		after[one] = node
 	}
@@ -224,7 +224,7 @@ func TestPerClient_When_a_node_is_cut_its_clients_are_repointed_and_no_others(t 
 	}
 	p.waitAllReady(ctx)
 	for one, was := range after { // the one that is back takes nobody away
-		if is, err := p.Neighbour(ctx, one.host, one.vip); err != nil || is != was {
+		if is, err := p.Neighbor(ctx, one.host, one.vip); err != nil || is != was {
 			t.Errorf("%s was with %s and is with %q now that %s is back (%v)", one, was, is, victim, err)
 		}
 		p.answers(ctx, one.host, one.vip)

@@ -78,18 +78,18 @@ func (h *Host) Try(command string) (string, error) {
 	return string(out), err
 }
 
-// Neighbours makes the host's kernel believe, as if it had just been told, that
+// Neighbors makes the host's kernel believe, as if it had just been told, that
 // the addresses on its interface are at a MAC. What it hears later changes that
-// as it changes any neighbour. The entries do not count in the table that all
+// as it changes any neighbor. The entries do not count in the table that all
 // namespaces share, and can be made though it is full: they are marked as
 // learned by somebody else than the kernel (NTF_EXT_LEARNED, Linux 5.0).
-func (h *Host) Neighbours(on, mac string, addresses ...string) {
+func (h *Host) Neighbors(on, mac string, addresses ...string) {
 	h.t.Helper()
 	believe(h.t, h.Command("ip", "-batch", "-"), on, mac, addresses)
 }
 
-// Neighbours is [Host.Neighbours] of the tests' own namespace.
-func Neighbours(t *testing.T, on, mac string, addresses ...string) {
+// Neighbors is [Host.Neighbors] of the tests' own namespace.
+func Neighbors(t *testing.T, on, mac string, addresses ...string) {
 	t.Helper()
 	believe(t, exec.Command("ip", "-batch", "-"), on, mac, addresses)
 }
@@ -102,6 +102,6 @@ func believe(t *testing.T, batch *exec.Cmd, on, mac string, addresses []string) 
 	}
 	batch.Stdin = strings.NewReader(lines.String())
 	if out, err := batch.CombinedOutput(); err != nil {
-		t.Fatalf("%d neighbours at %s: %v: %s", len(addresses), mac, err, out)
+		t.Fatalf("%d neighbors at %s: %v: %s", len(addresses), mac, err, out)
 	}
 }

@@ -45,7 +45,7 @@ func TestHostsAreGoneAfterTheTest(t *testing.T) {
 	}
 }
 
-// many are more neighbours than the kernel has room for, over all namespaces.
+// many are more neighbors than the kernel has room for, over all namespaces.
 func many() (v4, v6 []string) {
 	for i := range 1100 {
 		v4 = append(v4, fmt.Sprintf("198.19.%d.%d", i/250, 1+i%250))
@@ -54,26 +54,26 @@ func many() (v4, v6 []string) {
 	return v4, v6
 }
 
-// The tables of neighbours are one each for all namespaces: a test that fills
+// The tables of neighbors are one each for all namespaces: a test that fills
 // one takes it from all others, whatever they are of.
-func TestNeighboursThatATestMakesTakeNoRoomFromOthers(t *testing.T) {
+func TestNeighborsThatATestMakesTakeNoRoomFromOthers(t *testing.T) {
 	here, there := link(t)
 	v4, v6 := many()
-	here.Neighbours("eth0", "02:aa:aa:aa:aa:aa", append(v4, v6...)...)
+	here.Neighbors("eth0", "02:aa:aa:aa:aa:aa", append(v4, v6...)...)
 	for _, address := range []string{"198.18.0.1", "2001:db8::1"} {
 		there.Run("ping -c 1 -W 5 " + address)
 	}
 	for option, want := range map[string]int{"-4": len(v4), "-6": len(v6)} {
 		if got := strings.Count(here.Run("ip "+option+" neigh show dev eth0"), "02:aa:aa:aa:aa:aa"); got != want {
-			t.Errorf("ip %s: %d neighbours, want %d", option, got, want)
+			t.Errorf("ip %s: %d neighbors, want %d", option, got, want)
 		}
 	}
 }
 
-// What a kernel hears goes for these neighbours as for any.
-func TestNeighboursThatATestMakesAreRepointed(t *testing.T) {
+// What a kernel hears goes for these neighbors as for any.
+func TestNeighborsThatATestMakesAreRepointed(t *testing.T) {
 	here, there := link(t)
-	here.Neighbours("eth0", "02:aa:aa:aa:aa:aa", "198.18.0.9", "2001:db8::9")
+	here.Neighbors("eth0", "02:aa:aa:aa:aa:aa", "198.18.0.9", "2001:db8::9")
 	time.Sleep(1100 * time.Millisecond) // Linux believes in no other MAC before (locktime)
 	for address, host := range map[string]string{"198.18.0.9/15": "198.18.0.1", "2001:db8::9/64": "2001:db8::1"} {
 		there.Run("ip addr add " + address + " dev eth0 nodad")

@@ -65,7 +65,7 @@ type Sessions struct {
 	closed    bool
 }
 
-// claim is what only one connection of BGP may have: a router knows a neighbour
+// claim is what only one connection of BGP may have: a router knows a neighbor
 // by its address, and takes a second connection for its restart.
 type claim struct {
 	local, router netip.Addr
@@ -201,7 +201,7 @@ func (s *Sessions) drop(have *session) {
 }
 
 // endings are the sessions that have yet to end. One that begins waits for
-// them: a router refuses the second connection of a neighbour that it takes for
+// them: a router refuses the second connection of a neighbor that it takes for
 // established. The lock is held.
 func (s *Sessions) endings() []<-chan struct{} {
 	s.ending = slices.DeleteFunc(s.ending, func(done <-chan struct{}) bool {

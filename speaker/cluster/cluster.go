@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/baliza-lb/baliza/api/kube"
@@ -179,7 +180,8 @@ func (v *View) passwords() {
 
 func (v *View) speakers() {
 	own := false
-	v.Current.Peers, v.Current.Missed = map[string]netip.AddrPort{}, nil
+	v.Current.Peers, v.Current.Missed, v.Current.Local = map[string]netip.AddrPort{}, nil, map[string][]netip.Addr{}
+	v.Current.Confirmed = map[string]metav1.Time{}
 	for _, object := range v.from.Speakers() {
 		for _, missed := range object.Status.Unreachable {
 			v.Current.Missed = append(v.Current.Missed, node.Missed{By: object.Name, UnreachableSpeaker: missed})
@@ -188,8 +190,18 @@ func (v *View) speakers() {
 			own = true
 			continue
 		}
+		for _, answered := range object.Status.ConfirmedAlive {
+			if answered.Name == v.Node {
+				v.Current.Confirmed[object.Name] = answered.Since
+			}
+		}
 		if at, err := netip.ParseAddrPort(object.Status.MemberAddress); err == nil {
 			v.Current.Peers[object.Name] = at
+		}
+		for _, text := range object.Status.LocalAddresses {
+			if a, err := config.ParseAddress(text); err == nil {
+				v.Current.Local[object.Name] = append(v.Current.Local[object.Name], a)
+			}
 		}
 	}
 	if !own && v.Current.Synced {

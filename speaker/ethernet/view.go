@@ -1,6 +1,8 @@
 package ethernet
 
 import (
+	"maps"
+	"net/netip"
 	"slices"
 
 	"github.com/baliza-lb/baliza/config"
@@ -15,6 +17,8 @@ type View struct {
 	snapshot *link.Snapshot
 	all      []model.Interface // those of snapshot
 	relevant []model.Interface
+	local    map[netip.Addr]string // of snapshot
+	acted    map[netip.Addr]string // local of relevant
 	gateways link.Gateways
 }
 
@@ -34,15 +38,19 @@ func (v *View) Model(snapshot *link.Snapshot) []model.Interface {
 		}
 		v.all = append(v.all, one)
 	}
+	v.local = node.LocalAddresses(v.all)
 	return v.all
 }
 
-// Changed reports whether anything changed about the interfaces that matter, or
-// the default routes.
+// Local are the node's own addresses, with the interface, of the last Model.
+func (v *View) Local() map[netip.Addr]string { return v.local }
+
+// Changed reports whether anything changed about the interfaces that matter, the
+// node's own addresses, or the default routes.
 func (v *View) Changed(snapshot *link.Snapshot, of *config.Snapshot) bool {
 	relevant := node.Relevant(v.Model(snapshot), of)
-	same := node.SameLinks(relevant, v.relevant) && v.gateways == snapshot.Gateways
-	v.relevant, v.gateways = relevant, snapshot.Gateways
+	same := node.SameLinks(relevant, v.relevant) && v.gateways == snapshot.Gateways && maps.Equal(v.local, v.acted)
+	v.relevant, v.gateways, v.acted = relevant, snapshot.Gateways, v.local
 	return !same
 }
 

@@ -87,7 +87,7 @@ func checkARP(t *testing.T, frame []byte) {
 	}
 }
 
-// solicit is a neighbour solicitation with the given differences.
+// solicit is a neighbor solicitation with the given differences.
 func solicit(from, to, target netip.Addr, dst net.HardwareAddr, options ...ndp.Option) []byte {
 	body, _ := ndp.MarshalMessageChecksum(&ndp.NeighborSolicitation{TargetAddress: target, Options: options}, from, to)
 	frame := appendEthernet(nil, dst, theirs, etherTypeIPv6)

@@ -82,7 +82,7 @@ func tellARP(on *Interface, a ask, client netip.Addr) ([]byte, error) {
 	return arpMessage(arp.OperationReply, on.MAC, a.address, a.mac[:], client, a.mac[:])
 }
 
-// announceARP makes the two frames that tell every neighbour: the announcement
+// announceARP makes the two frames that tell every neighbor: the announcement
 // of RFC 5227 section 2.3, and the same as a reply, since some listen to only
 // one of them.
 func announceARP(on *Interface, address netip.Addr) ([][]byte, error) {

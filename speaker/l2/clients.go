@@ -12,7 +12,7 @@ import (
 const mostClients = 4096
 
 // ask is a station that asked for a shared address. A host has one entry for it
-// in its neighbour table, whatever addresses of its own it asks from.
+// in its neighbor table, whatever addresses of its own it asks from.
 type ask struct {
 	address netip.Addr
 	mac     [6]byte

@@ -1,6 +1,6 @@
-// Package l2 answers ARP (RFC 826) and Neighbour Discovery (RFC 4861) for
+// Package l2 answers ARP (RFC 826) and Neighbor Discovery (RFC 4861) for
 // addresses that are on no interface of the node, and announces them: at once,
-// again when Linux listens again after its "locktime", and slowly for ever.
+// again when Linux listens again after its "locktime", and periodically from then on.
 // No address is ever put on an interface, so nothing is left behind by a
 // process that dies.
 //

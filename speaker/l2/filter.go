@@ -91,7 +91,7 @@ func filterARP(index int, spans []span, fields ...uint32) ([]bpf.RawInstruction,
 	return assemble(append(program, bpf.RetConstant{Val: 0}, bpf.RetConstant{Val: maxFrame})...)
 }
 
-// filterNDP lets through neighbour solicitations and advertisements that came in on
+// filterNDP lets through neighbor solicitations and advertisements that came in on
 // the interface itself and have not been routed.
 func filterNDP(index int) ([]bpf.RawInstruction, error) {
 	return assemble(
@@ -105,7 +105,7 @@ func filterNDP(index int) ([]bpf.RawInstruction, error) {
 		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: nextICMPv6<<8 | hopLimitOnLink, SkipTrue: 4},
 		bpf.LoadAbsolute{Off: icmpv6Offset, Size: 2}, // type, code
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: solicitation << 8, SkipTrue: 1},
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: neighbourAdvertisement << 8, SkipTrue: 1},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: neighborAdvertisement << 8, SkipTrue: 1},
 		bpf.RetConstant{Val: maxFrame},
 		bpf.RetConstant{Val: 0},
 	)

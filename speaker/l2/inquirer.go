@@ -227,7 +227,7 @@ func (a *asking) question(target netip.Addr) ([]byte, error) {
 	source := usableSource(a.Addrs, target)
 	switch {
 	case source.IsValid():
-		return question(&a.Interface, source, target)
+		return neighborRequest(&a.Interface, source, target)
 	case target.Is4():
 		// As a probe (RFC 5227): a kernel would not answer one from another subnet.
 		return probe(&a.Interface, target)

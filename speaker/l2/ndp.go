@@ -149,7 +149,7 @@ func tellNDP(on *Interface, a ask, client netip.Addr) ([]byte, error) {
 	return advertisement(on, a.address, client, a.mac[:], false)
 }
 
-// announceNDP makes the frame that tells every neighbour: an unsolicited
+// announceNDP makes the frame that tells every neighbor: an unsolicited
 // advertisement with the Override flag (RFC 4861 section 7.2.6).
 func announceNDP(on *Interface, address netip.Addr) ([][]byte, error) {
 	frame, err := advertisement(on, address, allNodes(), allNodesMAC(), false)
@@ -169,7 +169,7 @@ func advertisement(on *Interface, target, to netip.Addr, toMAC net.HardwareAddr,
 	}
 	body, err := ndp.MarshalMessageChecksum(message, from, to)
 	if err != nil {
-		return nil, fmt.Errorf("neighbour advertisement for %s: %w", target, err)
+		return nil, fmt.Errorf("neighbor advertisement for %s: %w", target, err)
 	}
 	frame := appendEthernet(make([]byte, 0, icmpv6Offset+len(body)), toMAC, on.MAC, etherTypeIPv6)
 	frame = append(frame, 0x60, 0, 0, 0, 0, byte(len(body)), nextICMPv6, hopLimitOnLink)

@@ -22,17 +22,17 @@ func ip(t *testing.T, args string) {
 	netnstest.Run(t, "ip "+args)
 }
 
-// stranger is a stock Linux host on the same segment.
-type stranger struct {
+// otherHost is a stock Linux host on the same segment.
+type otherHost struct {
 	*netnstest.Host
 	t *testing.T
 }
 
-// segment makes lan0 here and eth0 at the stranger, joined by a cable, and
-// gives the stranger its addresses.
-func segment(t *testing.T) *stranger {
+// segment makes lan0 here and eth0 at the other host, joined by a cable, and
+// gives the other host its addresses.
+func segment(t *testing.T) *otherHost {
 	t.Helper()
-	s := &stranger{netnstest.NewHost(t), t}
+	s := &otherHost{netnstest.NewHost(t), t}
 	// What the kernel itself sends from lan0 does not wait for anything.
 	if err := os.WriteFile("/proc/sys/net/ipv6/conf/default/accept_dad", []byte("0"), 0); err != nil {
 		t.Fatal(err)
@@ -43,15 +43,15 @@ func segment(t *testing.T) *stranger {
 	return s
 }
 
-// mac is the stranger's.
-func (s *stranger) mac() string {
+// mac is the other host's.
+func (s *otherHost) mac() string {
 	_, rest, _ := strings.Cut(s.Run("ip -o link show dev eth0"), "link/ether ")
 	return strings.Fields(rest)[0]
 }
 
-// capture has tcpdump listen at the stranger; the function ends it and returns
+// capture has tcpdump listen at the other host; the function ends it and returns
 // what it saw.
-func (s *stranger) capture(t *testing.T) func() string {
+func (s *otherHost) capture(t *testing.T) func() string {
 	t.Helper()
 	var out strings.Builder
 	c := s.Command("tcpdump", "-i", "eth0", "-n", "-e", "-t", "-l", "-Z", "root", "--immediate-mode", "arp or icmp6")

@@ -21,10 +21,10 @@ func withShares(on l2.Interface, names []string, addresses ...netip.Addr) l2.Des
 	return d
 }
 
-// asks makes the stranger ask everybody from one of its addresses, and tells
+// asks makes the other host ask everybody from one of its addresses, and tells
 // whether it got an answer. It asks again until it got one, or the responder has
 // left the question to another node: on a busy machine an answer may be late.
-func (s *stranger) asks(r *l2.Responder, from, address string) bool {
+func (s *otherHost) asks(r *l2.Responder, from, address string) bool {
 	s.t.Helper()
 	witness := fmt.Sprintf("arping -c 1 -C 1 -W 0.3 -i eth0 -S %s %s", from, address)
 	if strings.Contains(address, ":") {
@@ -45,8 +45,8 @@ func (s *stranger) asks(r *l2.Responder, from, address string) bool {
 	return false
 }
 
-// addresses gives the stranger some more of either family.
-func (s *stranger) addresses(count int) (v4, v6 []string) {
+// addresses gives the other host some more of either family.
+func (s *otherHost) addresses(count int) (v4, v6 []string) {
 	for i := range count {
 		v4 = append(v4, fmt.Sprintf("192.0.2.%d", 101+i))
 		v6 = append(v6, fmt.Sprintf("2001:db8::1:%d", 1+i))
@@ -58,7 +58,7 @@ func (s *stranger) addresses(count int) (v4, v6 []string) {
 
 // othersClient asks from all of its addresses, and last from one that another
 // node answers.
-func (s *stranger) othersClient(r *l2.Responder, vip string, all []string) {
+func (s *otherHost) othersClient(r *l2.Responder, vip string, all []string) {
 	s.t.Helper()
 	var others []string
 	for _, from := range all {
@@ -88,12 +88,12 @@ func TestPerClientANodeAnswersItsClientsAndTakesOverThoseOfAnother(t *testing.T)
 	const elsewhere = "02:aa:aa:aa:aa:aa"
 	for vip, all := range map[string][]string{vip4.String(): v4, vip6.String(): v6} {
 		s.othersClient(r, vip, all)
-		s.Neighbours("eth0", elsewhere, vip)
+		s.Neighbors("eth0", elsewhere, vip)
 	}
 	before := r.Stats()
 	apply(t, r, withShares(on, []string{"n1"}, vip4, vip6))
-	awaitNeighbour(t, s, vip4.String(), on.MAC.String())
-	awaitNeighbour(t, s, vip6.String(), on.MAC.String())
+	awaitNeighbor(t, s, vip4.String(), on.MAC.String())
+	awaitNeighbor(t, s, vip6.String(), on.MAC.String())
 	for vip, all := range map[string][]string{vip4.String(): v4, vip6.String(): v6} {
 		for _, from := range all {
 			if !s.asks(r, from, vip) {
@@ -141,10 +141,10 @@ func TestPerClientANewMACIsToldToTheClients(t *testing.T) {
 	if !s.asks(r, "192.0.2.100", vip4.String()) {
 		t.Fatal("not answered")
 	}
-	s.Neighbours("eth0", on.MAC.String(), vip4.String())
+	s.Neighbors("eth0", on.MAC.String(), vip4.String())
 	ip(t, "link set lan0 address 02:00:00:00:00:77")
 	apply(t, r, withShares(lan(t, 2), []string{"n1"}, vip4))
-	awaitNeighbour(t, s, vip4.String(), "02:00:00:00:00:77")
+	awaitNeighbor(t, s, vip4.String(), "02:00:00:00:00:77")
 }
 
 // An address that one node owns again is announced to everybody.
@@ -153,7 +153,7 @@ func TestPerClientBackToOneOwnerIsAnnounced(t *testing.T) {
 	r := start(t)
 	on := lan(t, 1)
 	apply(t, r, withShares(on, []string{"n1", "n2"}, vip4))
-	s.Neighbours("eth0", "02:aa:aa:aa:aa:aa", vip4.String())
+	s.Neighbors("eth0", "02:aa:aa:aa:aa:aa", vip4.String())
 	apply(t, r, desire(on, vip4))
-	awaitNeighbour(t, s, vip4.String(), on.MAC.String())
+	awaitNeighbor(t, s, vip4.String(), on.MAC.String())
 }

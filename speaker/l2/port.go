@@ -200,7 +200,7 @@ func (p *port) tell(a ask, self string) {
 	stats.announced.Add(1)
 }
 
-// announce sends the frames that tell the neighbours of an address. A reminder
+// announce sends the frames that tell the neighbors of an address. A reminder
 // needs one frame only.
 func (p *port) announce(address netip.Addr, reminder, ask bool) {
 	frames, conn, stats := announceARP, p.arp.Load(), &p.stats.arp
@@ -220,7 +220,7 @@ func (p *port) announce(address netip.Addr, reminder, ask bool) {
 	}
 	if ask {
 		if question, err := probe(p.on.Load(), address); err == nil {
-			all = append(all, question) // beside the announcement: a stranger who has it answers
+			all = append(all, question) // beside the announcement: another host who has it answers
 		}
 	}
 	for _, frame := range all {

@@ -108,7 +108,7 @@ func (r *Responder) Apply(desired Desired) []Problem {
 	var problems []Problem
 	quiet := desired.quiet()
 	next := &table{held: make(map[netip.Addr][]int, len(desired.Answers)), probed: map[netip.Addr][]int{}, leaving: quiet}
-	var fresh []int // interfaces whose neighbours must be told everything
+	var fresh []int // interfaces whose neighbors must be told everything
 
 	for _, w := range wanted {
 		p, asked := old[w.on.Index], newClients()
@@ -211,7 +211,7 @@ func keysOf(index int, asks []ask) []key {
 	return keys
 }
 
-// Reannounce tells the neighbours of held addresses again, as after a
+// Reannounce tells the neighbors of held addresses again, as after a
 // partition in which another node held them too. Of a shared one only the
 // clients of this node are told.
 func (r *Responder) Reannounce(addresses []netip.Addr) {

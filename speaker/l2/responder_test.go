@@ -113,7 +113,7 @@ func TestTheKernelDropsWhatIsForOthers(t *testing.T) {
 	}
 }
 
-// L07, with ndisc6 and the kernel's own neighbour discovery as witnesses.
+// L07, with ndisc6 and the kernel's own neighbor discovery as witnesses.
 func TestNDPIsAnsweredMulticastAndUnicast(t *testing.T) {
 	s := segment(t)
 	r := start(t)
@@ -129,9 +129,9 @@ func TestNDPIsAnsweredMulticastAndUnicast(t *testing.T) {
 	}
 	// The kernel resolves, then verifies by unicast (NUD): stale to reachable.
 	_, _ = s.Try("ping -6 -c 1 -W 1 2001:db8::10")
-	awaitNeighbour(t, s, "2001:db8::10", on.MAC.String()+" (REACHABLE|STALE|DELAY|PROBE)")
+	awaitNeighbor(t, s, "2001:db8::10", on.MAC.String()+" (REACHABLE|STALE|DELAY|PROBE)")
 	s.Run("ip neigh change 2001:db8::10 dev eth0 lladdr " + on.MAC.String() + " nud probe")
-	awaitNeighbour(t, s, "2001:db8::10", on.MAC.String()+" REACHABLE")
+	awaitNeighbor(t, s, "2001:db8::10", on.MAC.String()+" REACHABLE")
 }
 
 // A duplicate address probe finds that the address is taken.
@@ -179,19 +179,19 @@ func TestGroupsAndSocketsSurviveALinkFlapAndAMACChange(t *testing.T) {
 	}
 }
 
-// L08: a neighbour that had another MAC is repointed by the announcements,
+// L08: a neighbor that had another MAC is repointed by the announcements,
 // though Linux ignores the first ones of them for a second ("locktime").
-func TestAnnouncementsRepointANeighbour(t *testing.T) {
+func TestAnnouncementsRepointANeighbor(t *testing.T) {
 	s := segment(t)
 	r := start(t)
-	s.Neighbours("eth0", "02:aa:aa:aa:aa:aa", "192.0.2.10", "2001:db8::10")
+	s.Neighbors("eth0", "02:aa:aa:aa:aa:aa", "192.0.2.10", "2001:db8::10")
 	on := lan(t, 1)
 	begin := time.Now()
 	apply(t, r, desire(on, vip4, vip6))
-	awaitNeighbour(t, s, "192.0.2.10", on.MAC.String())
-	t.Logf("IPv4 neighbour repointed after %s", time.Since(begin).Round(time.Millisecond))
-	awaitNeighbour(t, s, "2001:db8::10", on.MAC.String())
-	t.Logf("IPv6 neighbour repointed after %s", time.Since(begin).Round(time.Millisecond))
+	awaitNeighbor(t, s, "192.0.2.10", on.MAC.String())
+	t.Logf("IPv4 neighbor repointed after %s", time.Since(begin).Round(time.Millisecond))
+	awaitNeighbor(t, s, "2001:db8::10", on.MAC.String())
+	t.Logf("IPv6 neighbor repointed after %s", time.Since(begin).Round(time.Millisecond))
 }
 
 // More solicited-node groups than one socket can be in.
@@ -229,7 +229,7 @@ func TestAMissingInterfaceIsAProblemAndTheOthersGoOn(t *testing.T) {
 	}
 }
 
-func awaitNeighbour(t *testing.T, s *stranger, address, pattern string) {
+func awaitNeighbor(t *testing.T, s *otherHost, address, pattern string) {
 	t.Helper()
 	want := regexp.MustCompile(pattern)
 	deadline := time.Now().Add(ceiling)
@@ -239,7 +239,7 @@ func awaitNeighbour(t *testing.T, s *stranger, address, pattern string) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("neighbour %s: %q, want %s", address, out, pattern)
+			t.Fatalf("neighbor %s: %q, want %s", address, out, pattern)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}

@@ -16,13 +16,13 @@ type key struct {
 	probe bool
 }
 
-// single tells whether one client is told.
+// single reports whether one client is told.
 func (k key) single() bool { return k.client != [6]byte{} }
 
 // announcement is a key whose turn has come.
 type announcement struct {
 	key
-	// reminder says that the neighbours have been told before, long ago.
+	// reminder says that the neighbors have been told before, long ago.
 	reminder bool
 	// ask goes with it whether somebody else has the address. The very first
 	// announcements are not held up by that.

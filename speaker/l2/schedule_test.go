@@ -16,7 +16,7 @@ func keyOf(n int) key {
 	return key{address: netip.AddrFrom4([4]byte{198, 18, byte(n >> 8), byte(n)}), index: 3}
 }
 
-// L08: at once, shortly after, after Linux's locktime, and then for ever.
+// L08: at once, shortly after, after Linux's locktime, and then indefinitely.
 func TestAnAddressIsAnnouncedAtOnceAndAgainAndForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()

@@ -59,7 +59,7 @@ func (s *share) node(name string) *sharer {
 	return nil
 }
 
-// among tells whether the share is among exactly these nodes.
+// among reports whether the share is among exactly these nodes.
 func (s *share) among(names []string) bool {
 	return s != nil && slices.EqualFunc(s.nodes, names, func(one sharer, name string) bool { return one.name == name })
 }

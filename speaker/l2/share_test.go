@@ -156,7 +156,7 @@ type segmentOf struct {
 	off string
 	// told are what the node that is off goes on telling.
 	told []ask
-	// with is where the clients' neighbour tables point.
+	// with is where the clients' neighbor tables point.
 	with map[netip.Addr]string
 }
 
@@ -296,7 +296,7 @@ func TestPerClientClientsAreForgottenWithTheirAddress(t *testing.T) {
 	}
 }
 
-// L08: a client that is told alone is told four times, and not for ever.
+// L08: a client that is told alone is told four times, and not indefinitely.
 func TestPerClientOneClientIsNotReminded(t *testing.T) {
 	s := newSchedule(func() float64 { return 0 })
 	k := keyOf(1)

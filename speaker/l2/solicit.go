@@ -39,19 +39,19 @@ func (a *sender) close() {
 	}
 }
 
-// question makes an ARP request (RFC 826) or a neighbour solicitation (RFC 4861
+// neighborRequest makes an ARP request (RFC 826) or a neighbor solicitation (RFC 4861
 // section 4.3).
-func question(on *Interface, source, target netip.Addr) ([]byte, error) {
+func neighborRequest(on *Interface, source, target netip.Addr) ([]byte, error) {
 	if target.Is4() {
 		return arpMessage(arp.OperationRequest, on.MAC, source, net.HardwareAddr{0, 0, 0, 0, 0, 0}, target, broadcast())
 	}
-	return neighbourSolicitation(on, source, &ndp.NeighborSolicitation{
+	return neighborSolicitation(on, source, &ndp.NeighborSolicitation{
 		TargetAddress: target, Options: []ndp.Option{&ndp.LinkLayerAddress{Direction: ndp.Source, Addr: on.MAC}},
 	})
 }
 
-// neighbourSolicitation puts one into a frame to the target's group.
-func neighbourSolicitation(on *Interface, source netip.Addr, message *ndp.NeighborSolicitation) ([]byte, error) {
+// neighborSolicitation puts one into a frame to the target's group.
+func neighborSolicitation(on *Interface, source netip.Addr, message *ndp.NeighborSolicitation) ([]byte, error) {
 	group, err := ndp.SolicitedNodeMulticast(message.TargetAddress)
 	if err != nil {
 		return nil, err

@@ -13,7 +13,7 @@ import (
 // L12: what is asked of the segment after a partition is what a kernel asks,
 // so that every kernel understands it.
 func TestL12_LostSpeakersAreAskedForAsAKernelWould(t *testing.T) {
-	frame, err := question(on, held4, asker4)
+	frame, err := neighborRequest(on, held4, asker4)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,7 +25,7 @@ func TestL12_LostSpeakersAreAskedForAsAKernelWould(t *testing.T) {
 		!slices.Equal(request.SenderHardwareAddr, ours) || !slices.Equal(frame[:6], broadcast()) {
 		t.Errorf("%+v to %s", request, frame[:6])
 	}
-	if frame, err = question(on, held6, asker6); err != nil {
+	if frame, err = neighborRequest(on, held6, asker6); err != nil {
 		t.Fatal(err)
 	}
 	// Our own answering code is a strict reader of solicitations.

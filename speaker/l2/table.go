@@ -13,10 +13,10 @@ import (
 type Interface struct {
 	Name  string
 	Index int
-	// MAC that neighbours are told, 6 bytes.
+	// MAC that neighbors are told, 6 bytes.
 	MAC net.HardwareAddr
 	// Epoch differs after each event that makes sockets, group memberships
-	// and what the neighbours know doubtful: link down and up, a new MAC.
+	// and what the neighbors know doubtful: link down and up, a new MAC.
 	Epoch uint64
 }
 
@@ -30,15 +30,15 @@ type table struct {
 	leaving map[netip.Addr]bool
 }
 
-// concerns tells whether another's claim for the address matters here.
+// concerns reports whether another's claim for the address matters here.
 func (t *table) concerns(a netip.Addr, index int) bool {
 	return t.holds(a, index) || slices.Contains(t.probed[a], index)
 }
 
-// holds tells whether the address is answered for on the interface.
+// holds reports whether the address is answered for on the interface.
 func (t *table) holds(a netip.Addr, index int) bool { return slices.Contains(t.held[a], index) }
 
-// shuns tells whether a client that asks everybody, and not on alone, is another
+// shuns reports whether a client that asks everybody, and not on alone, is another
 // node's.
 func (t *table) shuns(dst net.HardwareAddr, on *Interface, client, address netip.Addr) bool {
 	s := t.shares[address]
@@ -110,7 +110,7 @@ func appendEthernet(b []byte, dst, src net.HardwareAddr, etherType uint16) []byt
 	return append(b, byte(etherType>>8), byte(etherType))
 }
 
-// individual tells whether a MAC can be that of one station.
+// individual reports whether a MAC can be that of one station.
 func individual(mac net.HardwareAddr) bool {
 	return len(mac) == 6 && mac[0]&1 == 0 && !slices.Equal(mac, net.HardwareAddr{0, 0, 0, 0, 0, 0})
 }

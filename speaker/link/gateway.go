@@ -16,7 +16,7 @@ type Gateways struct {
 	IPv4, IPv6 netip.Addr
 }
 
-// isDefault tells whether a route is a default route of the main table.
+// isDefault reports whether a route is a default route of the main table.
 func isDefault(r *netlink.Route) bool {
 	if r.Table != unix.RT_TABLE_MAIN || r.Type != unix.RTN_UNICAST {
 		return false

@@ -38,7 +38,7 @@ type Interface struct {
 	Why string
 
 	// Epoch grows each time the interface becomes usable, or changes its MAC
-	// or its index: sockets must be opened again and neighbours be told.
+	// or its index: sockets must be opened again and neighbors be told.
 	Epoch uint64
 }
 
@@ -106,7 +106,7 @@ func leadsNowhere(portKinds []string) bool {
 // something else, since a port's frames go to its master.
 //
 // Suitable is the guess for those who name no interface: usable, and with an
-// address on a subnet that has room for neighbours. That is what tells a LAN
+// address on a subnet that has room for neighbors. That is what tells a LAN
 // from the veth of a pod, which has no address or one without a subnet, and
 // from tunnels and dummies. A bridge that leads to containers alone is left out, and
 // so is, by its name, what container networks have beside bridges; whoever wants
@@ -137,17 +137,17 @@ func judgeSuitable(i *Interface, t traits) {
 		i.Why = "is a bridge without a port that leads to a LAN"
 	case i.Kind != "bridge" && slices.ContainsFunc(containerInterfaces, func(prefix string) bool { return strings.HasPrefix(i.Name, prefix) }):
 		i.Why = "belongs to a container network"
-	case !slices.ContainsFunc(i.Addrs, i.facesNeighbours):
+	case !slices.ContainsFunc(i.Addrs, i.facesNeighbors):
 		i.Why = "has no address on a subnet"
 	default:
 		i.Suitable = true
 	}
 }
 
-// facesNeighbours tells whether an address means that others are on the link.
+// facesNeighbors reports whether an address means that others are on the link.
 // An address without a subnet counts on hardware, where a DHCPv6 lease (/128)
 // or a hosting network (/32) is a real one; on a veth it is a pod's.
-func (i *Interface) facesNeighbours(p netip.Prefix) bool {
+func (i *Interface) facesNeighbors(p netip.Prefix) bool {
 	if !p.Addr().IsGlobalUnicast() {
 		return false
 	}

@@ -334,7 +334,7 @@ func Received(name string) uint64 {
 	return l.Attrs().Statistics.RxPackets
 }
 
-// up tells whether the interface is up and has carrier.
+// up reports whether the interface is up and has carrier.
 func up(a *netlink.LinkAttrs) bool {
 	return a.RawFlags&unix.IFF_UP != 0 && a.RawFlags&unix.IFF_LOWER_UP != 0 && a.RawFlags&unix.IFF_DORMANT == 0
 }

@@ -141,7 +141,7 @@ func TestARestartedSpeakerMayHaveAnotherAddress(t *testing.T) {
 	}
 }
 
-func TestStrangersAreNotLetIn(t *testing.T) {
+func TestOthersAreNotLetIn(t *testing.T) {
 	a := start(t, "a", keyFile(t, key()), loopback(21))
 	b := start(t, "b", keyFile(t, key()), loopback(22))
 	a.Seek(map[string]netip.AddrPort{"b": b.Address()})

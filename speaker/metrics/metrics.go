@@ -60,9 +60,9 @@ func New(from Sources) *Metrics {
 	for protocol, of := range map[string]func() l2.FamilyStats{
 		"arp": func() l2.FamilyStats { return from.Answers().ARP }, "ndp": func() l2.FamilyStats { return from.Answers().NDP },
 	} {
-		counter("requests_answered_total", "Requests of neighbours that were answered.", protocol, func() uint64 { return of().Answered })
+		counter("requests_answered_total", "Requests of neighbors that were answered.", protocol, func() uint64 { return of().Answered })
 		counter("requests_ignored_total", "Requests that were for others, or malformed.", protocol, func() uint64 { return of().Ignored })
-		counter("announcements_total", "Announcements to neighbours, repetitions included.", protocol, func() uint64 { return of().Announced })
+		counter("announcements_total", "Announcements to neighbors, repetitions included.", protocol, func() uint64 { return of().Announced })
 		counter("send_failures_total", "Answers and announcements that could not be sent.", protocol, func() uint64 { return of().Failed })
 	}
 	if from.Sessions != nil {

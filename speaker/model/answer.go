@@ -7,7 +7,7 @@ type Mode uint8
 
 // Modes.
 const (
-	// Announce: it is answered for, and the neighbours are told.
+	// Announce: it is answered for, and the neighbors are told.
 	Announce Mode = iota
 	// Quiet: it is answered for and nobody is told; another node is about to
 	// take it over.
@@ -41,7 +41,7 @@ type Check struct {
 
 // Sighting is another host's use of an address that is answered or probed for
 // here: an ARP packet that has it as its sender's (RFC 5227 section 2.4), or a
-// neighbour advertisement for it (RFC 4862 section 5.4.4).
+// neighbor advertisement for it (RFC 4862 section 5.4.4).
 type Sighting struct {
 	Address   netip.Addr
 	MAC       MAC

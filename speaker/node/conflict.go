@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/baliza-lb/baliza/speaker/model"
@@ -56,7 +57,9 @@ const (
 type conflictingHost struct {
 	mac model.MAC
 	// node is the one whose MAC it is, if it has a speaker.
-	node        string
+	node string
+	// own says that this node says itself that the address is its own.
+	own         bool
 	on          string // the interface
 	since, seen time.Time
 	// first says that the address had not been used before, as far as is
@@ -66,6 +69,9 @@ type conflictingHost struct {
 
 func (h *conflictingHost) message() string {
 	if h.node != "" {
+		if h.own {
+			return fmt.Sprintf("the address is node %s's own, which answers for it on %s", h.node, h.on)
+		}
 		return fmt.Sprintf("node %s itself answers for the address on %s (%s): it is an address of the node, or of kube-vip or keepalived on it, or kube-proxy in IPVS mode has it without strictARP",
 			h.node, h.on, h.mac)
 	}
@@ -246,19 +252,23 @@ type Seen struct {
 // makes no Step.
 func (n *Node) See(all []model.Sighting, members *model.Membership, now time.Time) (out Seen) {
 	for _, s := range all {
-		n.conflicts.see(s, members, len(n.held[s.Address]) > 0, now, &out)
+		own := slices.Contains(n.step.theirs[members.MACs[s.MAC]], s.Address)
+		n.conflicts.see(s, members, len(n.held[s.Address]) > 0, own, now, &out)
 	}
 	return out
 }
 
 // see takes in one.
-func (c *conflicts) see(s model.Sighting, members *model.Membership, held bool, now time.Time, out *Seen) {
+func (c *conflicts) see(s model.Sighting, members *model.Membership, held, own bool, now time.Time, out *Seen) {
 	d := c.byAddress[s.Address]
 	if d == nil || d.state != probing && !held {
 		return
 	}
 	name, owner := members.MACs[s.MAC], members.Owners[s.Address]
 	switch {
+	case own:
+		// Its word alone counts for nothing, or a node that was broken into could
+		// keep every address from its Service; here it was seen to use it, too.
 	case d.state == probing && name != "":
 		if owner != "" {
 			return // the membership settles that
@@ -274,7 +284,7 @@ func (c *conflicts) see(s model.Sighting, members *model.Membership, held bool, 
 		return
 	}
 	pairs := []any{"address", s.Address, "mac", s.MAC.String(), "interface", s.Interface}
-	found := &conflictingHost{mac: s.MAC, node: name, on: s.Interface, since: now, seen: now, first: true}
+	found := &conflictingHost{mac: s.MAC, node: name, own: own, on: s.Interface, since: now, seen: now, first: d.state == probing || !own}
 	if d.host != nil {
 		found.since, found.first = d.host.since, d.host.first
 	}

@@ -12,7 +12,7 @@ import (
 
 // Verdict is what becomes of an address by one protocol.
 type Verdict struct {
-	// Announced says that neighbours are answered, or that a router was told.
+	// Announced says that neighbors are answered, or that a router was told.
 	Announced bool
 	// Reason why it is or is not, empty where there is nothing to say, and a
 	// message that says the same for every address of that kind.
@@ -70,6 +70,8 @@ func (n *Node) verdict(place int, of *plan.Decision, held bool) Verdict {
 		return Verdict{false, v1beta1.ReasonAddressConflict, n.conflicts.byAddress[of.Address].host.message()}
 	case fate == waiting:
 		return Verdict{}
+	case fate == ownAddress:
+		return Verdict{false, v1beta1.ReasonLocalAddress, plan.LocalAddress(n.step.local[of.Address])}
 	case of.Announce:
 		// Planned, but the sockets refuse; the Ready condition has the details.
 		return Verdict{false, v1beta1.ReasonSocketError, "no socket could be opened for the address"}
@@ -102,7 +104,7 @@ func (r *routes) outcome(d *plan.BGPDecision) Verdict {
 		}
 	}
 	if len(standing) == 0 {
-		return Verdict{false, v1beta1.ReasonNoSession, "no BGP session to a peer that is to be told is established: see status.bgp"}
+		return Verdict{false, v1beta1.ReasonNoSession, "no BGP session to a configured peer is established: see status.bgp"}
 	}
 	first := standing[0]
 	cause := first.Why(d.Address)

@@ -38,7 +38,7 @@ func (n *Node) handOver(in *Input, d *plan.Decision, on []string, owner string, 
 	return true
 }
 
-// reannounceContested tells the neighbours again of what another claimed, too, as
+// reannounceContested tells the neighbors again of what another claimed, too, as
 // after a partition: when that is seen, and when the other has let go. The
 // clients of a shared address know their node.
 func (n *Node) reannounceContested(in *Input, out *Output) {

@@ -23,7 +23,7 @@ func Relevant(in []model.Interface, of *config.Snapshot) []model.Interface {
 }
 
 // SameLinks reports whether two lists of Relevant are the same as far as sockets
-// and neighbours are concerned.
+// and neighbors are concerned.
 func SameLinks(a, b []model.Interface) bool {
 	return slices.EqualFunc(a, b, func(a, b model.Interface) bool {
 		return a.Name == b.Name && a.Index == b.Index && a.Epoch == b.Epoch && a.Suitable == b.Suitable

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/config"
 	"github.com/baliza-lb/baliza/speaker/model"
@@ -33,6 +35,8 @@ type Input struct {
 	// Interfaces of this node, and where its default routes lead.
 	Interfaces []model.Interface
 	Gateways   model.Gateways
+	// Local are the LocalAddresses of Interfaces.
+	Local map[netip.Addr]string
 	// Served are the Services of which the node's proxy has said that it serves
 	// them, of those that were in Checks; the empty key is the proxy itself.
 	Served map[string]bool
@@ -54,6 +58,11 @@ type Cluster struct {
 	Peers map[string]netip.AddrPort
 	// Missed are the speakers that others say they miss.
 	Missed []Missed
+	// Confirmed are the speakers that say that they are alive though this one
+	// does not hear them, and since when they say that it does not.
+	Confirmed map[string]metav1.Time
+	// Local are the addresses that other nodes say are their own, by node.
+	Local map[string][]netip.Addr
 	// Passwords of BGP peers by the name of their Secret.
 	Passwords map[string]model.Secret
 }
@@ -95,7 +104,7 @@ type Output struct {
 	// Probes are those of Answers that are asked for now, once Answers is in
 	// force: an answer would not be seen before.
 	Probes []netip.Addr
-	// Reannounce are those of Answers that the neighbours are told again,
+	// Reannounce are those of Answers that the neighbors are told again,
 	// because another host or node has told them something else.
 	Reannounce []netip.Addr
 	// Again is when to call Step again though nothing has happened, or zero.
@@ -169,6 +178,7 @@ type Node struct {
 	alive     []string             // at the last Step
 	since     map[string]time.Time // when each became ready
 	away      map[string]time.Time // since when other speakers are
+	parted    map[string]time.Time // since when some are, though alive
 	held      map[netip.Addr][]string
 	contested []netip.Addr
 	handing   map[netip.Addr]time.Time
@@ -190,6 +200,11 @@ type step struct {
 	missed  []v1beta1.UnreachableSpeaker // see confirmedAlive
 	members *model.Membership
 	given   []model.Succession
+	local   map[netip.Addr]string
+	// theirs are the addresses that other nodes say are their own.
+	theirs  map[string][]netip.Addr
+	ofPools []string // see localOfPools
+	parts   []string // see partitions
 }
 
 // fate is what keeps a planned address from being answered for in a Step.
@@ -199,6 +214,7 @@ const (
 	asPlanned fate = iota
 	waiting        // it is probed for, or too little is known just now
 	inConflict
+	ownAddress // of the node itself
 )
 
 // New makes a Node that has seen nothing.
@@ -228,7 +244,11 @@ func (n *Node) Step(in Input) Output {
 	view.Successions = successions(in.Members, given)
 	out.Routes, wait = n.routes.step(&in, &view, &out)
 	out.Again = sooner(out.Again, wait)
-	n.step = step{made: plan.Make(view), missed: n.confirmedAlive(&in), members: in.Members, given: given}
+	n.step = step{
+		made: plan.Make(view), missed: n.confirmedAlive(&in), members: in.Members, given: given,
+		local: in.Local, theirs: in.Cluster.Local, ofPools: localOfPools(&in),
+	}
+	n.step.parts = n.partitions(&in, &out)
 	n.decide(&in, &out)
 	n.reannounceContested(&in, &out)
 	n.step.answers = out.Answers
@@ -248,6 +268,14 @@ func (n *Node) decide(in *Input, out *Output) {
 	for i := range made {
 		d := &made[i]
 		on, owner := n.held[d.Address], in.Members.Owners[d.Address]
+		if _, own := in.Local[d.Address]; own {
+			// Never held, whoever is to own it: this node answers for it as a host.
+			out.Again = sooner(out.Again, n.conflicts.rest(in, d.Address, owner))
+			if d.Announce {
+				n.step.fates[i] = ownAddress
+			}
+			continue
+		}
 		one := model.Answer{Address: d.Address, Interfaces: d.Interfaces, Sharers: d.Sharers}
 		if len(d.Sharers) > 0 {
 			one.Mode = model.Shared
@@ -299,7 +327,7 @@ func (n *Node) view(in *Input, links []model.Link) plan.View {
 	v := plan.View{
 		Self: n.config.Name, Config: in.Cluster.Config, Services: in.Cluster.Services, Nodes: in.Cluster.Nodes,
 		Alive: n.ready(in.Members), Owners: in.Members.Owners, Links: maps.Clone(in.Members.Links),
-		Interfaces: in.Interfaces, AliveFor: make(map[string]time.Duration, len(n.since)),
+		Interfaces: in.Interfaces, Local: in.Local, AliveFor: make(map[string]time.Duration, len(n.since)),
 		Unable: n.ranks.unable(in, &n.conflicts), Yielded: n.ranks.yielded,
 	}
 	if v.Links == nil {

@@ -97,7 +97,7 @@ func (n *Node) report(applied *Applied, r *Result) {
 	r.Status = v1beta1.SpeakerStatus{
 		MemberAddress: n.step.members.Address.String(), Version: n.config.Version,
 		MembersAlive: int32(len(n.alive)), HeldCount: int32(len(applied.Held)),
-		Unreachable: n.unreachable(applied.Now), ConfirmedAlive: n.step.missed,
+		Unreachable: n.unreachable(applied.Now), ConfirmedAlive: n.step.missed, LocalAddresses: n.step.ofPools,
 	}
 	if len(n.routes.made.Peers) > 0 {
 		r.Status.BGP = n.routes.report()
@@ -255,6 +255,10 @@ func (n *Node) readyCondition(applied *Applied, r *Result) metav1.Condition {
 	if len(applied.Problems) > 0 {
 		ready.Reason = string(v1beta1.ReasonSocketError)
 		complaints = append(complaints, applied.Problems...)
+	}
+	if len(n.step.parts) > 0 {
+		ready.Reason = string(v1beta1.ReasonPartitioned)
+		complaints = append(complaints, n.step.parts...)
 	}
 	switch {
 	case len(complaints) > 0:

@@ -41,6 +41,9 @@ type View struct {
 	AliveFor map[string]time.Duration
 	// Interfaces of Self: where it announces. Who owns what follows from Links.
 	Interfaces []model.Interface
+	// Local are the addresses that Self has on interfaces of its own, with the
+	// interface: BGP does not announce them.
+	Local map[netip.Addr]string
 	// Links are the nodes' interfaces, by node, sorted by name. A node that is
 	// missing here has said nothing yet, and a name that is missing is one that it
 	// has not said anything of: both count as usable, but without an address. A

@@ -7,7 +7,7 @@ import (
 	"github.com/baliza-lb/baliza/speaker/model"
 )
 
-// Neighbour cache of a Linux client: what a packet says is not believed within
+// Neighbor cache of a Linux client: what a packet says is not believed within
 // lockTime of the last change; an entry in use is confirmed every reachable, and
 // given up if nobody answers.
 const (
@@ -24,12 +24,12 @@ type client struct {
 	name    string
 	mac     model.MAC
 	address netip.Addr
-	cache   map[netip.Addr]*neighbour
+	cache   map[netip.Addr]*neighbor
 	// answers is who answered a question of the judge's.
 	answers map[netip.Addr]map[model.MAC]bool
 }
 
-type neighbour struct {
+type neighbor struct {
 	mac       model.MAC // zero while nobody has answered
 	changed   time.Time
 	confirmed time.Time
@@ -40,7 +40,7 @@ func (w *World) AddClient() {
 	n := len(w.clients) + 1
 	c := &client{
 		world: w, name: "client" + string(rune('0'+n)), mac: model.MAC{2, 8, 0, 0, 0, byte(n)},
-		address: netip.AddrFrom4([4]byte{198, 19, 254, byte(n)}), cache: map[netip.Addr]*neighbour{},
+		address: netip.AddrFrom4([4]byte{198, 19, 254, byte(n)}), cache: map[netip.Addr]*neighbor{},
 	}
 	w.clients = append(w.clients, c)
 	w.after(w.upTo(answerTime), c.use)
@@ -52,7 +52,7 @@ func (c *client) use() {
 		n := c.cache[a]
 		switch {
 		case n == nil || n.mac == model.MAC{}:
-			c.cache[a] = &neighbour{}
+			c.cache[a] = &neighbor{}
 			c.ask(a, model.MAC{})
 		case c.world.now.Sub(n.confirmed) > reachable+attempts*answerTime:
 			n.mac = model.MAC{}

@@ -3,10 +3,10 @@
 // ledgers of package ownership. What carries it out is simulated below the
 // packet: wires with delay and loss, cables, partitions, one-way links, blocked
 // ports, processes that stand still or start anew, API views that lag, sockets
-// that fail, other hosts, and clients with neighbour caches.
+// that fail, other hosts, and clients with neighbor caches.
 //
 // The judge (judge.go) sees only the wire: it asks as a client would, and looks
-// at clients' neighbour caches. Worlds are scripts (script.go) or drawn from a
+// at clients' neighbor caches. Worlds are scripts (script.go) or drawn from a
 // seed (random_test.go). All follows from the seed: there is no real clock, no
 // goroutine and no socket.
 package sim

@@ -359,7 +359,7 @@ func (h *Host) look() {
 	w := h.world
 	w.Stats.Passes++
 	h.busyUntil = w.now.Add(time.Duration(len(w.Cluster.addresses)) * w.passTime)
-	in := node.Input{Now: w.now, Cluster: h.view.current, Members: h.machine.Snapshot(), Interfaces: h.interfaces, Served: h.served}
+	in := node.Input{Now: w.now, Cluster: h.view.current, Members: h.machine.Snapshot(), Interfaces: h.interfaces, Local: node.LocalAddresses(h.interfaces), Served: h.served}
 	out := h.node.Step(in)
 	h.check(out.Checks)
 	h.machine.Locate(out.MACs, out.Links, w.now)

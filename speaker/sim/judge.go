@@ -73,7 +73,7 @@ func (w *World) Owners() (owners map[netip.Addr]string, err error) {
 	return owners, err
 }
 
-// Caches says where a client's neighbour cache does not point to the owner.
+// Caches says where a client's neighbor cache does not point to the owner.
 func (w *World) Caches(owners map[netip.Addr]string) error {
 	for _, c := range w.clients {
 		if w.Cluster.spec.Balancing == v1beta1.BalancePerClient {

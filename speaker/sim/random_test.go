@@ -162,7 +162,7 @@ func (h *Host) plug(network string, in bool) {
 }
 
 // L01, L12, L14, and whatever a review has not thought of: any history of troubles
-// on any world ends, once all is mended, with exactly one owner for each address,
+// on any world ends, once all faults are over, with exactly one owner for each address,
 // which every client knows. Then nothing moves without a cause; and when a node
 // dies, the others have what it had within a second, and nothing else moves.
 func TestRandomWorlds(t *testing.T) {
@@ -177,7 +177,7 @@ func TestRandomWorlds(t *testing.T) {
 		r.Run(3 * time.Second)
 		took, owners, err := r.Await(promisedRest)
 		if err != nil {
-			t.Fatalf("%s after all is mended: %v\n%s", 3*time.Second+took, err, r.Dump())
+			t.Fatalf("%s after all faults are over: %v\n%s", 3*time.Second+took, err, r.Dump())
 		}
 		r.Run(time.Second)
 		now, err := r.Owners()

@@ -53,7 +53,7 @@ func (n *wire) travel(from, to string, arrive func()) {
 	}
 }
 
-// frame is an ARP packet, or what says the same in Neighbour Discovery.
+// frame is an ARP packet, or what says the same in Neighbor Discovery.
 type frame struct {
 	from   string // the station that sent it
 	sender netip.Addr

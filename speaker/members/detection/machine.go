@@ -17,7 +17,7 @@ const (
 	// introduction is how long a speaker waits, at most, before it takes
 	// anything: for the claims of one that has just appeared and, if it is
 	// alone and was not always, for anybody after its interfaces have changed.
-	// Kernels that could not reach a neighbour ask for it again once a second.
+	// Kernels that could not reach a neighbor ask for it again once a second.
 	introduction = 1200 * time.Millisecond
 	// seekClosely is how long a lost speaker gets every heartbeat; then it gets
 	// every tenth, and whoever is on a segment, too, if there are speakers that
@@ -274,7 +274,7 @@ func (m *Machine) Hold(addresses []netip.Addr, now time.Time) {
 }
 
 // Locate says with which MACs this speaker answers, so that the others do not
-// take it for a stranger, and whether it can answer on interfaces of these
+// take it for another host, and whether it can answer on interfaces of these
 // names.
 func (m *Machine) Locate(macs []model.MAC, links []model.Link, now time.Time) {
 	unfit := len(links) > 0 && !slices.ContainsFunc(links, func(l model.Link) bool { return l.Usable })

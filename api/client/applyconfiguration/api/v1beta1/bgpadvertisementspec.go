@@ -51,7 +51,7 @@ type BGPAdvertisementSpecApplyConfiguration struct {
 	// localPref is the LOCAL_PREF that peers of the same AS are told; the
 	// highest of several wins, and 100 is the default.
 	LocalPref *int64 `json:"localPref,omitempty"`
-	// med is the MULTI_EXIT_DISC, by which a neighbouring AS prefers lower
+	// med is the MULTI_EXIT_DISC, by which a neighboring AS prefers lower
 	// values; the lowest of several wins.
 	MED *int64 `json:"med,omitempty"`
 	// asPathPrepend is how often our AS number is put in front of the path

@@ -46,7 +46,7 @@ func (s *sightings) take() []model.Sighting {
 	return all
 }
 
-// sightARP tells whether an ARP packet claims an address that concerns us.
+// sightARP reports whether an ARP packet claims an address that concerns us.
 func sightARP(frame []byte, on *Interface, t *table) (address netip.Addr, mac net.HardwareAddr, sighted bool) {
 	if len(frame) < arpFrame || binary.BigEndian.Uint16(frame[12:]) != etherTypeARP {
 		return address, nil, false
@@ -59,7 +59,7 @@ func sightARP(frame []byte, on *Interface, t *table) (address netip.Addr, mac ne
 	return address, mac, individual(mac) && !slices.Equal(mac, on.MAC) && !slices.Equal(net.HardwareAddr(frame[6:12]), on.MAC)
 }
 
-// sightNDP tells whether a neighbour advertisement is for an address that
+// sightNDP reports whether a neighbor advertisement is for an address that
 // concerns us.
 func sightNDP(frame []byte, on *Interface, t *table) (address netip.Addr, mac net.HardwareAddr, sighted bool) {
 	if len(frame) < icmpv6Offset+shortestNS || binary.BigEndian.Uint16(frame[12:]) != etherTypeIPv6 {
@@ -72,7 +72,7 @@ func sightNDP(frame []byte, on *Interface, t *table) (address netip.Addr, mac ne
 	}
 	body := frame[icmpv6Offset : icmpv6Offset+length]
 	address = netip.AddrFrom16([16]byte(body[8:24]))
-	if body[0] != neighbourAdvertisement || body[1] != 0 || !t.concerns(address, on.Index) || checksum(header[8:40], body) != 0xffff {
+	if body[0] != neighborAdvertisement || body[1] != 0 || !t.concerns(address, on.Index) || checksum(header[8:40], body) != 0xffff {
 		return address, nil, false
 	}
 	if mac = advertiser(body); mac == nil {
@@ -103,7 +103,7 @@ func probe(on *Interface, address netip.Addr) ([]byte, error) {
 		nobody := net.HardwareAddr{0, 0, 0, 0, 0, 0}
 		return arpMessage(arp.OperationRequest, on.MAC, netip.IPv4Unspecified(), nobody, address, broadcast())
 	}
-	return neighbourSolicitation(on, netip.IPv6Unspecified(), &ndp.NeighborSolicitation{TargetAddress: address})
+	return neighborSolicitation(on, netip.IPv6Unspecified(), &ndp.NeighborSolicitation{TargetAddress: address})
 }
 
-const neighbourAdvertisement = 136
+const neighborAdvertisement = 136

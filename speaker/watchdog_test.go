@@ -91,12 +91,12 @@ func (unread) Report(v1beta1.SpeakerStatus, types.UID) {}
 func (unread) Lost()                                   {}
 
 // running runs a speaker without sockets until stop.
-func running(t *testing.T, world *unreachable) (pulse *daemon.Pulse, stop func()) {
-	pulse = daemon.NewPulse(watchdogTimeout, time.Now)
+func running(t *testing.T, world *unreachable) (watchdog *daemon.Watchdog, stop func()) {
+	watchdog = daemon.NewWatchdog(watchdogTimeout, time.Now)
 	s := newSpeaker(dependencies{
 		delivery: delivery.New(netip.Addr{}),
 		log:      slog.New(slog.DiscardHandler), node: "n1", cluster: world, members: &crowd{alive: []string{"n1"}}, lan: noLAN(),
-		links: noLinks{}, responder: l2.New(), reports: unread{}, routes: noBGP(), watchdog: pulse,
+		links: noLinks{}, responder: l2.New(), reports: unread{}, routes: noBGP(), watchdog: watchdog,
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
@@ -106,7 +106,7 @@ func running(t *testing.T, world *unreachable) (pulse *daemon.Pulse, stop func()
 			t.Error(err)
 		}
 	}()
-	return pulse, func() {
+	return watchdog, func() {
 		cancel()
 		<-ended
 		s.responder.Close()
@@ -118,16 +118,16 @@ func running(t *testing.T, world *unreachable) (pulse *daemon.Pulse, stop func()
 func TestL15_ASpeakerIsAliveWithoutTheAPIServer(t *testing.T) {
 	for sentence, synced := range map[string]bool{"never reached": false, "lost": true} {
 		synctest.Test(t, func(t *testing.T) {
-			pulse, stop := running(t, &unreachable{synced: synced})
+			watchdog, stop := running(t, &unreachable{synced: synced})
 			for range 6 {
 				time.Sleep(time.Hour)
-				if err := pulse.Check(); err != nil {
+				if err := watchdog.Check(); err != nil {
 					t.Errorf("API server %s: %v", sentence, err)
 				}
 			}
 			stop()
 			time.Sleep(time.Hour)
-			if err := pulse.Check(); err != nil {
+			if err := watchdog.Check(); err != nil {
 				t.Errorf("departed: %v", err)
 			}
 		})
@@ -137,9 +137,9 @@ func TestL15_ASpeakerIsAliveWithoutTheAPIServer(t *testing.T) {
 func TestASpeakerWhoseLoopHangsIsNotAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		world := &unreachable{synced: true, hang: make(chan struct{})}
-		pulse, stop := running(t, world)
+		watchdog, stop := running(t, world)
 		time.Sleep(watchdogTimeout + time.Second)
-		if pulse.Check() == nil {
+		if watchdog.Check() == nil {
 			t.Error("nothing is wrong")
 		}
 		close(world.hang)

@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-func TestAPulseFailsOnlyWhileALoopThatRunsDoesNotTurn(t *testing.T) {
+func TestAWatchdogFailsOnlyWhileALoopThatRunsDoesNotTurn(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
-	p := NewPulse(time.Minute, func() time.Time { return now })
+	w := NewWatchdog(time.Minute, func() time.Time { return now })
 	health := NewHealth()
-	health.Live("loop", p.Check)
+	health.Live("loop", w.Check)
 	handler := health.handler(func() map[string]Check { return health.live })
 	expect := func(code int, what string) {
 		t.Helper()
@@ -27,14 +27,14 @@ func TestAPulseFailsOnlyWhileALoopThatRunsDoesNotTurn(t *testing.T) {
 	}
 	now = now.Add(time.Hour)
 	expect(http.StatusOK, "the loop has not begun")
-	p.Beat()
+	w.Kick()
 	now = now.Add(time.Minute)
 	expect(http.StatusOK, "the last turn is just recent enough")
 	now = now.Add(time.Second)
 	expect(http.StatusServiceUnavailable, "it hangs")
-	p.Beat()
+	w.Kick()
 	expect(http.StatusOK, "it was only slow")
-	p.Rest()
+	w.Stop()
 	now = now.Add(time.Hour)
 	expect(http.StatusOK, "it has ended")
 }
