@@ -15,7 +15,7 @@ const (
 	// adminBurst how many at a time.
 	adminRate, adminBurst = 20, 60
 	// adminOpen is how many are open at a time, of other hosts and of this one each,
-	// so that strangers do not take them from the kubelet.
+	// so that other hosts do not take them from the kubelet.
 	adminOpen = 32
 	// adminPause follows each connection that is turned away.
 	adminPause = 200 * time.Microsecond

@@ -141,7 +141,7 @@ func TestAdminPortTellsHealthReadinessAndMetrics(t *testing.T) {
 }
 
 // S4: who asks for metrics as fast as it can gets as many as it may, and the kubelet's
-// probes are answered all the while, also when strangers hold connections open.
+// probes are answered all the while, also when other hosts hold connections open.
 func TestS4_AFloodOfRequestsIsBounded(t *testing.T) {
 	url, done, stop := program(t, func(ctx context.Context, _ Env) error { <-ctx.Done(); return ctx.Err() })
 	get(t, url+"/healthz") // it runs

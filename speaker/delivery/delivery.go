@@ -68,7 +68,7 @@ func (p *Prober) Ask(checks []model.Check) {
 	p.checks = slices.Clone(checks)
 	for key := range p.served {
 		if !slices.ContainsFunc(checks, func(c model.Check) bool { return c.Service == key }) {
-			delete(p.served, key) // it may not be for ever
+			delete(p.served, key) // it may not be indefinitely
 		}
 	}
 	signal(p.wake)

@@ -14,7 +14,7 @@ import (
 const homelessFor = 5 * time.Second
 
 // Home watches whether this node still has its member address. A process whose node
-// has got another one, as by DHCP, is heard by nobody for ever; one that is started
+// has got another one, as by DHCP, is heard by nobody indefinitely; one that is started
 // again gets the new one.
 type Home struct {
 	snapshot *link.Snapshot

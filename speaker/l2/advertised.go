@@ -8,7 +8,7 @@ import (
 	"golang.org/x/net/ipv6"
 )
 
-// hear opens or closes the ear for neighbour advertisements.
+// hear opens or closes the ear for neighbor advertisements.
 func (i *Inquirer) hear(wanted bool) {
 	if i.six == nil {
 		if !wanted {
@@ -57,7 +57,7 @@ func (i *Inquirer) readNDP(conn *ipv6.PacketConn) {
 		if control == nil || control.HopLimit != hopLimitOnLink {
 			continue
 		}
-		address, mac, ok := neighbourAdvertisementOf(buffer[:n])
+		address, mac, ok := neighborAdvertisementOf(buffer[:n])
 		if on := i.nameOf(control.IfIndex); ok && on != "" && i.watches(address) {
 			i.told(on, mac, address)
 		}

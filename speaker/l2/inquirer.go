@@ -40,7 +40,7 @@ type Asker struct {
 }
 
 // Inquirer asks, in the name of this node, as its kernel would, but at once: a kernel
-// that could not reach a neighbour asks for it once a second only, and what waits for
+// that could not reach a neighbor asks for it once a second only, and what waits for
 // the answer waits as long. Each kernel that is asked, and that gets the answer, knows
 // the other from then on. What answers, or announces itself within watchTime of the
 // question, is told.
@@ -276,7 +276,7 @@ func (i *Inquirer) Close() {
 	i.wait.Wait()
 }
 
-// advertisements is a raw socket that hears neighbour advertisements on all
+// advertisements is a raw socket that hears neighbor advertisements on all
 // interfaces, while some are waited for. Other than a packet socket it has the kernel
 // look at ICMPv6 alone, and not at each IPv6 packet.
 type advertisements struct {
@@ -284,9 +284,9 @@ type advertisements struct {
 	hearing bool
 }
 
-// neighbourAdvertisementOf reads what came to the raw socket: the address that is
+// neighborAdvertisementOf reads what came to the raw socket: the address that is
 // advertised, and the MAC.
-func neighbourAdvertisementOf(body []byte) (address netip.Addr, mac model.MAC, ok bool) {
+func neighborAdvertisementOf(body []byte) (address netip.Addr, mac model.MAC, ok bool) {
 	parsed, err := ndp.ParseMessage(body)
 	message, is := parsed.(*ndp.NeighborAdvertisement)
 	if err != nil || !is {

@@ -11,7 +11,7 @@ import (
 func mac(last byte) net.HardwareAddr { return net.HardwareAddr{2, 0, 0, 0, 0, last} }
 
 // S2, T13: a bond with balance-alb sends with the MACs of its ports: they are this
-// node's, too, and no stranger's.
+// node's, too, and no other host's.
 func TestT13_ABondHasTheMACsOfItsPorts(t *testing.T) {
 	bond := netlink.NewLinkBond(netlink.LinkAttrs{Name: "bond0", Index: 1, HardwareAddr: mac(1), EncapType: "ether"})
 	w := &Watcher{links: map[int]netlink.Link{1: bond}, epochs: map[string]epoch{}}

@@ -242,7 +242,7 @@ func (c *conflicts) use(in *Input, a netip.Addr, owner string, held bool) (v ver
 // in the order of its fields.
 type Seen struct {
 	Notes []Note
-	// Reannounce are addresses that the neighbours are told again, at once.
+	// Reannounce are addresses that the neighbors are told again, at once.
 	Reannounce []netip.Addr
 	// Changed says that a Step will decide otherwise than the last.
 	Changed bool
@@ -293,7 +293,7 @@ func (c *conflicts) see(s model.Sighting, members *model.Membership, held, own b
 	out.Changed = true
 }
 
-// defend tells the neighbours again of an address in use that another host uses,
+// defend tells the neighbors again of an address in use that another host uses,
 // too, or another node says that it does, unless that was done a moment ago.
 func (c *conflicts) defend(d *detection, s model.Sighting, name string, now time.Time, out *Seen) {
 	if name == "" {

@@ -142,7 +142,7 @@ func TestL13_AConflictThatTheProbeFindsIsReportedAsOfFirstUse(t *testing.T) {
 
 // RFC 5227 section 2.4 (c): an address in use is defended, at most once a second,
 // however often another host uses it; that is reported until it is over.
-func TestL13_AnAddressInUseIsDefendedForEver(t *testing.T) {
+func TestL13_AnAddressInUseIsDefendedIndefinitely(t *testing.T) {
 	r := newRig(t, 1)
 	r.probed("held")
 	r.turn(time.Hour)
@@ -161,7 +161,7 @@ func TestL13_AnAddressInUseIsDefendedForEver(t *testing.T) {
 	}
 	r.turn(conflictLasts + time.Second)
 	if len(r.done.Status.Conflicts) > 0 {
-		t.Errorf("reported for ever: %v", r.done.Status.Conflicts)
+		t.Errorf("reported indefinitely: %v", r.done.Status.Conflicts)
 	}
 }
 

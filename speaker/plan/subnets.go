@@ -12,7 +12,7 @@ import (
 )
 
 // fitness is how well an interface fits an address. Where a node has one that fits
-// better, those that fit less do not count: neighbours of the address are not on
+// better, those that fit less do not count: neighbors of the address are not on
 // their network, or cannot be spoken to in its family.
 type fitness int
 

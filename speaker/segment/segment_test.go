@@ -173,7 +173,7 @@ func TestInterfacesComeAndGo(t *testing.T) {
 }
 
 // F4: frames of others cost the process nothing: the kernel drops them.
-func TestF4_FramesOfStrangersAreNotRead(t *testing.T) {
+func TestF4_FramesOfUnknownSendersAreNotRead(t *testing.T) {
 	cable(t)
 	a, b := listen(t, "v0"), listen(t, "v1")
 	second := model.MAC{2, 0, 0, 0, 0, 2}
@@ -191,7 +191,7 @@ func TestF4_FramesOfStrangersAreNotRead(t *testing.T) {
 		send(t, a, second, 0xbb, 1, 7)
 	}
 	if n := received(); n != 0 {
-		t.Errorf("%d frames of strangers came to the socket", n)
+		t.Errorf("%d frames of unknown senders came to the socket", n)
 	}
 	send(t, a, second, 0xba, 1, 7)
 	b.await(t, "v1 02:00:00:00:00:01 ba0107")

@@ -234,7 +234,7 @@ func TestOurOwnStandstillKillsNobody(t *testing.T) {
 	r.now = r.now.Add(Default().patienceAlone(0))
 	m.planned = r.now
 	m.Turn(r.now)
-	r.expect("a") // grace once, not for ever
+	r.expect("a") // grace once, not indefinitely
 }
 
 // Review 18 and 19: what an earlier life has sent is never believed again, and

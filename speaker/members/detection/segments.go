@@ -11,7 +11,7 @@ import (
 // Heartbeats also go over every segment on which this node announces, as frames:
 // so a member network that fails, or a firewall, is not taken for a death, and a
 // node that nothing gets to, or from, on a segment learns of it. Where heartbeats
-// are missing, ARP and Neighbour Discovery ask how the node is.
+// are missing, ARP and Neighbor Discovery ask how the node is.
 const (
 	// mostSegments have a bit in a heartbeat.
 	mostSegments = 8

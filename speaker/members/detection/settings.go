@@ -20,7 +20,7 @@ type Settings struct {
 	// is on no segment of ours: there is only one kind of evidence.
 	MissesAlone int
 	// Silence is how long a speaker may be silent, at most, whose kernel answers:
-	// it gets no processor, or hangs. Its neighbours' caches, and the kernel's
+	// it gets no processor, or hangs. Its neighbors' caches, and the kernel's
 	// forwarding, go on without it.
 	Silence time.Duration
 	// SeekInterval is how often a lost speaker is called, in the first

@@ -50,14 +50,14 @@ func TestAKeyIsSentWithWhenAllHaveItOrAfterSomeTime(t *testing.T) {
 		t.Error("16: a key that left the file is forgotten at once")
 	}
 	if !r.Turn(begin.Add(Patience), nobody) || r.Sending() != idOf(3) {
-		t.Error("a key waits for ever")
+		t.Error("a key waits indefinitely")
 	}
 	if r.Opens(idOf(1)) || !r.Opens(idOf(2)) {
 		t.Error("what was sent with until now is not accepted any more, or what left long ago is")
 	}
 	r.Turn(begin.Add(2*Patience), nobody)
 	if r.Opens(idOf(2)) {
-		t.Error("a key is accepted for ever")
+		t.Error("a key is accepted indefinitely")
 	}
 	if got := fmt.Sprint(len(r.Keys()), len(r.Told())); got != "1 1" {
 		t.Errorf("%s keys are left", got)
@@ -129,10 +129,10 @@ func TestRotationLeavesNoGap(t *testing.T) {
 }
 
 func TestSealedMessages(t *testing.T) {
-	r, stranger := New(secrets(1)), New(secrets(2))
+	r, other := New(secrets(1)), New(secrets(2))
 	message := []byte("a heartbeat")
 	sealed := r.Seal([]byte("before"), message)[len("before"):]
-	if len(sealed) != len(message)+Overhead || !r.Accepts(sealed) || stranger.Accepts(sealed) {
+	if len(sealed) != len(message)+Overhead || !r.Accepts(sealed) || other.Accepts(sealed) {
 		t.Fatalf("sealed: %x", sealed)
 	}
 	if opened, err := r.Open(nil, sealed); err != nil || !bytes.Equal(opened, message) {
@@ -164,8 +164,8 @@ func TestNoncesAreNeverUsedTwice(t *testing.T) {
 }
 
 func TestOpeningAndDroppingAllocateNothing(t *testing.T) {
-	r, stranger := New(secrets(1)), New(secrets(2))
-	sealed, foreign := r.Seal(nil, make([]byte, 200)), stranger.Seal(nil, make([]byte, 200))
+	r, other := New(secrets(1)), New(secrets(2))
+	sealed, foreign := r.Seal(nil, make([]byte, 200)), other.Seal(nil, make([]byte, 200))
 	buffer := make([]byte, 0, 2048)
 	if n := testing.AllocsPerRun(100, func() {
 		_, _ = r.Open(buffer, sealed)
@@ -184,9 +184,9 @@ func FuzzOpen(f *testing.F) {
 }
 
 func BenchmarkOpen(b *testing.B) {
-	r, stranger := New(secrets(1)), New(secrets(2))
+	r, other := New(secrets(1)), New(secrets(2))
 	buffer := make([]byte, 0, 2048)
-	for name, sealed := range map[string][]byte{"ours": r.Seal(nil, make([]byte, 200)), "strangers": stranger.Seal(nil, make([]byte, 200))} {
+	for name, sealed := range map[string][]byte{"ours": r.Seal(nil, make([]byte, 200)), "unknown senders": other.Seal(nil, make([]byte, 200))} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
 				_, _ = r.Open(buffer, sealed)

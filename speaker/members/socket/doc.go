@@ -3,7 +3,7 @@
 // message of this project and goes to whoever opened the socket; everything else
 // is memberlist's, which uses it as its transport.
 //
-// Anybody can send to the port, so what a stranger sends is cheap: the kernel
+// Anybody can send to the port, so what an unknown sender sends is cheap: the kernel
 // itself puts what does not come from a known speaker into another queue, of
 // which a bounded number is read each second and the rest lost unread. So a flood
 // neither delays nor displaces what speakers say. A speaker whose address is not

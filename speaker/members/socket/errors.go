@@ -76,7 +76,7 @@ func (q *queue) refusals() (all []netip.AddrPort) {
 	return all
 }
 
-// refusal tells whether a control message says that the host of that address has
+// refusal reports whether a control message says that the host of that address has
 // no process on the port. It is struct sock_extended_err (ip(7)), of 16 bytes: errno
 // 4, origin 1, type 1, code 1, padding 1, info 4, data 4; then comes who said so.
 func refusal(m *unix.SocketControlMessage, host netip.Addr) bool {

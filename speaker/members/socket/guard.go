@@ -26,8 +26,8 @@ const (
 // guard knows who may be a speaker.
 type guard struct {
 	// all are named and learned. It is never changed once it is in use.
-	all       atomic.Pointer[map[netip.Addr]struct{}]
-	strangers bucket
+	all     atomic.Pointer[map[netip.Addr]struct{}]
+	unknown bucket
 
 	mu      sync.Mutex
 	named   map[string][]netip.Addr // by who names them
@@ -134,7 +134,7 @@ func (s *Socket) attach() error {
 		return err
 	}
 	if failed != nil {
-		return fmt.Errorf("let the kernel tell speakers from strangers: %w", failed)
+		return fmt.Errorf("let the kernel tell speakers from unknown senders: %w", failed)
 	}
 	return nil
 }
@@ -178,7 +178,7 @@ func program(all []netip.Addr, v6 bool) []bpf.Instruction {
 		}
 		instructions = append(instructions, bpf.Jump{Skip: 1}, bpf.RetConstant{Val: known})
 	}
-	return append(instructions, bpf.RetConstant{Val: strangers})
+	return append(instructions, bpf.RetConstant{Val: unknown})
 }
 
 // bucket lets so many pass each second, and at most burst at a time.

@@ -20,11 +20,11 @@ const (
 	// receiveBuffer of the known speakers' queue, in bytes, that is asked for: the
 	// kernel gives no more than net.core.rmem_max.
 	receiveBuffer = 4 << 20
-	// strangersBuffer holds what strangers send in a second, as far as it is read.
-	strangersBuffer = 64 << 10
-	// strangersRate is how many datagrams of strangers are read each second:
+	// unknownBuffer holds what unknown senders send in a second, as far as it is read.
+	unknownBuffer = 64 << 10
+	// unknownRate is how many datagrams of unknown senders are read each second:
 	// enough for some nodes that have changed their address.
-	strangersRate = 100
+	unknownRate = 100
 	// directoryRate is how many datagrams memberlist is given each second. With
 	// 1,000 speakers it gets some forty.
 	directoryRate = 500
@@ -73,7 +73,7 @@ type queue struct {
 	raw  syscall.RawConn
 }
 
-const known, strangers = 0, 1
+const known, unknown = 0, 1
 
 var _ memberlist.Transport = (*Socket)(nil)
 
@@ -84,7 +84,7 @@ func Listen(config Config) (*Socket, error) {
 		errors: make(chan struct{}, 1), closed: make(chan struct{}),
 		directory: bucket{rate: directoryRate, burst: directoryRate},
 	}
-	s.guard.strangers = bucket{rate: strangersRate, burst: strangersRate}
+	s.guard.unknown = bucket{rate: unknownRate, burst: unknownRate}
 	// TCP comes first: other than our UDP sockets, which share the port, it finds
 	// out that another process has it.
 	listener, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(config.Listen))
@@ -106,7 +106,7 @@ func Listen(config Config) (*Socket, error) {
 
 // open opens the queues. The order counts: see guard.program.
 func (s *Socket) open() error {
-	for i, size := range [...]int{known: receiveBuffer, strangers: strangersBuffer} {
+	for i, size := range [...]int{known: receiveBuffer, unknown: unknownBuffer} {
 		options := func(_, _ string, raw syscall.RawConn) error {
 			var failed error
 			if err := raw.Control(func(fd uintptr) { failed = setOptions(int(fd), size, s.address.Addr().Is6()) }); err != nil {
@@ -151,7 +151,7 @@ func (s *Socket) Address() netip.AddrPort { return s.address }
 // Start begins to read.
 func (s *Socket) Start() {
 	s.wait.Go(s.readKnown)
-	s.wait.Go(s.readStrangers)
+	s.wait.Go(s.readUnknown)
 	s.wait.Go(s.readErrors)
 	s.wait.Go(s.accept)
 }
@@ -171,26 +171,26 @@ func (s *Socket) readKnown() {
 		if err != nil || flags&unix.MSG_TRUNC != 0 {
 			continue
 		}
-		// The kernel takes some strangers for known: see guard.program.
-		if s.guard.knows(from.Addr()) || s.guard.strangers.take(time.Now()) {
+		// The kernel takes some unknown senders for known: see guard.program.
+		if s.guard.knows(from.Addr()) || s.guard.unknown.take(time.Now()) {
 			s.receive(buffer[:n], from)
 		}
 	}
 }
 
-// readStrangers reads no more than it may: the rest is lost where it costs us
+// readUnknown reads no more than it may: the rest is lost where it costs us
 // nothing.
-func (s *Socket) readStrangers() {
+func (s *Socket) readUnknown() {
 	buffer := make([]byte, longest)
 	for {
-		for !s.guard.strangers.take(time.Now()) {
+		for !s.guard.unknown.take(time.Now()) {
 			select {
 			case <-s.closed:
 				return
-			case <-time.After(time.Second / strangersRate):
+			case <-time.After(time.Second / unknownRate):
 			}
 		}
-		n, _, flags, from, err := s.queues[strangers].conn.ReadMsgUDPAddrPort(buffer, nil)
+		n, _, flags, from, err := s.queues[unknown].conn.ReadMsgUDPAddrPort(buffer, nil)
 		if !s.goesOn(err) {
 			return
 		}

@@ -151,7 +151,7 @@ func TestAPortWithoutAProcessIsTold(t *testing.T) {
 
 // Finding 4: a flood of garbage, from a host that is no speaker, reaches nobody
 // but in a bounded number, and what speakers say meanwhile is heard, all of it.
-func TestF4_AFloodOfStrangersDoesNotDeafen(t *testing.T) {
+func TestF4_AFloodOfUnknownSendersDoesNotDeafen(t *testing.T) {
 	netnstest.Need(t)
 	for name, first := range map[string]byte{"like ours": magic, "like memberlist's": 1} {
 		t.Run(name, func(t *testing.T) {
@@ -181,13 +181,13 @@ func TestF4_AFloodOfStrangersDoesNotDeafen(t *testing.T) {
 				}
 				break
 			}
-			t.Logf("%d datagrams of a stranger in half a second: %d were looked at", sent, int(b.heard.Load())-heard)
+			t.Logf("%d datagrams of an unknown sender in half a second: %d were looked at", sent, int(b.heard.Load())-heard)
 			if heard != beats || b.overflowed.Load() > 0 {
 				t.Errorf("%d of %d beats were heard, the queue overflowed %d times", heard, beats, b.overflowed.Load())
 			}
-			most := strangersRate * (2 + int(time.Since(begin).Seconds()))
+			most := unknownRate * (2 + int(time.Since(begin).Seconds()))
 			if others := int(b.heard.Load()) - heard; others > most {
-				t.Errorf("%d datagrams of strangers were looked at", others)
+				t.Errorf("%d datagrams of unknown senders were looked at", others)
 			}
 		})
 	}
@@ -230,7 +230,7 @@ func TestWhoIsAuthenticIsKnown(t *testing.T) {
 	b.await(t, a.Address().String()+" ba")
 	for begin := time.Now(); !b.guard.knows(a.Address().Addr()); time.Sleep(time.Millisecond) {
 		if time.Since(begin) > ceiling {
-			t.Fatal("still a stranger")
+			t.Fatal("still an unknown sender")
 		}
 	}
 }
@@ -265,16 +265,16 @@ func TestOverflowIsTold(t *testing.T) {
 	}
 }
 
-func TestStreamsOfStrangersAreBounded(t *testing.T) {
+func TestStreamsOfUnknownSendersAreBounded(t *testing.T) {
 	a := open(t, loopback(10))
-	for range 3 * strangerStreams {
+	for range 3 * unknownStreams {
 		conn, err := net.Dial("tcp", a.Address().String())
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = conn.Close() })
 	}
-	for range strangerStreams {
+	for range unknownStreams {
 		select {
 		case one := <-a.StreamCh():
 			t.Cleanup(func() { _ = one.Close() })
@@ -297,11 +297,11 @@ func TestStreamsOfStrangersAreBounded(t *testing.T) {
 	case one := <-a.StreamCh():
 		_ = one.Close()
 	case <-time.After(ceiling):
-		t.Fatal("a speaker is kept out by strangers")
+		t.Fatal("a speaker is kept out by unknown senders")
 	}
 }
 
-// The kernel tells speakers from strangers whatever their number.
+// The kernel tells speakers from unknown senders whatever their number.
 func TestTheKernelKnowsManySpeakers(t *testing.T) {
 	netnstest.Need(t)
 	for _, others := range []int{0, 1, 199, 200, 201, 1000, 3499, 5000} {

@@ -14,8 +14,8 @@ import (
 // others: memberlist makes room for what a stream announces before it knows who
 // speaks.
 const (
-	knownStreams    = 64
-	strangerStreams = 4
+	knownStreams   = 64
+	unknownStreams = 4
 )
 
 // FinalAdvertiseAddr implements memberlist.Transport.
@@ -57,7 +57,7 @@ func (s *Socket) accept() {
 				continue
 			}
 		}
-		open, most := &theirs, int64(strangerStreams)
+		open, most := &theirs, int64(unknownStreams)
 		if from, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil && s.guard.knows(from.Addr().Unmap()) {
 			open, most = &ours, knownStreams
 		}
