@@ -96,8 +96,10 @@ type speaker struct {
 	view    *cluster.View
 	seen    ethernet.View
 	home    ethernet.Home
-	metrics *metrics.Metrics
-	ready   readiness
+	// homeless is why the process ends, if it is not told to.
+	homeless error
+	metrics  *metrics.Metrics
+	ready    readiness
 }
 
 func newSpeaker(d dependencies) *speaker {
@@ -121,6 +123,8 @@ func newSpeaker(d dependencies) *speaker {
 
 // run acts on changes until ctx ends, or the node has lost its member address.
 func (s *speaker) run(ctx context.Context) error {
+	ctx, end := context.WithCancel(ctx)
+	defer end()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	resync := time.NewTicker(resyncPeriod)
@@ -141,7 +145,7 @@ func (s *speaker) run(ctx context.Context) error {
 		s.watchdog.Beat()
 		select {
 		case <-ctx.Done():
-			return nil
+			return s.homeless
 		case <-s.cluster.Changes():
 			wake(max(minCoalesce, time.Until(rested)))
 			continue
@@ -151,10 +155,8 @@ func (s *speaker) run(ctx context.Context) error {
 				continue // as when a pod comes or goes
 			}
 		case <-solicit.C:
-			if err := s.home.Check(s.members.Address().Addr(), s.links.Snapshot(), time.Now()); err != nil {
-				return err
-			}
 			s.lan.AskForLost(s.members.Lost(), s.links.Snapshot())
+			s.checkHome(end)
 			continue
 		case <-s.routes.sessions.Changes():
 			// What routers do is never worth more than a share of a core.
@@ -172,6 +174,15 @@ func (s *speaker) run(ctx context.Context) error {
 		if again > 0 {
 			wake(again)
 		}
+	}
+}
+
+// checkHome ends the process when the node has lost its member address.
+func (s *speaker) checkHome(end func()) {
+	s.homeless = s.home.Check(s.members.Address().Addr(), s.links.Snapshot(), time.Now())
+	if s.homeless != nil {
+		s.log.Error("the speaker ends", "error", s.homeless)
+		end()
 	}
 }
 
