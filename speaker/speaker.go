@@ -98,8 +98,10 @@ type speaker struct {
 	view    *cluster.View
 	seen    ethernet.View
 	home    ethernet.Home
-	metrics *metrics.Metrics
-	ready   readiness
+	// homeless is why the process ends, if it is not told to.
+	homeless error
+	metrics  *metrics.Metrics
+	ready    readiness
 }
 
 func newSpeaker(d dependencies) *speaker {
@@ -123,6 +125,8 @@ func newSpeaker(d dependencies) *speaker {
 
 // run acts on changes until ctx ends, or the node has lost its member address.
 func (s *speaker) run(ctx context.Context) error {
+	ctx, end := context.WithCancel(ctx)
+	defer end()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	resync := time.NewTicker(resyncPeriod)
@@ -143,7 +147,7 @@ func (s *speaker) run(ctx context.Context) error {
 		s.watchdog.Kick()
 		select {
 		case <-ctx.Done():
-			return nil
+			return s.homeless
 		case <-s.cluster.Changes():
 			wake(max(minCoalesce, time.Until(rested)))
 			continue
@@ -153,9 +157,7 @@ func (s *speaker) run(ctx context.Context) error {
 				continue // as when a pod comes or goes
 			}
 		case <-home.C:
-			if err := s.home.Check(s.members.Address().Addr(), s.links.Snapshot(), time.Now()); err != nil {
-				return err
-			}
+			s.checkHome(end)
 			continue
 		case <-s.routes.sessions.Changes():
 			// What routers do is never worth more than a share of a core.
@@ -178,6 +180,15 @@ func (s *speaker) run(ctx context.Context) error {
 		if again > 0 {
 			wake(again)
 		}
+	}
+}
+
+// checkHome ends the process when the node has lost its member address.
+func (s *speaker) checkHome(end func()) {
+	s.homeless = s.home.Check(s.members.Address().Addr(), s.links.Snapshot(), time.Now())
+	if s.homeless != nil {
+		s.log.Error("the speaker ends", "error", s.homeless)
+		end()
 	}
 }
 
