@@ -22,7 +22,7 @@ func (m *IPAM) count(h *holding, a netip.Addr, change int64) {
 }
 
 // countAgain counts one address for all who have it, in a pool that is new.
-func (m *IPAM) countAgain(a netip.Addr, t *tenancy) {
+func (m *IPAM) countAgain(a netip.Addr, t *allocation) {
 	if t.pool == nil || !t.pool.HasQuota() {
 		return
 	}
@@ -35,7 +35,7 @@ func (m *IPAM) countAgain(a netip.Addr, t *tenancy) {
 	}
 }
 
-// sharedWithin tells whether another Service of the namespace has the address
+// sharedWithin reports whether another Service of the namespace has the address
 // and is not leaving it.
 func (m *IPAM) sharedWithin(namespace string, a netip.Addr, but *holding) bool {
 	t := m.taken[a]
@@ -102,7 +102,7 @@ func (m *IPAM) heldOtherwise(q *ask, p *pool, found *plan) int64 {
 	return held
 }
 
-// adds tells whether an address is one more for the namespace.
+// adds reports whether an address is one more for the namespace.
 func (m *IPAM) adds(q *ask, a netip.Addr) bool {
 	return q.holding.addresses[familyOf(a)] != a && !m.sharedWithin(q.Namespace, a, q.holding)
 }

@@ -63,7 +63,7 @@ func (s *space) at(n number) (found interval, exists bool) {
 	return found, exists
 }
 
-// take makes an address taken; it tells whether the address was free.
+// take makes an address taken; it reports whether the address was free.
 func (s *space) take(a netip.Addr) bool {
 	n := numberOf(a)
 	i, found := s.at(n)

@@ -56,7 +56,7 @@ func (r *Reconciler) adopt(rec *record) {
 // of a pool of ours, nobody else may be given it. It reports whether all that is
 // ours to book is booked.
 func (r *Reconciler) bookForeign(rec *record) bool {
-	rejected := r.books.Readopt(rec.object.request, rec.object.shown, "")
+	rejected := r.books.AdoptOnly(rec.object.request, rec.object.shown, "")
 	return !slices.ContainsFunc(rejected, func(one ipam.Rejection) bool { return one.Reason == v1beta1.ReasonAddressInUse })
 }
 
@@ -136,7 +136,7 @@ func desire(s *service, a *answer, now time.Time) *desired {
 func (r *Reconciler) ask(rec *record) answer {
 	s := rec.object
 	if s.malformed != nil {
-		kept := r.books.Keep(s.request)
+		kept := r.books.Retain(s.request)
 		rec.noteGiven(kept.Addresses, kept.Addresses)
 		return answer{given: kept, refusal: ipam.Malformed(*s.malformed)}
 	}

@@ -213,7 +213,7 @@ func (r *Reconciler) takeIn(fresh, changed []*record) {
 	slices.SortFunc(all, byAge)
 	for _, rec := range changed {
 		if rec.object.served {
-			r.books.Note(rec.object.request)
+			r.books.UpdateSharing(rec.object.request)
 			r.takeUp(rec)
 		}
 	}

@@ -31,8 +31,8 @@ func (r *Reconciler) adoptFromReplica(rec *record) {
 	rec.untried = s.untried
 	// Each round may take one address from a younger holder, who then is leaving
 	// it; what was taken in the last round is adopted in one more.
-	for rejected := r.books.Readopt(s.request, s.shown, s.pool); r.evict(rec, rejected); {
-		rejected = r.books.Readopt(s.request, s.shown, s.pool)
+	for rejected := r.books.AdoptOnly(s.request, s.shown, s.pool); r.evict(rec, rejected); {
+		rejected = r.books.AdoptOnly(s.request, s.shown, s.pool)
 	}
 	r.Log.Warn("another controller wrote a Service", "service", rec.key, "shows", join(s.shown))
 }
