@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -393,6 +392,9 @@ func TestDefect8AbsenceFromAReportThatIsCutProvesNothing(t *testing.T) {
 	})
 }
 
+// handOver is how long two nodes may answer for one address.
+const handOver = 10 * time.Second
+
 // T05: nodes that do not hear each other answer for the same address. That is
 // said, after longer than a hand-over takes, and counted.
 func TestT05SeveralOwnersAreSaidAndCounted(t *testing.T) {
@@ -400,9 +402,9 @@ func TestT05SeveralOwnersAreSaidAndCounted(t *testing.T) {
 		w.make(nil, "web")
 		w.settle()
 		w.report(speakerOf("n1", held("192.0.2.10")), speakerOf("n2", held("192.0.2.10")))
-		w.run(severalFor/2, nil)
+		w.run(handOver/2, nil)
 		w.expectAnnounced("web", "True Announced: announced by n1, n2")
-		w.run(severalFor+2*foldEvery, nil)
+		w.run(handOver+2*reportsEvery, nil)
 		w.expectAnnounced("web", "False SeveralOwners: 192.0.2.10 is answered for by n1, n2 at once")
 		if n := testutil.ToFloat64(w.loop.Metrics.severalOwners); n != 1 {
 			t.Errorf("%v addresses counted", n)
@@ -412,7 +414,7 @@ func TestT05SeveralOwnersAreSaidAndCounted(t *testing.T) {
 			t.Errorf("events: %q", got)
 		}
 		w.report(speakerOf("n1", held("192.0.2.10")), speakerOf("n2", held()))
-		w.run(2*foldEvery, nil)
+		w.run(2*reportsEvery, nil)
 		w.expectAnnounced("web", "True Announced: announced by n1")
 	})
 }
@@ -448,7 +450,7 @@ func TestT24OneOfManyAnnouncersIsNoNews(t *testing.T) {
 		before := w.api.patches
 		for i := range speakers {
 			w.report(slices.Delete(slices.Clone(speakers), i, i+1)...)
-			w.run(2*foldEvery, nil)
+			w.run(2*reportsEvery, nil)
 		}
 		if w.api.patches != before {
 			t.Errorf("%d writes", w.api.patches-before)
@@ -456,26 +458,15 @@ func TestT24OneOfManyAnnouncersIsNoNews(t *testing.T) {
 	})
 }
 
-// refusing is a StatusWriter that refuses, and counts.
-type refusing struct {
-	noStatus
-	tries *int
-}
-
-func (r refusing) ApplyPool(context.Context, string, v1beta1.IPAddressPoolStatus) error {
-	*r.tries++
-	return r.err
-}
-
 // Defect 11: a status that cannot be written is said once, counted, and tried
 // ever more slowly.
 func TestDefect11AStatusThatCannotBeWrittenIsSaid(t *testing.T) {
 	script(t, lan(), func(t *testing.T, w *world) {
 		w.settle()
-		tries := 0
-		w.loop.StatusWriter = refusing{noStatus{errors.New(".status.newField: field not declared in schema")}, &tries}
+		w.statuses = noStatus{refuses: errors.New(".status.newField: field not declared in schema")}
 		w.make(nil, "web")
 		w.run(10*time.Minute, nil)
+		tries := w.statuses.pools
 		if tries < 3 || tries > 20 {
 			t.Errorf("%d tries in ten minutes", tries)
 		}
@@ -516,7 +507,8 @@ func TestT03WhatTheClusterItselfHasIsNotGiven(t *testing.T) {
 		w.settle()
 		w.expectAllocated("web", "True Allocated: 192.0.2.11 from pool lan")
 		w.expectAllocated("named", "False UsedByCluster: 192.0.2.10 is of node n1")
-		pool := w.loop.poolStatus(w.conf.pools[0])
+		view := w.loop.statusView()
+		pool := view.Pool(w.conf.pools[0], nil, time.Now())
 		if ready := pool.Conditions[0]; ready.Status != "False" || ready.Reason != string(v1beta1.ReasonUsedByCluster) || !strings.Contains(ready.Message, "192.0.2.10 is of node n1") {
 			t.Errorf("the pool says %+v", ready)
 		}

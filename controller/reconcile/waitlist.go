@@ -29,31 +29,43 @@ func (w waitList) all() []*record {
 // wakePending asks those again who wait for an address, when something
 // happened that may let them in.
 func (r *Reconciler) wakePending() {
-	generation := r.books.Generation()
+	generation := r.allocator.Generation()
 	if generation == r.woken {
 		return
 	}
 	r.woken = generation
-	r.books.Wake()
-	all := r.pending.all()
-	unbooked := make(map[*record]bool)
-	for _, rec := range all { // what is shown comes before what is given
-		if r.showsUnbooked(rec) {
-			unbooked[rec] = true
-			r.takeUp(rec)
+	r.allocator.Wake()
+	var named, others []*record
+	unallocated := make(map[*record]bool)
+	for _, rec := range r.pending.all() { // what is shown comes before what is given
+		if r.showsUnallocated(rec) {
+			unallocated[rec] = true
+			r.adopt(rec)
+		}
+		if len(rec.object.request.Addresses) > 0 {
+			named = append(named, rec)
+		} else {
+			others = append(others, rec)
 		}
 	}
-	for _, named := range []bool{true, false} { // and what is named before what is any
-		for _, rec := range all {
-			if len(rec.object.request.Addresses) > 0 == named && (unbooked[rec] || r.books.MayGain(rec.object.request)) {
-				r.decide(rec)
-			}
+	for _, rec := range named { // and what is named before what is any
+		if unallocated[rec] || r.allocator.MayGain(rec.object.request) {
+			r.decide(rec)
+		}
+	}
+	for _, rec := range others {
+		if !unallocated[rec] && !r.allocator.MayGain(rec.object.request) {
+			continue
+		}
+		r.decide(rec)
+		if len(unallocated) == 0 && !r.allocator.MayAnyGain() {
+			break // it was taken
 		}
 	}
 }
 
-// showsUnbooked reports whether a Service that waits shows what is not booked for
-// it: whoever has that must let it go.
-func (r *Reconciler) showsUnbooked(rec *record) bool {
-	return rec.yielded || rec.object.shows() && !r.showsOnlyOurs(rec)
+// showsUnallocated reports whether a Service that waits shows what is not allocated
+// to it: whoever has that must let it go.
+func (r *Reconciler) showsUnallocated(rec *record) bool {
+	return rec.yieldedTo != "" || rec.object.shows() && !r.showsOnlyOurs(rec)
 }

@@ -348,7 +348,7 @@ func (b *bench) restart(ctx context.Context) error {
 	err = lab.WaitFor(ctx, "the controller to take in the cluster", func() (bool, error) {
 		for _, p := range b.controllers() {
 			began = p.Started
-			if strings.Contains(b.Log(p.Name), "took in the cluster") {
+			if strings.Contains(b.Log(p.Name), "initial sync complete") {
 				took = time.Since(began)
 				return true, nil
 			}
