@@ -153,11 +153,13 @@ func join(addresses []netip.Addr) string {
 }
 
 // takeBack takes everything back from a Service that is not served, if it has
-// something of ours. A Service that we have nothing to do with is not touched.
+// something of ours: what is allocated to it, or what it says that we gave it, which a
+// new leader cannot allocate to two that may no longer share. A Service that we have
+// nothing to do with is not touched.
 func (r *Reconciler) takeBack(rec *record) {
 	r.pending.remove(rec)
 	r.setReason(rec, "")
 	r.unyield(rec)
 	r.allocator.GiveUp(rec.key, netip.Addr{})
-	r.propose(rec, &desired{clean: true, vanish: r.showsOurs(rec)})
+	r.propose(rec, &desired{clean: true, vanish: r.showsOurs(rec) || rec.object.givenByUs()})
 }

@@ -86,6 +86,9 @@ var (
 
 const worldServices = 4
 
+// namedAddress is the one of the pool that must be named.
+const namedAddress = "198.51.100.10"
+
 // worldPool are the addresses of the pool that serves all.
 func worldPool() []string { return []string{"192.0.2.10", "192.0.2.11"} }
 
@@ -274,7 +277,7 @@ func (w *world) say(format string, args ...any) {
 // named.
 func worldPools() []*v1beta1.IPAddressPool {
 	return []*v1beta1.IPAddressPool{
-		poolNamed("lan", 1, noRest, worldPool()[0]+"-"+worldPool()[1]), poolNamed("dmz", 2, namedOnly, "198.51.100.10-198.51.100.10"),
+		poolNamed("lan", 1, noRest, worldPool()[0]+"-"+worldPool()[1]), poolNamed("dmz", 2, namedOnly, namedAddress+"-"+namedAddress),
 	}
 }
 
