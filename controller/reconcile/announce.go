@@ -51,7 +51,10 @@ func (r *Reconciler) updateAnnounced(now time.Time) {
 			p.outdated = r.outdated()
 		}
 	}
-	for n := 0; n < announcedAtOnce && len(p.outdated) > 0 && !r.queue.Busy(); n++ {
+	if r.queue.Busy() {
+		return
+	}
+	for n := 0; n < announcedAtOnce && len(p.outdated) > 0; n++ {
 		key := p.outdated[0]
 		p.outdated = p.outdated[1:]
 		if rec := r.records[key]; rec != nil {

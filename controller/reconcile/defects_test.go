@@ -458,6 +458,29 @@ func TestT24OneOfManyAnnouncersIsNoNews(t *testing.T) {
 	})
 }
 
+// What the reports say of many Services is written in a few ticks, and not all at once.
+func TestReportsAboutManyServicesAreWrittenInPortions(t *testing.T) {
+	const many = 2*announcedAtOnce + 10
+	script(t, []*v1beta1.IPAddressPool{poolNamed("lan", 1, noRest, "192.0.2.0/24")}, func(t *testing.T, w *world) {
+		var addresses []string
+		for i := range many {
+			w.make(nil, fmt.Sprintf("s%d", i))
+			addresses = append(addresses, fmt.Sprintf("192.0.2.%d", i))
+		}
+		w.settle()
+		w.run(reportsEvery, nil)
+		w.report(speakerOf("n1", held(addresses...)))
+		before := w.api.patches
+		for _, written := range []int{announcedAtOnce, 2 * announcedAtOnce, many} {
+			w.run(tickEvery, nil) // what is decided in one tick is written in the next turn
+			w.all()
+			if got := w.api.patches - before; got != written {
+				t.Errorf("%d are written, want %d", got, written)
+			}
+		}
+	})
+}
+
 // Defect 11: a status that cannot be written is said once, counted, and tried
 // ever more slowly.
 func TestDefect11AStatusThatCannotBeWrittenIsSaid(t *testing.T) {
