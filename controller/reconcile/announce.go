@@ -21,6 +21,10 @@ const (
 	// graceMoved is how long nobody must have announced an address before that is
 	// said: an address that moves is told of by two Speakers, in any order.
 	graceMoved = 3 * time.Second
+	// sameNodesFor is how long the same nodes must have announced an address before
+	// a condition names them that says the same but for that: Speakers report one
+	// after the other, and each restarts now and then.
+	sameNodesFor = 10 * time.Second
 	// announcedAtOnce is how many Services are written in one tick because of
 	// reports: a failover that moves thousands of addresses does not become
 	// thousands of writes at once.
@@ -96,7 +100,13 @@ func (r *Reconciler) announcedCondition(rec *record) *metav1.Condition {
 		r.announced.changed = true // look again
 		return nil
 	}
-	return rec.object.condition(v1beta1.ConditionAnnounced, v.Status, v.Reason, v.Message, r.Now())
+	before, now := rec.object.announced, rec.object.condition(v1beta1.ConditionAnnounced, v.Status, v.Reason, v.Message, r.Now())
+	if before != nil && before.Status == now.Status && before.Reason == now.Reason && before.Message != now.Message &&
+		r.Now().Sub(v.Since) < sameNodesFor {
+		r.announced.changed = true // look again
+		return nil
+	}
+	return now
 }
 
 // settledAddresses are a Service's addresses, once they are written.

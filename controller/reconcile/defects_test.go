@@ -458,6 +458,46 @@ func TestT24OneOfManyAnnouncersIsNoNews(t *testing.T) {
 	})
 }
 
+// T24: nodes that report one after the other that they announce an address cost its
+// Service one write more than one does, and one that restarts costs none.
+func TestT24NamesAloneAreWrittenOnceTheyStay(t *testing.T) {
+	script(t, lan(), func(t *testing.T, w *world) {
+		w.make(nil, "web")
+		w.settle()
+		announcing := func(nodes ...string) {
+			var all []*v1beta1.Speaker
+			for _, name := range []string{"n1", "n2", "n3"} {
+				var report v1beta1.SpeakerStatus
+				if slices.Contains(nodes, name) {
+					report.BGP = &v1beta1.BGPReport{AnnouncedCount: 1, Announced: []string{"192.0.2.10"}}
+				}
+				all = append(all, speakerOf(name, report))
+			}
+			w.report(all...)
+		}
+		before := w.api.patches
+		announcing("n2")
+		w.run(2*reportsEvery, nil)
+		w.expectAnnounced("web", "True Announced: announced by n2")
+		announcing("n2", "n3")
+		w.run(2*reportsEvery, nil)
+		announcing("n1", "n2", "n3")
+		w.run(time.Minute, nil)
+		w.expectAnnounced("web", "True Announced: announced by n1, n2, n3")
+		if n := w.api.patches - before; n != 2 {
+			t.Errorf("%d writes", n)
+		}
+		before = w.api.patches
+		announcing("n1", "n3")
+		w.run(2*reportsEvery, nil)
+		announcing("n1", "n2", "n3")
+		w.run(time.Minute, nil)
+		if n := w.api.patches - before; n != 0 {
+			t.Errorf("%d writes for a restart", n)
+		}
+	})
+}
+
 // What the reports say of many Services is written in a few ticks, and not all at once.
 func TestReportsAboutManyServicesAreWrittenInPortions(t *testing.T) {
 	const many = 2*announcedAtOnce + 10

@@ -25,9 +25,11 @@ const silentFor = 30 * time.Second
 type Reports struct {
 	// speakers is how many report at all.
 	speakers int
-	// announcers are the nodes that announce an address, in order, and perClient
-	// the addresses that several of them share by client.
+	// announcers are the nodes that announce an address, in order, unchanged since
+	// when the same did, and perClient the addresses that several of them share by
+	// client.
 	announcers map[netip.Addr][]string
+	unchanged  map[netip.Addr]time.Time
 	perClient  map[netip.Addr]bool
 	// holders are the nodes that answer for an address in layer 2, where each
 	// should be the only one; several is since when that is not so, and contested
@@ -64,9 +66,10 @@ type Conflict struct {
 // again, though none of them changes.
 func (r *Reports) Read(speakers []*v1beta1.Speaker, noneReady bool, now time.Time) (again bool) {
 	alive, missed, undecided := living(speakers, r.missed, now)
+	before := *r
 	*r = Reports{
 		speakers: len(alive), missed: missed, several: r.several, silentSince: r.silentSince, contested: make(map[netip.Addr]bool),
-		announcers: make(map[netip.Addr][]string), perClient: make(map[netip.Addr]bool), holders: make(map[netip.Addr][]string),
+		announcers: make(map[netip.Addr][]string), unchanged: make(map[netip.Addr]time.Time), perClient: make(map[netip.Addr]bool), holders: make(map[netip.Addr][]string),
 		withheld: make(map[netip.Addr]v1beta1.Reason), detail: make(map[netip.Addr]string), conflicts: make(map[netip.Addr]Conflict),
 	}
 	slices.SortFunc(alive, func(a, b *v1beta1.Speaker) int { return cmp.Compare(a.Name, b.Name) }) // who is named first does not change
@@ -75,6 +78,12 @@ func (r *Reports) Read(speakers []*v1beta1.Speaker, noneReady bool, now time.Tim
 		r.readRoutes(s)
 		r.readWithheld(s)
 		r.readConflicts(s)
+	}
+	for a, nodes := range r.announcers {
+		r.unchanged[a] = now
+		if slices.Equal(nodes, before.announcers[a]) {
+			r.unchanged[a] = before.unchanged[a]
+		}
 	}
 	again = r.noteSeveral(now)
 	return r.noteSilence(noneReady, now) || undecided || again

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -22,6 +23,8 @@ type Verdict struct {
 	Missing bool
 	Reason  v1beta1.Reason
 	Message string
+	// Since is since when the same nodes announce the addresses, where any does.
+	Since time.Time
 }
 
 // namesShown is how many nodes a message names. Where there are more, as in BGP,
@@ -51,18 +54,21 @@ func (r *Reports) Verdict(addresses []netip.Addr) (v Verdict, proven bool) {
 			how = ", per client"
 		}
 		by = append(by, r.announcers[a]...)
+		if r.unchanged[a].After(v.Since) {
+			v.Since = r.unchanged[a]
+		}
 	}
 	for _, a := range addresses {
 		if r.contested[a] {
-			return Verdict{Status: metav1.ConditionFalse, Reason: v1beta1.ReasonSeveralOwners, Message: fmt.Sprintf(
-				"%s is answered for by %s at once: these nodes do not hear each other; "+
-					"is the membership port (7946, TCP and UDP) open between them?", a, named(r.holders[a]))}, true
+			v.Status, v.Reason = metav1.ConditionFalse, v1beta1.ReasonSeveralOwners
+			v.Message = fmt.Sprintf("%s is answered for by %s at once: these nodes do not hear each other; "+
+				"is the membership port (7946, TCP and UDP) open between them?", a, named(r.holders[a]))
+			return v, true
 		}
 	}
 	slices.Sort(by)
-	return Verdict{
-		Status: metav1.ConditionTrue, Reason: v1beta1.ReasonAnnounced, Message: "announced by " + named(slices.Compact(by)) + how,
-	}, true
+	v.Status, v.Reason, v.Message = metav1.ConditionTrue, v1beta1.ReasonAnnounced, "announced by "+named(slices.Compact(by))+how
+	return v, true
 }
 
 // unannounced says why nobody announces an address.
