@@ -69,7 +69,8 @@ func (r *Reports) Read(speakers []*v1beta1.Speaker, noneReady bool, now time.Tim
 	before := *r
 	*r = Reports{
 		speakers: len(alive), missed: missed, several: r.several, silentSince: r.silentSince, contested: make(map[netip.Addr]bool),
-		announcers: make(map[netip.Addr][]string), unchanged: make(map[netip.Addr]time.Time), perClient: make(map[netip.Addr]bool), holders: make(map[netip.Addr][]string),
+		announcers: make(map[netip.Addr][]string), unchanged: make(map[netip.Addr]time.Time),
+		perClient: make(map[netip.Addr]bool), holders: make(map[netip.Addr][]string),
 		withheld: make(map[netip.Addr]v1beta1.Reason), detail: make(map[netip.Addr]string), conflicts: make(map[netip.Addr]Conflict),
 	}
 	slices.SortFunc(alive, func(a, b *v1beta1.Speaker) int { return cmp.Compare(a.Name, b.Name) }) // who is named first does not change

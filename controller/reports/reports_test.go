@@ -15,48 +15,50 @@ import (
 
 const address = "192.0.2.10"
 
-func speaker(name string, changes ...func(*v1beta1.SpeakerStatus)) *v1beta1.Speaker {
+func speaker(name string, changes ...func(*v1beta1.Speaker)) *v1beta1.Speaker {
 	s := &v1beta1.Speaker{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	for _, change := range changes {
-		change(&s.Status)
+		change(s)
 	}
 	return s
 }
 
-func holds(s *v1beta1.SpeakerStatus) {
-	s.Held = append(s.Held, v1beta1.HeldAddress{Address: address})
-	s.HeldCount++
+func holds(s *v1beta1.Speaker) {
+	s.Status.Held = append(s.Status.Held, v1beta1.HeldAddress{Address: address})
+	s.Status.HeldCount++
 }
 
 // again is for a Speaker that says something twice.
-func again(change func(*v1beta1.SpeakerStatus)) func(*v1beta1.SpeakerStatus) { return change }
+func again(change func(*v1beta1.Speaker)) func(*v1beta1.Speaker) { return change }
 
-func sharesByClient(s *v1beta1.SpeakerStatus) {
-	s.Held = append(s.Held, v1beta1.HeldAddress{Address: address, Balancing: v1beta1.BalancePerClient})
-	s.HeldCount++
+func sharesByClient(s *v1beta1.Speaker) {
+	s.Status.Held = append(s.Status.Held, v1beta1.HeldAddress{Address: address, Balancing: v1beta1.BalancePerClient})
+	s.Status.HeldCount++
 }
 
-func routes(s *v1beta1.SpeakerStatus) {
-	s.BGP = &v1beta1.BGPReport{AnnouncedCount: 1, Announced: []string{address}}
+func routes(s *v1beta1.Speaker) {
+	s.Status.BGP = &v1beta1.BGPReport{AnnouncedCount: 1, Announced: []string{address}}
 }
 
-func truncated(s *v1beta1.SpeakerStatus) { s.HeldCount += 2 }
+func truncated(s *v1beta1.Speaker) { s.Status.HeldCount += 2 }
 
-func withholds(reason v1beta1.Reason) func(*v1beta1.SpeakerStatus) {
-	return func(s *v1beta1.SpeakerStatus) {
-		s.Withheld = append(s.Withheld, v1beta1.WithheldAddresses{Reason: reason, Message: "it answers", Count: 1, Addresses: []string{address}})
+func withholds(reason v1beta1.Reason) func(*v1beta1.Speaker) {
+	return func(s *v1beta1.Speaker) {
+		s.Status.Withheld = append(s.Status.Withheld, v1beta1.WithheldAddresses{
+			Reason: reason, Message: "it answers", Count: 1, Addresses: []string{address},
+		})
 	}
 }
 
-func misses(name string, since int64) func(*v1beta1.SpeakerStatus) {
-	return func(s *v1beta1.SpeakerStatus) {
-		s.Missing = append(s.Missing, v1beta1.MissingSpeaker{Name: name, Since: metav1.Unix(since, 0)})
+func misses(name string, since int64) func(*v1beta1.Speaker) {
+	return func(s *v1beta1.Speaker) {
+		s.Status.Missing = append(s.Status.Missing, v1beta1.MissingSpeaker{Name: name, Since: metav1.Unix(since, 0)})
 	}
 }
 
-func denies(name string) func(*v1beta1.SpeakerStatus) {
-	return func(s *v1beta1.SpeakerStatus) {
-		s.Refuted = append(s.Refuted, v1beta1.MissingSpeaker{Name: name, Since: metav1.Unix(1, 0)})
+func denies(name string) func(*v1beta1.Speaker) {
+	return func(s *v1beta1.Speaker) {
+		s.Status.Refuted = append(s.Status.Refuted, v1beta1.MissingSpeaker{Name: name, Since: metav1.Unix(1, 0)})
 	}
 }
 
@@ -176,7 +178,7 @@ func TestVerdictWhileNoSpeakerIsReady(t *testing.T) {
 // What is said does not depend on the order of the reports, and never on what was
 // read before longer ago than a hand-over takes.
 func TestVerdictDoesNotDependOnOrderOrPast(t *testing.T) {
-	changes := []func(*v1beta1.SpeakerStatus){
+	changes := []func(*v1beta1.Speaker){
 		holds, sharesByClient, routes, truncated, misses("n0", 1), misses("n1", 1), denies("n2"), denies("n0"),
 		withholds(v1beta1.ReasonNoEndpoint), withholds(v1beta1.ReasonAddressConflict), withholds(v1beta1.ReasonNodeExcluded),
 	}
