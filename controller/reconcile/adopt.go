@@ -137,7 +137,7 @@ func (r *Reconciler) unyield(rec *record) {
 func (r *Reconciler) leaveAlone(rec *record) {
 	r.pending.remove(rec)
 	if !r.adoptForeign(rec) {
-		r.pending.add(rec) // as soon as it is free
+		r.pending.add(rec, true) // as soon as it is free
 	}
 	r.setReason(rec, v1beta1.ReasonWriteConflict)
 	said := rec.object.allocated

@@ -114,7 +114,6 @@ func BenchmarkWake10k(b *testing.B) {
 	if err := r.begin(b.Context()); err != nil {
 		b.Fatal(err)
 	}
-	r.allocator.Generation()
 	freed := 0
 	for b.Loop() {
 		r.allocator.Release(fmt.Sprintf("default/s%d", freed%5000))

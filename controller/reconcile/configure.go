@@ -12,7 +12,7 @@ import (
 )
 
 // configure reads the operator's objects; it reports whether they mean
-// something new.
+// something new, and then it is to be decided for all.
 func (r *Reconciler) configure() bool {
 	objects := config.Objects{
 		Pools: r.Configuration.Pools(), L2Advertisements: r.Configuration.L2Advertisements(), Namespace: r.options.Namespace,
@@ -33,6 +33,7 @@ func (r *Reconciler) configure() bool {
 	}
 	r.snapshot, r.problems = config.Build(objects)
 	r.allocator.SetSnapshot(r.snapshot)
+	r.allocator.Wake() // who waits is decided for with all others
 	return true
 }
 

@@ -36,7 +36,7 @@ func (r *Reconciler) decide(rec *record) {
 	if a.refusal == nil {
 		r.pending.remove(rec)
 	} else {
-		r.pending.add(rec)
+		r.pending.add(rec, r.showsUnallocated(rec))
 	}
 	a.announced = rec.stillAnnounced(a.given.Addresses)
 	a.untried = rec.stillUntried(a.announced)
