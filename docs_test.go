@@ -35,6 +35,16 @@ func TestEveryReasonIsDocumented(t *testing.T) {
 	}
 }
 
+func TestEveryFlagIsDocumented(t *testing.T) {
+	for _, file := range []string{"controller/main.go", "speaker/main.go", "config/daemon/flags.go"} {
+		for _, flag := range matches(t, file, `\.\w+Var\(&[\w.]+, "([a-z-]+)"`) {
+			if !slices.Contains(matches(t, "docs/operations.md", "\\| `--([a-z-]+)` \\|"), flag) {
+				t.Errorf("docs/operations.md has no line for --%s of %s", flag, file)
+			}
+		}
+	}
+}
+
 func TestDocumentedCommandsExist(t *testing.T) {
 	targets := matches(t, "Makefile", `(?m)^([a-z][a-z0-9-]*):`)
 	for _, file := range []string{"README.md", "CONTRIBUTING.md"} {

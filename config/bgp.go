@@ -184,20 +184,20 @@ func (s *Snapshot) bgpReferences(a *BGPAdvertisement, peers []*v1beta1.BGPPeer) 
 	}
 	for i, name := range a.PoolNames {
 		if s.byName[name] == nil {
-			complain(fmt.Sprintf("spec.ipAddressPools[%d]", i), v1beta1.ReasonDanglingReference, fmt.Sprintf("there is no IPAddressPool %q", name))
+			complain(fmt.Sprintf("spec.ipAddressPools[%d]", i), v1beta1.ReasonReferenceNotFound, fmt.Sprintf("there is no IPAddressPool %q", name))
 		}
 	}
 	namesPools := len(a.PoolNames)+len(a.pools) > 0 || !a.others()
 	if len(problems) == 0 && namesPools && !slices.ContainsFunc(s.Pools, func(p *Pool) bool { return a.SelectsPool(p.Name, p.Labels) }) {
-		complain("spec", v1beta1.ReasonMatchesNothing, "no IPAddressPool is selected")
+		complain("spec", v1beta1.ReasonNoMatch, "no IPAddressPool is selected")
 	}
 	for i, name := range a.Peers {
 		if !slices.ContainsFunc(peers, func(p *v1beta1.BGPPeer) bool { return p.Name == name }) {
-			complain(fmt.Sprintf("spec.peers[%d]", i), v1beta1.ReasonDanglingReference, fmt.Sprintf("there is no BGPPeer %q", name))
+			complain(fmt.Sprintf("spec.peers[%d]", i), v1beta1.ReasonReferenceNotFound, fmt.Sprintf("there is no BGPPeer %q", name))
 		}
 	}
 	if len(peers) == 0 {
-		complain("spec", v1beta1.ReasonMatchesNothing, "there is no BGPPeer")
+		complain("spec", v1beta1.ReasonNoMatch, "there is no BGPPeer")
 	}
 	return problems
 }

@@ -58,15 +58,15 @@ func TestC02_Problems_of_BGP_stand_where_they_are(t *testing.T) {
 	}{
 		"all is well": {peers: []v1beta1.BGPPeerSpec{fine}, advertisements: []v1beta1.BGPAdvertisementSpec{{}}, usable: 1},
 		"an advertisement without a peer": {
-			advertisements: []v1beta1.BGPAdvertisementSpec{{}}, problems: []string{"BGPAdvertisement o0 spec MatchesNothing"},
+			advertisements: []v1beta1.BGPAdvertisementSpec{{}}, problems: []string{"BGPAdvertisement o0 spec NoMatch"},
 		},
 		"names that lead nowhere": {
 			peers: []v1beta1.BGPPeerSpec{changed(func(s *v1beta1.BGPPeerSpec) { s.BFDProfile = "none" })}, usable: 1,
 			advertisements: []v1beta1.BGPAdvertisementSpec{{IPAddressPools: []string{"none"}, Peers: []string{"o0", "none"}, Communities: []string{"none", "1:99999"}}},
 			problems: []string{
-				"BGPPeer o0 spec.bfdProfile DanglingReference",
-				"BGPAdvertisement o0 spec.communities[0] DanglingReference", "BGPAdvertisement o0 spec.communities[1] InvalidSpec",
-				"BGPAdvertisement o0 spec.ipAddressPools[0] DanglingReference", "BGPAdvertisement o0 spec.peers[1] DanglingReference",
+				"BGPPeer o0 spec.bfdProfile ReferenceNotFound",
+				"BGPAdvertisement o0 spec.communities[0] ReferenceNotFound", "BGPAdvertisement o0 spec.communities[1] InvalidSpec",
+				"BGPAdvertisement o0 spec.ipAddressPools[0] ReferenceNotFound", "BGPAdvertisement o0 spec.peers[1] ReferenceNotFound",
 			},
 		},
 		"a peer without a usable address is left out, the other is used": {
@@ -110,7 +110,7 @@ func TestC02_Problems_of_BGP_stand_where_they_are(t *testing.T) {
 		"an advertisement of pod ranges needs no pool, and one of a pool that is not there does": {
 			peers: []v1beta1.BGPPeerSpec{fine}, usable: 1,
 			advertisements: []v1beta1.BGPAdvertisementSpec{{PodCIDRs: true}, {ClusterIPs: true, IPAddressPools: []string{"none"}}},
-			problems:       []string{"BGPAdvertisement o1 spec.ipAddressPools[0] DanglingReference"},
+			problems:       []string{"BGPAdvertisement o1 spec.ipAddressPools[0] ReferenceNotFound"},
 		},
 		"one router, two peers": {
 			peers: []v1beta1.BGPPeerSpec{fine, fine}, problems: []string{"BGPPeer o1 spec.peerAddress Overlap"}, usable: 2,

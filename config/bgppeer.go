@@ -150,7 +150,7 @@ func parseBGPPeer(object *v1beta1.BGPPeer, profiles map[string]*BFDProfile, name
 	}
 	if spec.BFDProfile != "" {
 		if p.BFD = profiles[spec.BFDProfile]; p.BFD == nil {
-			p.complain("spec.bfdProfile", v1beta1.ReasonDanglingReference, "there is no BFDProfile %q: the path is not watched", spec.BFDProfile)
+			p.complain("spec.bfdProfile", v1beta1.ReasonReferenceNotFound, "there is no BFDProfile %q: the path is not watched", spec.BFDProfile)
 		}
 	}
 	readable := p.readSecret(spec.PasswordSecret, namespace)

@@ -113,7 +113,7 @@ func (n communityNames) resolve(text string) (CommunityValue, v1beta1.Reason, er
 		value, err := ParseCommunity(text)
 		return value, v1beta1.ReasonInvalidSpec, err
 	}
-	return CommunityValue{}, v1beta1.ReasonDanglingReference, fmt.Errorf("no Community object defines %q", text)
+	return CommunityValue{}, v1beta1.ReasonReferenceNotFound, fmt.Errorf("no Community object defines %q", text)
 }
 
 // resolveAll reads a list, in order and without doubles. One that cannot be

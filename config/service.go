@@ -57,7 +57,7 @@ var annotationAliases = map[string][]string{
 		v1beta1.AnnotationAllocatedPool, "metallb.io/ip-allocated-from-pool", "metallb.universe.tf/ip-allocated-from-pool",
 	},
 	v1beta1.AnnotationAllocatedAddresses: {v1beta1.AnnotationAllocatedAddresses},
-	v1beta1.AnnotationUntried:            {v1beta1.AnnotationUntried},
+	v1beta1.AnnotationUnannounced:        {v1beta1.AnnotationUnannounced},
 }
 
 // ServiceAnnotations are all annotations of Services that mean something to
@@ -111,7 +111,7 @@ func ServiceKey(svc *corev1.Service) string { return svc.Namespace + "/" + svc.N
 
 // ParseService reads what a Service asks for. A Problem with reason
 // InvalidRequest means that nothing may be given until it is mended;
-// RequestsDisagree is only a warning.
+// ConflictingRequests is only a warning.
 func ParseService(svc *corev1.Service) (Request, []Problem) {
 	r := Request{
 		Key: ServiceKey(svc), Namespace: svc.Namespace, Labels: svc.Labels,
@@ -176,7 +176,7 @@ func (r *Request) parseAddresses(svc *corev1.Service) []Problem {
 	disagree := len(specProblems) > 0 || slices.ContainsFunc(fromSpec, func(a netip.Addr) bool { return !slices.Contains(r.Addresses, a) })
 	if len(problems) == 0 && disagree {
 		problems = append(problems, Problem{
-			KindService, r.Key, "spec.loadBalancerIP", v1beta1.ReasonRequestsDisagree,
+			KindService, r.Key, "spec.loadBalancerIP", v1beta1.ReasonConflictingRequests,
 			fmt.Sprintf("spec.loadBalancerIP names %s, the annotation %s names %s: the annotation is used", svc.Spec.LoadBalancerIP, spelling, value),
 		})
 	}

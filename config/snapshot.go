@@ -133,13 +133,13 @@ func (s *Snapshot) references(a *L2Advertisement) []Problem {
 		if s.byName[name] == nil {
 			problems = append(problems, Problem{
 				Kind: KindL2Advertisement, Name: a.Name, Field: fmt.Sprintf("spec.ipAddressPools[%d]", i),
-				Reason: v1beta1.ReasonDanglingReference, Message: fmt.Sprintf("there is no IPAddressPool %q", name),
+				Reason: v1beta1.ReasonReferenceNotFound, Message: fmt.Sprintf("there is no IPAddressPool %q", name),
 			})
 		}
 	}
 	if len(problems) == 0 && !slices.ContainsFunc(s.Pools, func(p *Pool) bool { return a.SelectsPool(p.Name, p.Labels) }) {
 		problems = append(problems, Problem{
-			Kind: KindL2Advertisement, Name: a.Name, Field: "spec", Reason: v1beta1.ReasonMatchesNothing,
+			Kind: KindL2Advertisement, Name: a.Name, Field: "spec", Reason: v1beta1.ReasonNoMatch,
 			Message: "no IPAddressPool is selected",
 		})
 	}

@@ -94,12 +94,12 @@ func TestC02C03Problems(t *testing.T) {
 		"an advertisement names a pool that does not exist": {
 			pools:    []*v1beta1.IPAddressPool{aPool("lan", 1, ranges("192.0.2.0/24"))},
 			l2:       []v1beta1.L2AdvertisementSpec{{IPAddressPools: []string{"lan", "wan"}}},
-			problems: []string{"L2Advertisement a0 spec.ipAddressPools[1] DanglingReference"}, covered: "lan",
+			problems: []string{"L2Advertisement a0 spec.ipAddressPools[1] ReferenceNotFound"}, covered: "lan",
 		},
 		"an advertisement selects no pool": {
 			pools:    []*v1beta1.IPAddressPool{aPool("lan", 1, ranges("192.0.2.0/24"))},
 			l2:       []v1beta1.L2AdvertisementSpec{{IPAddressPoolSelectors: gold}},
-			problems: []string{"L2Advertisement a0 spec MatchesNothing"}, covered: "lan",
+			problems: []string{"L2Advertisement a0 spec NoMatch"}, covered: "lan",
 		},
 		"PerClient where another advertisement is not": {
 			pools:    []*v1beta1.IPAddressPool{aPool("lan", 1, ranges("192.0.2.0/24"))},
@@ -125,7 +125,7 @@ func TestC02C03Problems(t *testing.T) {
 			l2:    []v1beta1.L2AdvertisementSpec{{ServiceSelectors: badSelector(), NodeSelectors: badSelector(), IPAddressPoolSelectors: badSelector()}},
 			problems: []string{
 				"L2Advertisement a0 spec.ipAddressPoolSelectors[0] InvalidSpec", "L2Advertisement a0 spec.serviceSelectors[0] InvalidSpec",
-				"L2Advertisement a0 spec.nodeSelectors[0] InvalidSpec", "L2Advertisement a0 spec MatchesNothing",
+				"L2Advertisement a0 spec.nodeSelectors[0] InvalidSpec", "L2Advertisement a0 spec NoMatch",
 			}, covered: "lan",
 		},
 	} {

@@ -102,7 +102,7 @@ func (p *Pool) reserve(field string, raw v1beta1.Reservation) []Problem {
 			p.Frozen = true
 			report(at, v1beta1.ReasonInvalidSpec, "%s", err)
 		case !slices.ContainsFunc(p.Ranges, func(o PoolRange) bool { return o.Overlaps(r) }):
-			report(at, v1beta1.ReasonMatchesNothing, "%s is not of this pool", text)
+			report(at, v1beta1.ReasonNoMatch, "%s is not of this pool", text)
 		default:
 			left := []Range{r}
 			for _, earlier := range append(slices.Clone(p.Reservations), made) {

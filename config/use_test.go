@@ -16,7 +16,7 @@ func TestReservationsAreReadAndReported(t *testing.T) {
 		"an address, a CIDR and a range": {v1beta1.Reservation{Addresses: []v1beta1.ReservedAddresses{"192.0.2.9", "192.0.2.12/30", "192.0.2.5-192.0.2.6"}}, "", false},
 		"rubbish freezes the pool":       {v1beta1.Reservation{Addresses: []v1beta1.ReservedAddresses{"rubbish"}}, v1beta1.ReasonInvalidSpec, true},
 		"a service without a namespace":  {v1beta1.Reservation{Addresses: []v1beta1.ReservedAddresses{"192.0.2.9"}, Service: "web"}, v1beta1.ReasonInvalidSpec, true},
-		"addresses of no pool":           {v1beta1.Reservation{Addresses: []v1beta1.ReservedAddresses{"198.51.100.1"}}, v1beta1.ReasonMatchesNothing, false},
+		"addresses of no pool":           {v1beta1.Reservation{Addresses: []v1beta1.ReservedAddresses{"198.51.100.1"}}, v1beta1.ReasonNoMatch, false},
 		"what is reserved already":       {v1beta1.Reservation{Addresses: []v1beta1.ReservedAddresses{"192.0.2.0-192.0.2.3"}}, v1beta1.ReasonOverlap, false},
 	} {
 		t.Run(what, func(t *testing.T) {

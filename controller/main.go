@@ -30,7 +30,7 @@ type flags struct {
 	classes          []string
 	membershipSecret string
 	rotation         string
-	parallelWrites   int
+	concurrentWrites int
 }
 
 // longestTurn of the loop: a pass over a hundred thousand Services takes
@@ -56,7 +56,7 @@ func main() {
 		"Secret with the key of the speakers' membership, made if there is none; empty means not to make one")
 	set.StringVar(&f.rotation, "membership-rotation", "",
 		"rotate the membership key when this word is not that of the last rotation; empty means not to")
-	set.IntVar(&f.parallelWrites, "parallel-writes", 32, "requests to write Services that may be in flight at once, from 1 to 1024")
+	set.IntVar(&f.concurrentWrites, "concurrent-service-writes", 32, "requests to write Services that may be in flight at once, from 1 to 1024")
 	os.Exit(daemon.Main(daemon.Program{
 		Name: "controller", Options: &f.common, Flags: set,
 		Run: func(ctx context.Context, env daemon.Env) error { return run(ctx, env, &f) },
@@ -68,8 +68,8 @@ func (f *flags) check() error {
 	switch {
 	case f.namespace == "":
 		return errors.New("--namespace is required")
-	case f.parallelWrites < 1 || f.parallelWrites > 1024:
-		return fmt.Errorf("--parallel-writes %d: must be from 1 to 1024", f.parallelWrites)
+	case f.concurrentWrites < 1 || f.concurrentWrites > 1024:
+		return fmt.Errorf("--concurrent-service-writes %d: must be from 1 to 1024", f.concurrentWrites)
 	}
 	return config.CheckClasses(f.classes)
 }
@@ -113,7 +113,7 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 		Cluster: view, Configuration: view,
 		Writer: kube.NewServices(clients, config.ServiceAnnotations()), StatusWriter: kube.NewConfigStatus(clients),
 		Recorder: recorder, Metrics: reconcile.NewMetrics(env.Metrics), Log: env.Log, Leading: leading, Now: time.Now, Pulse: pulse,
-	}, reconcile.Options{ServeClassless: f.serveClassless, Classes: f.classes, Namespace: f.namespace, Parallel: f.parallelWrites}))
+	}, reconcile.Options{ServeClassless: f.serveClassless, Classes: f.classes, Namespace: f.namespace, Parallel: f.concurrentWrites}))
 
 	env.Health.Ready("caches", func() error {
 		if !view.Synced() {

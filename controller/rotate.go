@@ -20,10 +20,10 @@ const (
 	settledPause  = 15 * time.Second
 )
 
-// departedLongAgo is after how long a speaker that ended as planned need not be
+// stoppedLongAgo is after how long a speaker that ended as planned need not be
 // waited for: should its container come back, the kubelet has brought it the
 // Secret as it is by then.
-const departedLongAgo = 5 * time.Minute
+const stoppedLongAgo = 5 * time.Minute
 
 // rotator replaces the membership key when the operator asks for it.
 type rotator struct {
@@ -93,7 +93,7 @@ func (r *rotator) reports() []rotation.Speaker {
 	var all []rotation.Speaker
 	for _, s := range r.speakers() {
 		ready := meta.FindStatusCondition(s.Status.Conditions, v1beta1.ConditionReady)
-		if ready != nil && ready.Reason == string(v1beta1.ReasonDeparted) && r.now().Sub(ready.LastTransitionTime.Time) > departedLongAgo {
+		if ready != nil && ready.Reason == string(v1beta1.ReasonStopped) && r.now().Sub(ready.LastTransitionTime.Time) > stoppedLongAgo {
 			continue
 		}
 		all = append(all, rotation.Speaker{Node: s.Name, Keys: s.Status.MembershipKeys})

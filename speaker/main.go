@@ -27,27 +27,27 @@ import (
 
 // flags of the speaker, beside the common ones.
 type flags struct {
-	common          daemon.Options
-	nodeName        string
-	memberAddress   string
-	memberPort      uint16
-	keyFile         string
-	serveClassless  bool
-	classes         []string
-	ignoreExclude   bool
-	departureWindow time.Duration
-	profile         string
-	namespace       string
-	drainTime       time.Duration
+	common         daemon.Options
+	nodeName       string
+	memberAddress  string
+	memberPort     uint16
+	keyFile        string
+	serveClassless bool
+	classes        []string
+	ignoreExclude  bool
+	shutdownGrace  time.Duration
+	profile        string
+	namespace      string
+	drainTime      time.Duration
 }
 
-// Bounds of the departure window. The shortest lets the others hear of it. The
+// Bounds of the shutdown grace period. The shortest lets the others hear of it. The
 // longest may pass twice, in telling them and in answering, and leaves the rest
 // of the 10 s that the chart grants at least (terminationGracePeriodSeconds) to
 // the last report.
 const (
-	minDeparture = 100 * time.Millisecond
-	maxDeparture = 3 * time.Second
+	minShutdownGrace = 100 * time.Millisecond
+	maxShutdownGrace = 3 * time.Second
 )
 
 func main() {
@@ -64,9 +64,9 @@ func main() {
 		"loadBalancerClass of the Services that are always served, any number; must be the same as the controller's")
 	set.BoolVar(&f.ignoreExclude, "ignore-exclude-label", false,
 		"announce from nodes with the label "+v1beta1.LabelExcludeNode+", too; must be the same for all speakers")
-	set.DurationVar(&f.departureWindow, "departure-window", 800*time.Millisecond,
+	set.DurationVar(&f.shutdownGrace, "shutdown-grace-period", 800*time.Millisecond,
 		"how long to go on answering after a stop signal, while others take over; from 100ms to 3s")
-	set.StringVar(&f.profile, "profile", detection.ProfileDefault,
+	set.StringVar(&f.profile, "failure-detection-profile", detection.ProfileDefault,
 		"how fast the death of another speaker is noticed: "+strings.Join(detection.Profiles(), ", "))
 	set.StringVar(&f.namespace, "namespace", "baliza-system", "namespace of Baliza itself, where the Secrets of BGPPeers are")
 	set.DurationVar(&f.drainTime, "bgp-drain-time", 30*time.Second,
@@ -85,8 +85,8 @@ func (f *flags) check() (netip.AddrPort, error) {
 	if f.keyFile == "" {
 		return netip.AddrPort{}, errors.New("--membership-key-file is required")
 	}
-	if f.departureWindow < minDeparture || f.departureWindow > maxDeparture {
-		return netip.AddrPort{}, fmt.Errorf("--departure-window %s: must be from %s to %s", f.departureWindow, minDeparture, maxDeparture)
+	if f.shutdownGrace < minShutdownGrace || f.shutdownGrace > maxShutdownGrace {
+		return netip.AddrPort{}, fmt.Errorf("--shutdown-grace-period %s: must be from %s to %s", f.shutdownGrace, minShutdownGrace, maxShutdownGrace)
 	}
 	if err := config.CheckClasses(f.classes); err != nil {
 		return netip.AddrPort{}, err
@@ -110,7 +110,7 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 	}
 	settings, err := detection.Profile(f.profile)
 	if err != nil {
-		return fmt.Errorf("--profile: %w", err)
+		return fmt.Errorf("--failure-detection-profile: %w", err)
 	}
 	clients, err := kube.Connect(f.common.Kubeconfig, "baliza-speaker/"+daemon.Version())
 	if err != nil {
@@ -156,7 +156,7 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 	wait.Go(func() { links.Run(background) })
 	wait.Go(func() { reports.Run(background) })
 	s.run(ctx)
-	err = s.depart(f.departureWindow)
+	err = s.depart(f.shutdownGrace)
 	stop()
 	wait.Wait()
 	reports.Last(s.machine.Departed(listen, time.Now()))

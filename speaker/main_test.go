@@ -14,7 +14,7 @@ func TestMemberAddressIsOneThatOthersCanReach(t *testing.T) {
 		"0.0.0.0": false, "::": false, "127.0.0.1": false, "::1": false,
 		"224.0.0.1": false, "fe80::1": false, "fe80::1%eth0": false,
 	} {
-		f := flags{nodeName: "n1", keyFile: "key", memberAddress: address, memberPort: 7946, departureWindow: time.Second}
+		f := flags{nodeName: "n1", keyFile: "key", memberAddress: address, memberPort: 7946, shutdownGrace: time.Second}
 		listen, err := f.check()
 		if valid && (err != nil || listen != netip.AddrPortFrom(netip.MustParseAddr(address), 7946)) {
 			t.Errorf("%q: %s, %v", address, listen, err)
@@ -27,11 +27,11 @@ func TestMemberAddressIsOneThatOthersCanReach(t *testing.T) {
 
 func TestL11_TheDepartureWindowIsBounded(t *testing.T) {
 	for window, valid := range map[time.Duration]bool{
-		minDeparture: true, 800 * time.Millisecond: true, maxDeparture: true,
-		0: false, -time.Second: false, minDeparture - 1: false, maxDeparture + 1: false, 10 * time.Second: false,
+		minShutdownGrace: true, 800 * time.Millisecond: true, maxShutdownGrace: true,
+		0: false, -time.Second: false, minShutdownGrace - 1: false, maxShutdownGrace + 1: false, 10 * time.Second: false,
 	} {
-		f := flags{nodeName: "n1", keyFile: "key", memberAddress: "192.0.2.11", memberPort: 7946, departureWindow: window}
-		if _, err := f.check(); (err == nil) != valid || err != nil && !strings.Contains(err.Error(), "--departure-window "+window.String()+": must be from 100ms to 3s") {
+		f := flags{nodeName: "n1", keyFile: "key", memberAddress: "192.0.2.11", memberPort: 7946, shutdownGrace: window}
+		if _, err := f.check(); (err == nil) != valid || err != nil && !strings.Contains(err.Error(), "--shutdown-grace-period "+window.String()+": must be from 100ms to 3s") {
 			t.Errorf("%s: %v", window, err)
 		}
 	}

@@ -246,8 +246,8 @@ func TestS3_B16_Draining_is_said(t *testing.T) {
 	for i, want := range []int32{0, 1} {
 		r.pass(time.Unix(1000+int64(i), 0), view, link.Gateways{})
 		counts := &r.done.Counts
-		if int32(counts.Draining) != want || r.report().Draining != want {
-			t.Errorf("pass %d: draining %d, %d in metrics", i, r.report().Draining, counts.Draining)
+		if int32(counts.Draining) != want || r.report().DrainingCount != want {
+			t.Errorf("pass %d: draining %d, %d in metrics", i, r.report().DrainingCount, counts.Draining)
 		}
 		if ready := r.done.Status.Conditions[0].Reason; (ready == string(v1beta1.ReasonDraining)) != (want > 0) {
 			t.Errorf("pass %d: Ready says %s", i, ready)

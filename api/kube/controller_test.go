@@ -31,7 +31,7 @@ func loadBalancer() *corev1.Service {
 
 func write(before *corev1.Service) ServiceWrite {
 	return ServiceWrite{
-		Before: before, Pool: "lan", Untried: []netip.Addr{netip.MustParseAddr("192.0.2.1")},
+		Before: before, Pool: "lan", Unannounced: []netip.Addr{netip.MustParseAddr("192.0.2.1")},
 		Addresses:  []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")},
 		Conditions: []metav1.Condition{{Type: v1beta1.ConditionAllocated, Status: metav1.ConditionTrue, Reason: "Allocated"}},
 	}
@@ -43,7 +43,7 @@ func TestOneWriteSaysEverythingAndAnEmptyOneTakesItBack(t *testing.T) {
 	svc.Annotations = map[string]string{"example.com/theirs": "yes"}
 	svc.Status.Conditions = []metav1.Condition{{Type: "example.com/Theirs", Status: metav1.ConditionTrue}}
 	client := fake.NewClientset(svc)
-	w := NewServices(Clients{Kubernetes: client}, []string{v1beta1.AnnotationAllocatedPool, v1beta1.AnnotationAllocatedAddresses, v1beta1.AnnotationUntried})
+	w := NewServices(Clients{Kubernetes: client}, []string{v1beta1.AnnotationAllocatedPool, v1beta1.AnnotationAllocatedAddresses, v1beta1.AnnotationUnannounced})
 	after, err := w.Write(t.Context(), write(svc))
 	if err != nil {
 		t.Fatal(err)
@@ -61,11 +61,11 @@ func TestOneWriteSaysEverythingAndAnEmptyOneTakesItBack(t *testing.T) {
 	expected := []corev1.LoadBalancerIngress{{IP: "192.0.2.1", IPMode: &vip}, {IP: "2001:db8::1", IPMode: &vip}}
 	if !reflect.DeepEqual(got.Status.LoadBalancer.Ingress, expected) || len(got.Status.Conditions) != 2 ||
 		!slices.Contains(got.Finalizers, v1beta1.Finalizer) || len(got.Finalizers) != 2 ||
-		got.Annotations[v1beta1.AnnotationAllocatedPool] != "lan" || got.Annotations[v1beta1.AnnotationUntried] != "192.0.2.1" {
+		got.Annotations[v1beta1.AnnotationAllocatedPool] != "lan" || got.Annotations[v1beta1.AnnotationUnannounced] != "192.0.2.1" {
 		t.Errorf("after the write: %+v", got)
 	}
 	again := write(after)
-	again.Untried, again.Conditions[0].Reason = nil, "Other"
+	again.Unannounced, again.Conditions[0].Reason = nil, "Other"
 	if after, err = w.Write(t.Context(), again); err != nil {
 		t.Fatal(err)
 	}

@@ -44,9 +44,9 @@ type ServiceWrite struct {
 	// Pool that the addresses came from, for the annotation. With it comes
 	// the finalizer.
 	Pool string
-	// Untried are those of the addresses that no node has announced yet, for
+	// Unannounced are those of the addresses that no node has announced yet, for
 	// the annotation.
-	Untried []netip.Addr
+	Unannounced []netip.Addr
 	// Conditions of ours, complete.
 	Conditions []metav1.Condition
 	// Yield makes the write fail with a FieldConflict where others own the
@@ -211,14 +211,14 @@ func Shows(svc *corev1.Service, addresses []netip.Addr) bool {
 
 // WrittenAnnotations are the annotations that the controller writes.
 func WrittenAnnotations() []string {
-	return []string{v1beta1.AnnotationAllocatedPool, v1beta1.AnnotationAllocatedAddresses, v1beta1.AnnotationUntried}
+	return []string{v1beta1.AnnotationAllocatedPool, v1beta1.AnnotationAllocatedAddresses, v1beta1.AnnotationUnannounced}
 }
 
 // Annotations are those that the controller writes, with their values; an empty
 // one is to be absent.
 func (w *ServiceWrite) Annotations() map[string]string {
 	values := map[string]string{
-		v1beta1.AnnotationAllocatedPool: w.Pool, v1beta1.AnnotationUntried: listed(w.Untried), v1beta1.AnnotationAllocatedAddresses: "",
+		v1beta1.AnnotationAllocatedPool: w.Pool, v1beta1.AnnotationUnannounced: listed(w.Unannounced), v1beta1.AnnotationAllocatedAddresses: "",
 	}
 	if w.Pool != "" {
 		values[v1beta1.AnnotationAllocatedAddresses] = listed(w.Addresses)

@@ -27,7 +27,7 @@ func speakerStripper(node string, service func(*corev1.Service) *corev1.Service)
 			if leftAlone != nil && leftAlone.Reason == string(v1beta1.ReasonWriteConflict) {
 				slim.Status.Conditions = []metav1.Condition{{Type: leftAlone.Type, Reason: leftAlone.Reason}}
 			}
-			delete(slim.Annotations, v1beta1.AnnotationUntried)
+			delete(slim.Annotations, v1beta1.AnnotationUnannounced)
 			delete(slim.Annotations, v1beta1.AnnotationAllocatedAddresses)
 			slim.Spec.Ports, slim.Spec.Selector, slim.Generation = nil, nil, 0
 			return slim, nil
@@ -37,7 +37,7 @@ func speakerStripper(node string, service func(*corev1.Service) *corev1.Service)
 			return stripNode(o, o.Name == node), nil
 		case *v1beta1.Speaker:
 			slim := &v1beta1.Speaker{ObjectMeta: identity(o.ObjectMeta)}
-			slim.Status.MemberAddress, slim.Status.Missing = o.Status.MemberAddress, o.Status.Missing
+			slim.Status.MemberAddress, slim.Status.Unreachable = o.Status.MemberAddress, o.Status.Unreachable
 			return slim, nil
 		case *v1beta1.IPAddressPool:
 			slim := &v1beta1.IPAddressPool{ObjectMeta: identity(o.ObjectMeta), Spec: o.Spec}

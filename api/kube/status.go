@@ -30,7 +30,7 @@ func NewConfigStatus(clients Clients) *ConfigStatus { return &ConfigStatus{clien
 func (s *ConfigStatus) ApplyPool(ctx context.Context, name string, status v1beta1.IPAddressPoolStatus) error {
 	quarantined := make([]*acv1beta1.QuarantinedAddressApplyConfiguration, 0, len(status.Quarantined))
 	for _, q := range status.Quarantined {
-		one := acv1beta1.QuarantinedAddress().WithAddress(q.Address).WithMAC(q.MAC).WithSince(q.Since).WithMoved(q.Moved...)
+		one := acv1beta1.QuarantinedAddress().WithAddress(q.Address).WithMAC(q.MAC).WithSince(q.Since).WithReassignedServices(q.ReassignedServices...)
 		if q.Until != nil {
 			one.WithUntil(*q.Until)
 		}

@@ -14,10 +14,10 @@ type BGPReport struct {
 	// whose session is established.
 	// +optional
 	AnnouncedCount int32 `json:"announcedCount"`
-	// draining is how many of them are announced as the last choice, because the
+	// drainingCount is how many of them are announced as the last choice, because the
 	// node is being drained.
 	// +optional
-	Draining int32 `json:"draining,omitempty"`
+	DrainingCount int32 `json:"drainingCount,omitempty"`
 	// announced are these addresses, the first 16,384.
 	// +optional
 	// +listType=atomic

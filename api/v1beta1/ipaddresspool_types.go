@@ -270,13 +270,13 @@ type IPAddressPoolStatus struct {
 }
 
 // QuarantinedAddress is an address of a pool that is not given to Services that
-// do not name it, because a stranger on the network answers for it.
+// do not name it, because another host on the network answers for it.
 type QuarantinedAddress struct {
 	// address, IPv4 or IPv6.
 	// +required
 	// +kubebuilder:validation:MaxLength=45
 	Address string `json:"address"`
-	// mac of the stranger, as last reported by a speaker.
+	// mac of that host, as last reported by a speaker.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	MAC string `json:"mac,omitempty"`
@@ -287,13 +287,13 @@ type QuarantinedAddress struct {
 	// reports the conflict.
 	// +optional
 	Until *metav1.Time `json:"until,omitempty"`
-	// moved are the Services, as namespace/name, that were given another
-	// address because of it.
+	// reassignedServices are the Services, as namespace/name, that were given
+	// another address because of it.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:MaxLength=320
-	Moved []string `json:"moved,omitempty"`
+	ReassignedServices []string `json:"reassignedServices,omitempty"`
 }
 
 // IPAddressPoolList is a list of IPAddressPools.

@@ -28,11 +28,11 @@ const (
 	// its status, it is a wish to have them again.
 	AnnotationAllocatedAddresses = "baliza.io/allocated-addresses"
 
-	// AnnotationUntried is written by the controller: those of the Service's
+	// AnnotationUnannounced is written by the controller: those of the Service's
 	// addresses, separated by commas, that it gave and that no node has
-	// announced yet. Only these may still be replaced when a stranger turns
+	// announced yet. Only these may still be replaced when another host turns
 	// out to have them.
-	AnnotationUntried = "baliza.io/untried-addresses"
+	AnnotationUnannounced = "baliza.io/unannounced-addresses"
 
 	// AnnotationKeyRotation is on the membership Secret: the last rotation of
 	// its key that was begun, by the word that the operator gave.
@@ -83,10 +83,10 @@ const (
 	// ReasonOverlap says that the addresses overlap those of an older pool, or
 	// that another advertisement of the same addresses overrules this one.
 	ReasonOverlap Reason = "Overlap"
-	// ReasonDanglingReference says that a named object does not exist.
-	ReasonDanglingReference Reason = "DanglingReference"
-	// ReasonMatchesNothing says that a selector selects no object.
-	ReasonMatchesNothing Reason = "MatchesNothing"
+	// ReasonReferenceNotFound says that a named object does not exist.
+	ReasonReferenceNotFound Reason = "ReferenceNotFound"
+	// ReasonNoMatch says that a selector selects no object.
+	ReasonNoMatch Reason = "NoMatch"
 	// ReasonInUseOutsideSpec says that Services hold addresses that the
 	// pool's spec no longer covers.
 	ReasonInUseOutsideSpec Reason = "InUseOutsideSpec"
@@ -95,38 +95,39 @@ const (
 	// ReasonUsedByCluster says that the cluster itself has the address: a node, its
 	// pods, the cluster IPs of Services, the API server. It is not given.
 	ReasonUsedByCluster Reason = "UsedByCluster"
-	// ReasonDeparted says that a speaker was told to stop, and has.
-	ReasonDeparted Reason = "Departed"
-	// ReasonInterfaceMissing says that a listed interface does not exist on
-	// a node that should announce on it.
-	ReasonInterfaceMissing Reason = "InterfaceMissing"
+	// ReasonStopped says that a speaker was told to stop, and has.
+	ReasonStopped Reason = "Stopped"
+	// ReasonInterfaceUnavailable says that a node has none of the interfaces that
+	// it should announce on, or that one of them does not exist or has no carrier.
+	ReasonInterfaceUnavailable Reason = "InterfaceUnavailable"
 )
 
 // Reasons of ConditionAllocated and of the allocator's refusals.
 const (
 	// ReasonAllocated says that every wanted address is assigned.
 	ReasonAllocated Reason = "Allocated"
-	// ReasonPartlyAllocated says that a PreferDualStack Service has one
+	// ReasonPartiallyAllocated says that a PreferDualStack Service has one
 	// family and waits for the other.
-	ReasonPartlyAllocated Reason = "PartlyAllocated"
+	ReasonPartiallyAllocated Reason = "PartiallyAllocated"
 	// ReasonNoPool says that no IPAddressPool exists or is valid.
 	ReasonNoPool Reason = "NoPool"
-	// ReasonPoolUnknown says that the named pool does not exist.
-	ReasonPoolUnknown Reason = "PoolUnknown"
+	// ReasonPoolNotFound says that the named pool does not exist.
+	ReasonPoolNotFound Reason = "PoolNotFound"
 	// ReasonPoolNotAllowed says that the pool's serviceAllocation excludes
 	// the Service.
 	ReasonPoolNotAllowed Reason = "PoolNotAllowed"
-	// ReasonPoolNotAuto says that the pool has autoAssign off and was not named.
-	ReasonPoolNotAuto Reason = "PoolNotAuto"
+	// ReasonAutoAssignDisabled says that the pool has autoAssign off and was not named.
+	ReasonAutoAssignDisabled Reason = "AutoAssignDisabled"
 	// ReasonPoolExhausted says that every address of the pool is taken.
 	ReasonPoolExhausted Reason = "PoolExhausted"
 	// ReasonQuotaExceeded says that the namespace holds as many addresses of
 	// the pool as its quota allows.
 	ReasonQuotaExceeded Reason = "QuotaExceeded"
-	// ReasonFamilyMissing says that the pool has no address of a wanted family.
-	ReasonFamilyMissing Reason = "FamilyMissing"
-	// ReasonNoPoolFits says that several pools were tried for several reasons.
-	ReasonNoPoolFits Reason = "NoPoolFits"
+	// ReasonIPFamilyUnavailable says that the pool has no address of a wanted IP
+	// family.
+	ReasonIPFamilyUnavailable Reason = "IPFamilyUnavailable"
+	// ReasonNoEligiblePool says that several pools were tried for several reasons.
+	ReasonNoEligiblePool Reason = "NoEligiblePool"
 	// ReasonAddressOutsidePools says that a named address is in no pool, or
 	// not in the named one.
 	ReasonAddressOutsidePools Reason = "AddressOutsidePools"
@@ -135,18 +136,18 @@ const (
 	// ReasonAddressReserved says that a named address is reserved for others,
 	// or for nobody.
 	ReasonAddressReserved Reason = "AddressReserved"
-	// ReasonAddressResting says that a named address was given up by another
+	// ReasonAddressInCooldown says that a named address was given up by another
 	// namespace a moment ago and is not given again yet.
-	ReasonAddressResting Reason = "AddressResting"
+	ReasonAddressInCooldown Reason = "AddressInCooldown"
 	// ReasonInvalidRequest says that an annotation or spec.loadBalancerIP
 	// cannot be understood, or contradicts the Service's families.
 	ReasonInvalidRequest Reason = "InvalidRequest"
-	// ReasonRequestsDisagree says that the annotation and
+	// ReasonConflictingRequests says that the annotation and
 	// spec.loadBalancerIP name different addresses; the annotation is used.
-	ReasonRequestsDisagree Reason = "RequestsDisagree"
-	// ReasonSharingRefused says that the address exists but may not be shared
+	ReasonConflictingRequests Reason = "ConflictingRequests"
+	// ReasonSharingNotAllowed says that the address exists but may not be shared
 	// with this Service.
-	ReasonSharingRefused Reason = "SharingRefused"
+	ReasonSharingNotAllowed Reason = "SharingNotAllowed"
 	// ReasonReleased says that the Service's address was taken back.
 	ReasonReleased Reason = "Released"
 	// ReasonWriteConflict says that something else writes this Service's
@@ -161,9 +162,9 @@ const (
 	// ReasonUninstalled says that Baliza was uninstalled, and nobody announces
 	// what the Service still shows.
 	ReasonUninstalled Reason = "Uninstalled"
-	// ReasonSeveralOwners says that several nodes answer for the address at once,
+	// ReasonMultipleOwners says that several nodes answer for the address at once,
 	// each of which should be the only one.
-	ReasonSeveralOwners Reason = "SeveralOwners"
+	ReasonMultipleOwners Reason = "MultipleOwners"
 	// ReasonNoSpeakerReady says that no speaker is ready: what they reported last
 	// counts for nothing.
 	ReasonNoSpeakerReady Reason = "NoSpeakerReady"
@@ -181,14 +182,14 @@ const (
 	ReasonNodeExcluded Reason = "NodeExcluded"
 	// ReasonNodeNotSelected says that no advertisement selects the node.
 	ReasonNodeNotSelected Reason = "NodeNotSelected"
-	// ReasonAddressConflict says that a stranger on the network answers for
-	// the address.
+	// ReasonAddressConflict says that another host on the network answers for
+	// the address (RFC 5227).
 	ReasonAddressConflict Reason = "AddressConflict"
-	// ReasonSocketProblem says that the owner cannot speak ARP or NDP: the
+	// ReasonSocketError says that the owner cannot speak ARP or NDP: the
 	// operating system refuses it a socket.
-	ReasonSocketProblem Reason = "SocketProblem"
-	// ReasonNoOwner says that no node is eligible.
-	ReasonNoOwner Reason = "NoOwner"
+	ReasonSocketError Reason = "SocketError"
+	// ReasonNoEligibleNode says that no node is eligible.
+	ReasonNoEligibleNode Reason = "NoEligibleNode"
 	// ReasonDraining says that the node is being drained: it still announces
 	// the address over BGP, as the last choice.
 	ReasonDraining Reason = "Draining"

@@ -70,7 +70,7 @@ type SpeakerStatus struct {
 	Withheld []WithheldAddresses `json:"withheld,omitempty"`
 
 	// conflicts are the addresses that this speaker would answer for but for
-	// a stranger that does, the first 256.
+	// another host that does (RFC 5227), the first 256.
 	// +optional
 	// +listType=map
 	// +listMapKey=address
@@ -86,23 +86,23 @@ type SpeakerStatus struct {
 	// +kubebuilder:validation:items:MaxLength=45
 	LocalAddresses []string `json:"localAddresses,omitempty"`
 
-	// missing are speakers that this one has not heard for some seconds, the
-	// first 256. What those said before counts no more, unless they refute
-	// it. Of the speakers that hear each other the first three, by name, say
-	// it for all.
+	// unreachable are speakers that this one has not heard for some seconds, the
+	// first 256. What those said before counts no more, unless they confirm that
+	// they are alive. Of the speakers that hear each other the first three, by
+	// name, say it for all.
 	// +optional
 	// +listType=map
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=256
-	Missing []MissingSpeaker `json:"missing,omitempty"`
+	Unreachable []UnreachableSpeaker `json:"unreachable,omitempty"`
 
-	// refuted are the others that miss this speaker, each with its own time:
-	// who can answer is not dead. The first 256.
+	// confirmedAlive are the others that say that this speaker is unreachable,
+	// each with its own time: who can answer is alive. The first 256.
 	// +optional
 	// +listType=map
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=256
-	Refuted []MissingSpeaker `json:"refuted,omitempty"`
+	ConfirmedAlive []UnreachableSpeaker `json:"confirmedAlive,omitempty"`
 
 	// bgp is what it says of its BGP sessions; absent without any.
 	// +optional
@@ -162,13 +162,14 @@ type WithheldAddresses struct {
 	Addresses []string `json:"addresses,omitempty"`
 }
 
-// AddressConflict is an address that a stranger on the network answers for.
+// AddressConflict is an address that another host on the network answers for,
+// one that is no node of the cluster (RFC 5227).
 type AddressConflict struct {
 	// address, IPv4 or IPv6.
 	// +required
 	// +kubebuilder:validation:MaxLength=45
 	Address string `json:"address"`
-	// mac of the stranger, as last seen.
+	// mac of that host, as last seen.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	MAC string `json:"mac,omitempty"`
@@ -199,13 +200,13 @@ const (
 	FoundInUse ConflictFound = "InUse"
 )
 
-// MissingSpeaker names a speaker and a time.
-type MissingSpeaker struct {
+// UnreachableSpeaker names a speaker and a time.
+type UnreachableSpeaker struct {
 	// name of the speaker, which is its node's.
 	// +required
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name"`
-	// since when it is missed.
+	// since when it is unreachable, or says that another is.
 	// +required
 	Since metav1.Time `json:"since"`
 }

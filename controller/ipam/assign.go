@@ -27,7 +27,7 @@ type plan struct {
 
 // Assign gives a Service what it asks for, as far as the pools allow, and
 // returns what it has afterwards. The Refusal is nil when that is all it
-// wanted; with reason PartlyAllocated a Service that prefers two families has
+// wanted; with reason PartiallyAllocated a Service that prefers two families has
 // one; with any other reason the Service has what it had before, or nothing.
 //
 // An address that the Service has is left only when the Service no longer
@@ -276,7 +276,7 @@ func (m *IPAM) onlyPool(q *ask) (*pool, *Refusal) {
 	var only *pool
 	if q.Pool != "" {
 		if only = m.pools[q.Pool]; only == nil {
-			return nil, &Refusal{v1beta1.ReasonPoolUnknown, "there is no IPAddressPool " + quoted(q.Pool)}
+			return nil, &Refusal{v1beta1.ReasonPoolNotFound, "there is no IPAddressPool " + quoted(q.Pool)}
 		}
 	}
 	for _, a := range q.Addresses {
@@ -346,7 +346,7 @@ func (m *IPAM) pick(q *ask, p *pool, f family) (netip.Addr, *Refusal) {
 	}
 	switch {
 	case !p.has(f):
-		return netip.Addr{}, &Refusal{v1beta1.ReasonFamilyMissing, "it has no " + f.String() + " addresses"}
+		return netip.Addr{}, &Refusal{v1beta1.ReasonIPFamilyUnavailable, "it has no " + f.String() + " addresses"}
 	case m.avoids(q, p, f):
 		return netip.Addr{}, &Refusal{v1beta1.ReasonPoolExhausted, "every " + f.String() + " address is taken, reserved for others or in quarantine"}
 	case p.withheld(q, f):

@@ -74,21 +74,21 @@ func TestRequests(t *testing.T) {
 				{nil, "b", "192.0.2.1 lan"},
 				{named("192.0.2.1"), "a", "192.0.2.0 lan AddressInUse"},
 				{named("203.0.113.1"), "a", "192.0.2.0 lan AddressOutsidePools"},
-				{both(named("192.0.2.0"), fromPool("gone")), "a", "192.0.2.0 lan PoolUnknown"},
+				{both(named("192.0.2.0"), fromPool("gone")), "a", "192.0.2.0 lan PoolNotFound"},
 			},
 		},
 		"A08 a named pool is honoured, an unknown one reported, a switch re-assigns": {
 			[]*v1beta1.IPAddressPool{poolOf("lan", "192.0.2.0/24"), poolOf("dmz", "198.51.100.0/24")},
 			[]step{
-				{fromPool("nowhere"), "a", "PoolUnknown"},
+				{fromPool("nowhere"), "a", "PoolNotFound"},
 				{fromPool("dmz"), "a", "198.51.100.0 dmz"},
 				{fromPool("lan"), "a", "192.0.2.0 lan"},
-				{fromPool("nowhere"), "a", "192.0.2.0 lan PoolUnknown"},
+				{fromPool("nowhere"), "a", "192.0.2.0 lan PoolNotFound"},
 			},
 		},
 		"A11 autoAssign off: only when the pool or an address is named": {
 			[]*v1beta1.IPAddressPool{with(poolOf("lan", "192.0.2.0/24"), notAuto)},
-			[]step{{nil, "a", "PoolNotAuto"}, {named("192.0.2.9"), "a", "192.0.2.9 lan"}, {fromPool("lan"), "b", "192.0.2.0 lan"}},
+			[]step{{nil, "a", "AutoAssignDisabled"}, {named("192.0.2.9"), "a", "192.0.2.9 lan"}, {fromPool("lan"), "b", "192.0.2.0 lan"}},
 		},
 		"A11 buggy and excluded addresses are never given": {
 			[]*v1beta1.IPAddressPool{with(poolOf("lan", "192.0.2.254-192.0.3.2"), func(s *v1beta1.IPAddressPoolSpec) {
@@ -126,7 +126,7 @@ func TestRequests(t *testing.T) {
 		},
 		"A13 falls through to the next pool that fits": {
 			[]*v1beta1.IPAddressPool{poolOf("six", "2001:db8::/64"), with(poolOf("named", "192.0.2.9/32"), notAuto), poolOf("lan", "192.0.2.0/32")},
-			[]step{{nil, "a", "192.0.2.0 lan"}, {nil, "b", "NoPoolFits"}},
+			[]step{{nil, "a", "192.0.2.0 lan"}, {nil, "b", "NoEligiblePool"}},
 		},
 		"S01 same key and disjoint ports share; TCP and UDP of one number are disjoint": {
 			[]*v1beta1.IPAddressPool{poolOf("lan", "192.0.2.0/24")},
@@ -134,8 +134,8 @@ func TestRequests(t *testing.T) {
 				{key("k"), "a", "192.0.2.0 lan"},
 				{both(key("k"), port(80, corev1.ProtocolUDP)), "b", "192.0.2.0 lan"},
 				{both(key("k"), port(443, corev1.ProtocolTCP)), "c", "192.0.2.0 lan"},
-				{both(key("k"), port(443, corev1.ProtocolTCP), named("192.0.2.0")), "d", "SharingRefused"},
-				{both(key("other"), port(53, corev1.ProtocolTCP), named("192.0.2.0")), "e", "SharingRefused"},
+				{both(key("k"), port(443, corev1.ProtocolTCP), named("192.0.2.0")), "d", "SharingNotAllowed"},
+				{both(key("other"), port(53, corev1.ProtocolTCP), named("192.0.2.0")), "e", "SharingNotAllowed"},
 				{both(port(53, corev1.ProtocolTCP), named("192.0.2.0")), "f", "AddressInUse"},
 				{both(key("k"), port(443, corev1.ProtocolTCP)), "g", "192.0.2.1 lan"},
 			},
@@ -146,7 +146,7 @@ func TestRequests(t *testing.T) {
 				{both(key("k"), local(labels.Set{"app": "x"})), "a", "192.0.2.0 lan"},
 				{both(key("k"), port(81, corev1.ProtocolTCP), local(labels.Set{"app": "y"})), "b", "192.0.2.1 lan"},
 				{both(key("k"), port(82, corev1.ProtocolTCP), local(labels.Set{"app": "x"})), "c", "192.0.2.0 lan"},
-				{both(key("k"), port(83, corev1.ProtocolTCP), named("192.0.2.0")), "d", "SharingRefused"},
+				{both(key("k"), port(83, corev1.ProtocolTCP), named("192.0.2.0")), "d", "SharingNotAllowed"},
 			},
 		},
 		"S01 the one that changes so that it may not share any more leaves": {
@@ -177,14 +177,14 @@ func TestRequests(t *testing.T) {
 		},
 		"S04 RequireDualStack takes both from one pool or nothing": {
 			[]*v1beta1.IPAddressPool{poolOf("four", "192.0.2.0/24"), poolOf("six", "2001:db8::/64")},
-			[]step{{require, "a", "FamilyMissing"}, {nil, "b", "192.0.2.0 four"}},
+			[]step{{require, "a", "IPFamilyUnavailable"}, {nil, "b", "192.0.2.0 four"}},
 		},
 		"S04 PreferDualStack prefers a pool with both, and takes what there is": {
 			[]*v1beta1.IPAddressPool{poolOf("four", "192.0.2.0/24"), poolOf("both", "198.51.100.0/32", "2001:db8::/128"), poolOf("six", "2001:db8:1::/64")},
 			[]step{
 				{prefer, "a", "198.51.100.0 2001:db8:: both"},
-				{prefer, "b", "192.0.2.0 four PartlyAllocated"},
-				{dual(corev1.IPFamilyPolicyPreferDualStack, corev1.IPv6Protocol), "c", "2001:db8:1:: six PartlyAllocated"},
+				{prefer, "b", "192.0.2.0 four PartiallyAllocated"},
+				{dual(corev1.IPFamilyPolicyPreferDualStack, corev1.IPv6Protocol), "c", "2001:db8:1:: six PartiallyAllocated"},
 			},
 		},
 		"S04 a second family that is no longer wanted is left, one that is wanted is added": {
@@ -221,7 +221,7 @@ func TestRequests(t *testing.T) {
 func TestA13TheMessageNamesEachPoolAndWhyNot(t *testing.T) {
 	m := books(t, poolOf("six", "2001:db8::/64"), with(poolOf("named", "192.0.2.9/32"), notAuto), poolOf("lan", "192.0.2.0/32"))
 	assign(t, m, want("a"), "192.0.2.0 lan")
-	refusal := refused(t, m, want("b"), "NoPoolFits")
+	refusal := refused(t, m, want("b"), "NoEligiblePool")
 	const expected = "pool six: it has no IPv4 addresses; pool named: it has autoAssign off and is not named; pool lan: every IPv4 address is taken"
 	if refusal.Message != expected {
 		t.Errorf("got  %s\nwant %s", refusal.Message, expected)
@@ -353,9 +353,9 @@ func TestS02TwoThatChangeTheirKeyTogetherStayTogether(t *testing.T) {
 func TestS05GainsTheSecondFamilyFromTheSamePoolOnly(t *testing.T) {
 	m := books(t, poolOf("lan", "192.0.2.0/24"))
 	r := want("a", prefer)
-	assign(t, m, r, "192.0.2.0 lan PartlyAllocated")
+	assign(t, m, r, "192.0.2.0 lan PartiallyAllocated")
 	m.SetSnapshot(snapshot(t, poolOf("lan", "192.0.2.0/24"), poolOf("six", "198.51.100.0/24", "2001:db8::/64")))
-	assign(t, m, r, "192.0.2.0 lan PartlyAllocated")
+	assign(t, m, r, "192.0.2.0 lan PartiallyAllocated")
 	m.SetSnapshot(snapshot(t, poolOf("lan", "192.0.2.0/24", "2001:db8:1::/64"), poolOf("six", "198.51.100.0/24", "2001:db8::/64")))
 	assign(t, m, r, "192.0.2.0 2001:db8:1:: lan")
 }

@@ -102,7 +102,7 @@ func (m *IPAM) cooldownRefusal(q *ask, p *pool, a netip.Addr) *Refusal {
 		if _, exists := p.ready(one, q.Namespace, f, m.now); exists {
 			until := time.Unix(0, r.at).Add(p.ReuseDelay).UTC().Format(time.RFC3339)
 			return &Refusal{
-				v1beta1.ReasonAddressResting,
+				v1beta1.ReasonAddressInCooldown,
 				fmt.Sprintf("%s was given up by namespace %s and rests until %s (reuseDelay %s)", a, r.namespace, until, p.ReuseDelay),
 			}
 		}

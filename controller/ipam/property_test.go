@@ -209,7 +209,7 @@ func (m *model) ask(t *rapid.T, r config.Request) {
 	given, refusal := m.books.Assign(r, labels.Set{}, m.now)
 	m.asked[r.Key], m.has[r.Key] = r, given
 	defer func() {
-		if m.answered[r.Key] = nil; refusal == nil || refusal.Reason == v1beta1.ReasonPartlyAllocated {
+		if m.answered[r.Key] = nil; refusal == nil || refusal.Reason == v1beta1.ReasonPartiallyAllocated {
 			m.answered[r.Key] = given.Addresses
 		}
 	}()
@@ -270,7 +270,7 @@ func (m *model) checkContent(t *rapid.T, r config.Request, given Assignment) {
 // checkRefused looks through every address of every pool for one that the
 // Service could have.
 func (m *model) checkRefused(t *rapid.T, r config.Request, given Assignment, refusal Refusal) {
-	partly := refusal.Reason == v1beta1.ReasonPartlyAllocated
+	partly := refusal.Reason == v1beta1.ReasonPartiallyAllocated
 	if len(given.Addresses) > 0 != partly {
 		t.Fatalf("%s has %v and is told %v", r.Key, given.Addresses, refusal)
 	}

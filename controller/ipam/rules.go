@@ -40,7 +40,7 @@ func autoAssigned(q *ask, p *pool) *Refusal {
 	if p.AutoAssign || q.Pool != "" || len(q.Addresses) > 0 {
 		return nil
 	}
-	return &Refusal{v1beta1.ReasonPoolNotAuto, "it has autoAssign off and is not named"}
+	return &Refusal{v1beta1.ReasonAutoAssignDisabled, "it has autoAssign off and is not named"}
 }
 
 func admitted(q *ask, p *pool) *Refusal {
@@ -62,14 +62,14 @@ func (m *IPAM) namedAddress(q *ask, p *pool, a netip.Addr) *Refusal {
 	case q.holding.sharing == nil || other.sharing == nil:
 		return &Refusal{v1beta1.ReasonAddressInUse, fmt.Sprintf("%s is held by %s", a, other.key)}
 	}
-	return &Refusal{v1beta1.ReasonSharingRefused, fmt.Sprintf("%s is held by %s and cannot be shared: %s", a, other.key, objection)}
+	return &Refusal{v1beta1.ReasonSharingNotAllowed, fmt.Sprintf("%s is held by %s and cannot be shared: %s", a, other.key, objection)}
 }
 
 // homeless says why a Service whose pool is gone gains nothing.
 func homeless(q *ask) *Refusal {
-	reason := v1beta1.ReasonPoolUnknown
+	reason := v1beta1.ReasonPoolNotFound
 	if q.Policy == corev1.IPFamilyPolicyPreferDualStack {
-		reason = v1beta1.ReasonPartlyAllocated
+		reason = v1beta1.ReasonPartiallyAllocated
 	}
 	return &Refusal{
 		reason,
@@ -128,14 +128,14 @@ func (r *refusals) message() string {
 func (r *refusals) sum() *Refusal {
 	reason := r.each[0].Reason
 	if slices.ContainsFunc(r.each, func(o Refusal) bool { return o.Reason != reason }) {
-		reason = v1beta1.ReasonNoPoolFits
+		reason = v1beta1.ReasonNoEligiblePool
 	}
 	return &Refusal{reason, r.message()}
 }
 
 // partly is the refusal of a second family that the Service only prefers.
 func (r *refusals) partly() *Refusal {
-	return &Refusal{v1beta1.ReasonPartlyAllocated, r.message()}
+	return &Refusal{v1beta1.ReasonPartiallyAllocated, r.message()}
 }
 
 // Malformed is the refusal of a request that cannot be understood.

@@ -126,7 +126,7 @@ func TestA18AServiceAtTheQuotaMayMoveAndShare(t *testing.T) {
 	assign(t, m, r, "192.0.2.0 lan")
 	assign(t, m, want("b", key("k"), port(81, "TCP")), "192.0.2.0 lan")
 	assign(t, m, want("c", in("red"), key("k"), port(82, "TCP")), "192.0.2.0 lan")
-	assign(t, m, want("d", key("k"), port(83, "TCP"), prefer), "192.0.2.0 lan PartlyAllocated")
+	assign(t, m, want("d", key("k"), port(83, "TCP"), prefer), "192.0.2.0 lan PartiallyAllocated")
 	m.Release("default/b")
 	m.Release("default/d")
 	r.Addresses = addrs("192.0.2.9")
@@ -144,7 +144,7 @@ func TestA19AFreedAddressRestsBeforeAnotherTenantGetsIt(t *testing.T) {
 	if got := m.wakeAt; !got.Equal(begin().Add(time.Minute)) {
 		t.Errorf("the rest is over at %s", got)
 	}
-	says(t, refused(t, m, want("c", in("blue"), named("192.0.2.0")), "AddressResting"), "pool lan", "namespace red", "1970-01-12T13:47:40Z")
+	says(t, refused(t, m, want("c", in("blue"), named("192.0.2.0")), "AddressInCooldown"), "pool lan", "namespace red", "1970-01-12T13:47:40Z")
 	assign(t, m, want("c", in("blue")), "192.0.2.2 lan")
 	assign(t, m, want("a", in("red")), "192.0.2.0 lan")
 	m.Release("red/a")

@@ -74,7 +74,7 @@ func (l *List) Resume(pools []*v1beta1.IPAddressPool, now time.Time) (c Change) 
 			if known.Until != nil && known.Until.Time.Before(until) {
 				until = known.Until.Time
 			}
-			l.begin(&c, a, &entry{mac: known.MAC, since: known.Since.Time, until: until, moved: slices.Clone(known.Moved)})
+			l.begin(&c, a, &entry{mac: known.MAC, since: known.Since.Time, until: until, moved: slices.Clone(known.ReassignedServices)})
 		}
 	}
 	return c
@@ -192,7 +192,7 @@ func (l *List) Of(snapshot *config.Snapshot, pool string) []v1beta1.QuarantinedA
 			continue
 		}
 		e := l.entries[a]
-		one := v1beta1.QuarantinedAddress{Address: a.String(), MAC: e.mac, Since: metav1.NewTime(e.since).Rfc3339Copy(), Moved: e.moved}
+		one := v1beta1.QuarantinedAddress{Address: a.String(), MAC: e.mac, Since: metav1.NewTime(e.since).Rfc3339Copy(), ReassignedServices: e.moved}
 		if !e.until.IsZero() {
 			until := metav1.NewTime(e.until).Rfc3339Copy()
 			one.Until = &until

@@ -84,7 +84,7 @@ func (r *Reconciler) fromAnotherReplica(rec *record) bool {
 // and it stays theirs, too, as long as the API shows that.
 func (r *Reconciler) adoptFromReplica(rec *record) {
 	s := rec.object
-	rec.untried = s.untried
+	rec.unannounced = s.unannounced
 	for again := true; again; { // what was taken in one round is adopted in the next
 		again = false
 		for _, rejected := range r.allocator.AdoptOnly(s.request, s.shown, s.pool) {

@@ -49,7 +49,7 @@ func (r *Reconciler) updateAnnounced(now time.Time) {
 		p.nextAt = now.Add(reportsEvery)
 		ready, known := r.Configuration.ReadySpeakers()
 		p.changed = p.reports.Read(r.Configuration.Speakers(), known && ready == 0, now)
-		r.Metrics.severalOwners.Set(float64(p.reports.Contested()))
+		r.Metrics.multipleOwners.Set(float64(p.reports.Contested()))
 		if p.reports.Speakers() > 0 {
 			r.updateQuarantine(now) // and move away while the reports are fresh
 			p.outdated = r.outdated()

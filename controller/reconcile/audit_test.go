@@ -37,7 +37,7 @@ func ourFinalizers() []string {
 }
 
 func ourAnnotations() []string {
-	return []string{"baliza.io/allocated-from-pool", "baliza.io/allocated-addresses", "baliza.io/untried-addresses"}
+	return []string{"baliza.io/allocated-from-pool", "baliza.io/allocated-addresses", "baliza.io/unannounced-addresses"}
 }
 
 func ourConditions() []string { return []string{"baliza.io/Allocated", "baliza.io/Announced"} }

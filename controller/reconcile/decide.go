@@ -39,7 +39,7 @@ func (r *Reconciler) decide(rec *record) {
 		r.pending.add(rec, r.showsUnallocated(rec))
 	}
 	a.announced = rec.stillAnnounced(a.given.Addresses)
-	a.untried = rec.stillUntried(a.announced)
+	a.unannounced = rec.stillUnannounced(a.announced)
 	a.note = rec.written.note
 	a.others = len(a.given.Addresses) == 0 && r.mustVanish(rec)
 	d := desire(s, &a, r.Now())
@@ -57,10 +57,10 @@ type answer struct {
 	refusal *ipam.Refusal
 	// usedBy says of given addresses which the cluster itself has, and who.
 	usedBy map[netip.Addr]string
-	// untried are given addresses that no node has announced, and announced what
+	// unannounced are given addresses that no node has announced, and announced what
 	// was last concluded from the speakers' reports.
-	untried   []netip.Addr
-	announced *metav1.Condition
+	unannounced []netip.Addr
+	announced   *metav1.Condition
 	// others says that what the Service shows is allocated to others, or to itself
 	// until it is gone.
 	others bool
@@ -78,7 +78,7 @@ func desire(s *service, a *answer, now time.Time) *desired {
 		}
 	}
 	return &desired{
-		addresses: a.given.Addresses, pool: a.given.Pool, untried: a.untried,
+		addresses: a.given.Addresses, pool: a.given.Pool, unannounced: a.unannounced,
 		allocated: s.condition(v1beta1.ConditionAllocated, says.status, says.reason, says.message+a.note, now),
 		announced: a.announced,
 		vanish:    a.others && len(a.given.Addresses) == 0,
@@ -128,7 +128,7 @@ func verdict(given ipam.Assignment, refusal *ipam.Refusal, problems []config.Pro
 		s = statement{metav1.ConditionTrue, v1beta1.ReasonAllocated, has}
 	case has == "":
 		s = statement{metav1.ConditionFalse, refusal.Reason, refusal.Message}
-	case refusal.Reason == v1beta1.ReasonPartlyAllocated:
+	case refusal.Reason == v1beta1.ReasonPartiallyAllocated:
 		s = statement{metav1.ConditionTrue, refusal.Reason, has + "; the other family is not available: " + refusal.Message}
 	default:
 		s = statement{metav1.ConditionFalse, refusal.Reason, "keeps " + has + "; what it asks for is not available: " + refusal.Message}

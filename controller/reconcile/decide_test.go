@@ -40,8 +40,8 @@ func TestDesire(t *testing.T) {
 			want:   "True Allocated: 192.0.2.10, 2001:db8::1 from pool lan", since: now,
 		},
 		"one family, and it waits for the other": {
-			answer: answer{given: has, refusal: &ipam.Refusal{Reason: v1beta1.ReasonPartlyAllocated, Message: "none left"}},
-			want:   "True " + string(v1beta1.ReasonPartlyAllocated) + ": 192.0.2.10 from pool lan; the other family is not available: none left", since: now,
+			answer: answer{given: has, refusal: &ipam.Refusal{Reason: v1beta1.ReasonPartiallyAllocated, Message: "none left"}},
+			want:   "True " + string(v1beta1.ReasonPartiallyAllocated) + ": 192.0.2.10 from pool lan; the other family is not available: none left", since: now,
 		},
 		"nothing": {
 			answer: answer{refusal: &ipam.Refusal{Reason: v1beta1.ReasonPoolExhausted, Message: "none left"}},
@@ -56,9 +56,9 @@ func TestDesire(t *testing.T) {
 			want:   "False AddressInUse: keeps 192.0.2.10 from pool lan; what it asks for is not available: 192.0.2.11 is held by default/api", since: now,
 		},
 		"a warning": {
-			problems: []config.Problem{{Reason: v1beta1.ReasonRequestsDisagree, Message: "the annotation is used"}},
+			problems: []config.Problem{{Reason: v1beta1.ReasonConflictingRequests, Message: "the annotation is used"}},
 			answer:   answer{given: has},
-			want:     "True Allocated: 192.0.2.10 from pool lan; " + string(v1beta1.ReasonRequestsDisagree) + ": the annotation is used", since: now,
+			want:     "True Allocated: 192.0.2.10 from pool lan; " + string(v1beta1.ReasonConflictingRequests) + ": the annotation is used", since: now,
 		},
 		"what a node has (T03)": {
 			answer: answer{given: has, usedBy: map[netip.Addr]string{a: "node n1"}},

@@ -38,7 +38,7 @@ func (w *world) run(d time.Duration, others func()) {
 
 // undone is how often the controller counted that its writes were undone.
 func (w *world) undone() float64 {
-	return testutil.ToFloat64(w.loop.Metrics.writes.WithLabelValues("undone"))
+	return testutil.ToFloat64(w.loop.Metrics.writes.WithLabelValues("reverted"))
 }
 
 // Defect 2: whatever undoes what is written, the same is written again ever more
@@ -388,7 +388,7 @@ func TestDefect8AbsenceFromAReportThatIsCutProvesNothing(t *testing.T) {
 		}
 		w.report(speakerOf("n1", held("192.0.2.10")))
 		w.run(time.Minute, nil)
-		w.expectAnnounced("api", "False NoOwner")
+		w.expectAnnounced("api", "False NoEligibleNode")
 	})
 }
 
@@ -405,12 +405,12 @@ func TestT05SeveralOwnersAreSaidAndCounted(t *testing.T) {
 		w.run(handOver/2, nil)
 		w.expectAnnounced("web", "True Announced: announced by n1, n2")
 		w.run(handOver+2*reportsEvery, nil)
-		w.expectAnnounced("web", "False SeveralOwners: 192.0.2.10 is answered for by n1, n2 at once")
-		if n := testutil.ToFloat64(w.loop.Metrics.severalOwners); n != 1 {
+		w.expectAnnounced("web", "False MultipleOwners: 192.0.2.10 is answered for by n1, n2 at once")
+		if n := testutil.ToFloat64(w.loop.Metrics.multipleOwners); n != 1 {
 			t.Errorf("%v addresses counted", n)
 		}
 		told, _ := w.loop.Recorder.(*events)
-		if got := told.of("web"); !slices.ContainsFunc(got, func(e string) bool { return strings.Contains(e, "SeveralOwners") }) {
+		if got := told.of("web"); !slices.ContainsFunc(got, func(e string) bool { return strings.Contains(e, "MultipleOwners") }) {
 			t.Errorf("events: %q", got)
 		}
 		w.report(speakerOf("n1", held("192.0.2.10")), speakerOf("n2", held()))
@@ -656,7 +656,7 @@ func TestDefect7ReportsWithAndWithoutWhatOthersOwn(t *testing.T) {
 				w.run(time.Minute, nil)
 				w.expectAnnounced("held", "True Announced: announced by n1")
 				w.expectAnnounced("idle", "False NoEndpoint: no node announces 192.0.2.11")
-				w.expectAnnounced("lost", "False NoOwner: no node announces 192.0.2.12")
+				w.expectAnnounced("lost", "False NoEligibleNode: no node announces 192.0.2.12")
 			})
 		})
 	}

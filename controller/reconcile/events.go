@@ -67,8 +67,8 @@ func (r *Reconciler) recordTransition(before, after *corev1.Service, d *desired)
 	case d.allocated != nil && !sameCondition(conditionOf(before, v1beta1.ConditionAllocated), d.allocated):
 		warning := d.allocated.Status != metav1.ConditionTrue || d.allocated.Reason == string(v1beta1.ReasonUsedByCluster)
 		r.record(event{after, warning, v1beta1.Reason(d.allocated.Reason), "Allocate", d.allocated.Message})
-	case d.announced != nil && d.announced.Reason == string(v1beta1.ReasonSeveralOwners) &&
+	case d.announced != nil && d.announced.Reason == string(v1beta1.ReasonMultipleOwners) &&
 		!sameCondition(conditionOf(before, v1beta1.ConditionAnnounced), d.announced):
-		r.record(event{after, true, v1beta1.ReasonSeveralOwners, "Announce", d.announced.Message})
+		r.record(event{after, true, v1beta1.ReasonMultipleOwners, "Announce", d.announced.Message})
 	}
 }

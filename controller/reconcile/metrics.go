@@ -17,7 +17,7 @@ type Metrics struct {
 	services            *prometheus.GaugeVec
 	writes              *prometheus.CounterVec
 	statusFailures      prometheus.Counter
-	severalOwners       prometheus.Gauge
+	multipleOwners      prometheus.Gauge
 	duration            prometheus.Histogram
 	leader              prometheus.Gauge
 }
@@ -37,8 +37,8 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		statusFailures: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "baliza_status_write_failures_total", Help: "Requests that failed to write the status of a pool or an advertisement.",
 		}),
-		severalOwners: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "baliza_addresses_several_owners", Help: "Addresses for which several nodes answer at once, each of which should be the only one.",
+		multipleOwners: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "baliza_addresses_multiple_owners", Help: "Addresses for which several nodes answer at once, each of which should be the only one.",
 		}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "baliza_reconcile_duration_seconds", Help: "Time of one pass over what changed, without the writes.",
@@ -46,7 +46,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		}),
 		leader: prometheus.NewGauge(prometheus.GaugeOpts{Name: "baliza_leader", Help: "1 while this process leads, else 0."}),
 	}
-	registry.MustRegister(m.assigned, m.available, m.services, m.writes, m.statusFailures, m.severalOwners, m.duration, m.leader)
+	registry.MustRegister(m.assigned, m.available, m.services, m.writes, m.statusFailures, m.multipleOwners, m.duration, m.leader)
 	return m
 }
 
@@ -58,7 +58,7 @@ func (m *Metrics) wrote(done result, repeats bool) {
 	case done.wrote == nil:
 		return // it only read
 	case repeats:
-		label = "undone"
+		label = "reverted"
 	case err == nil:
 		label = "ok"
 	case errors.Is(err, kube.ErrStale):

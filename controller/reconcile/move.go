@@ -49,7 +49,7 @@ func (r *Reconciler) quarantineChanged(c quarantine.Change) {
 // mayMove reports whether a Service may be taken off an address: it was given it,
 // without having named it, and no node has announced it.
 func (r *Reconciler) mayMove(rec *record, a netip.Addr) bool {
-	return rec != nil && rec.object.malformed == nil && slices.Contains(rec.settledAddresses(), a) && slices.Contains(rec.untried, a) &&
+	return rec != nil && rec.object.malformed == nil && slices.Contains(rec.settledAddresses(), a) && slices.Contains(rec.unannounced, a) &&
 		!slices.Contains(rec.object.request.Addresses, a) && r.quarantine.MayMove(rec.key)
 }
 

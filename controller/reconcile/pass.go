@@ -114,7 +114,7 @@ func (r *Reconciler) refresh(key string) (rec *record, isNew bool) {
 // admit makes the record of a Service.
 func (r *Reconciler) admit(svc *corev1.Service) *record {
 	s := r.parse(svc)
-	rec := &record{key: s.key, object: s, untried: s.untried}
+	rec := &record{key: s.key, object: s, unannounced: s.unannounced}
 	r.records[rec.key] = rec
 	return rec
 }

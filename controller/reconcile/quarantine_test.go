@@ -67,7 +67,7 @@ func (c *cluster) quarantinedOf(pool string) string {
 	}
 	var all []string
 	for _, q := range object.Status.Quarantined {
-		text := q.Address + " " + q.MAC + " " + strings.Join(q.Moved, ",")
+		text := q.Address + " " + q.MAC + " " + strings.Join(q.ReassignedServices, ",")
 		if q.Until == nil {
 			text += "*"
 		}
@@ -104,8 +104,8 @@ func TestL13_AServiceIsGivenAnotherAddressForAStrangersThatItNeverUsed(t *testin
 		c.service("web", nil)
 		run := c.start()
 		c.expectShown("web", "192.0.2.10")
-		if got := c.live("web").Annotations[v1beta1.AnnotationUntried]; got != "192.0.2.10" {
-			t.Errorf("untried are %q", got)
+		if got := c.live("web").Annotations[v1beta1.AnnotationUnannounced]; got != "192.0.2.10" {
+			t.Errorf("unannounced are %q", got)
 		}
 		c.says("n2", holding())
 		c.says("n1", conflicting(v1beta1.FoundAtFirstUse, "192.0.2.10"))
@@ -115,8 +115,8 @@ func TestL13_AServiceIsGivenAnotherAddressForAStrangersThatItNeverUsed(t *testin
 		c.says("n1", holding("192.0.2.11"))
 		c.expectAnnounced("True Announced: announced by n1")
 		c.expectQuarantined("192.0.2.10 " + strangersMAC + " default/web")
-		if got := c.live("web").Annotations[v1beta1.AnnotationUntried]; got != "" {
-			t.Errorf("untried are %q though they are announced", got)
+		if got := c.live("web").Annotations[v1beta1.AnnotationUnannounced]; got != "" {
+			t.Errorf("unannounced are %q though they are announced", got)
 		}
 		if events := run.events.of("web"); !slices.ContainsFunc(events, func(e string) bool {
 			return strings.Contains(e, "Move AddressConflict: 192.0.2.10") && strings.Contains(e, strangersMAC)
@@ -286,17 +286,17 @@ func TestADeadSpeakersReportIsNotBelievedForEver(t *testing.T) {
 		c.says("n1", holding("192.0.2.10"))
 		c.says("n2", holding())
 		c.expectAnnounced("True Announced: announced by n1")
-		missed := []v1beta1.MissingSpeaker{{Name: "n1", Since: metav1.Unix(1000, 0)}}
-		c.says("n2", func(s *v1beta1.SpeakerStatus) { s.Missing = missed })
-		c.expectAnnounced("False NoOwner: no node announces 192.0.2.10")
+		missed := []v1beta1.UnreachableSpeaker{{Name: "n1", Since: metav1.Unix(1000, 0)}}
+		c.says("n2", func(s *v1beta1.SpeakerStatus) { s.Unreachable = missed })
+		c.expectAnnounced("False NoEligibleNode: no node announces 192.0.2.10")
 		// It was only cut off, and says so.
 		c.says("n1", func(s *v1beta1.SpeakerStatus) {
-			s.Refuted = []v1beta1.MissingSpeaker{{Name: "n2", Since: metav1.Unix(1000, 0)}}
+			s.ConfirmedAlive = []v1beta1.UnreachableSpeaker{{Name: "n2", Since: metav1.Unix(1000, 0)}}
 		})
 		c.expectAnnounced("True Announced: announced by n1")
 		// Later it dies; that it refuted something before does not help it.
 		missed[0].Since = metav1.Unix(2000, 0)
-		c.says("n2", func(s *v1beta1.SpeakerStatus) { s.Missing = missed })
+		c.says("n2", func(s *v1beta1.SpeakerStatus) { s.Unreachable = missed })
 		c.says("n2", func(s *v1beta1.SpeakerStatus) { s.Held = []v1beta1.HeldAddress{{Address: "192.0.2.10"}} })
 		c.expectAnnounced("True Announced: announced by n2")
 		run.stop()
@@ -333,12 +333,12 @@ func TestALiarCannotHideTheLiving(t *testing.T) {
 		c.service("web", nil)
 		c.start()
 		c.expectShown("web", "192.0.2.10")
-		lie := []v1beta1.MissingSpeaker{{Name: "n1", Since: metav1.Unix(1000, 0)}}
+		lie := []v1beta1.UnreachableSpeaker{{Name: "n1", Since: metav1.Unix(1000, 0)}}
 		c.says("n1", func(s *v1beta1.SpeakerStatus) {
 			holding("192.0.2.10")(s)
-			s.Refuted = []v1beta1.MissingSpeaker{{Name: "liar", Since: metav1.Unix(1000, 0)}}
+			s.ConfirmedAlive = []v1beta1.UnreachableSpeaker{{Name: "liar", Since: metav1.Unix(1000, 0)}}
 		})
-		c.says("liar", func(s *v1beta1.SpeakerStatus) { s.Missing = lie })
+		c.says("liar", func(s *v1beta1.SpeakerStatus) { s.Unreachable = lie })
 		c.expectAnnounced("True Announced: announced by n1")
 		for end := time.Now().Add(5*time.Second + 2*reportsEvery + 4*tickEvery); time.Now().Before(end); time.Sleep(tickEvery) {
 			c.expectAnnounced("True Announced: announced by n1")

@@ -159,7 +159,7 @@ func TestA05AnnotationWinsAndDisagreementIsReported(t *testing.T) {
 		}))
 		c.start()
 		c.expectShown("web", "192.0.2.15")
-		if message := conditionOf(c.live("web"), v1beta1.ConditionAllocated).Message; !strings.Contains(message, string(v1beta1.ReasonRequestsDisagree)) {
+		if message := conditionOf(c.live("web"), v1beta1.ConditionAllocated).Message; !strings.Contains(message, string(v1beta1.ReasonConflictingRequests)) {
 			t.Errorf("the disagreement is not reported: %s", message)
 		}
 	})
@@ -189,7 +189,7 @@ func TestA08SwitchingPoolsReassigns(t *testing.T) {
 		c.start()
 		c.expectShown("web", "192.0.2.10")
 		c.edit("web", "kubectl", annotate(v1beta1.AnnotationPool, "nowhere"))
-		c.expectReason("web", v1beta1.ReasonPoolUnknown)
+		c.expectReason("web", v1beta1.ReasonPoolNotFound)
 		c.edit("web", "kubectl", annotate(v1beta1.AnnotationPool, "dmz"))
 		c.expectShown("web", "198.51.100.10")
 		if got := c.live("web").Annotations[v1beta1.AnnotationAllocatedPool]; got != "dmz" {

@@ -30,9 +30,9 @@ type record struct {
 	yieldedTo string
 	// written is the memory of what was written here.
 	written written
-	// untried are the addresses that were given here, or by another controller
+	// unannounced are the addresses that were given here, or by another controller
 	// of ours, and that no node has announced yet.
-	untried []netip.Addr
+	unannounced []netip.Addr
 	// announced is what was last concluded from the Speakers' reports about the
 	// addresses that it shows, or nil.
 	announced *metav1.Condition
@@ -47,11 +47,11 @@ type record struct {
 
 // desired is what should be said about a Service.
 type desired struct {
-	addresses []netip.Addr
-	pool      string
-	untried   []netip.Addr
-	allocated *metav1.Condition
-	announced *metav1.Condition
+	addresses   []netip.Addr
+	pool        string
+	unannounced []netip.Addr
+	allocated   *metav1.Condition
+	announced   *metav1.Condition
 	// vanish takes away what is shown, where nothing takes its place.
 	vanish bool
 	// clean takes everything back.
@@ -77,7 +77,7 @@ func (d *desired) content(note string) string {
 		}
 		return string(c.Status) + c.Reason + strings.TrimSuffix(c.Message, note)
 	}
-	return fmt.Sprintln(d.addresses, d.pool, d.untried, d.vanish, d.clean, said(d.allocated), said(d.announced))
+	return fmt.Sprintln(d.addresses, d.pool, d.unannounced, d.vanish, d.clean, said(d.allocated), said(d.announced))
 }
 
 // written is the memory of what was last written to a Service. Whatever undoes
@@ -148,20 +148,20 @@ func sameCondition(a, b *metav1.Condition) bool {
 // noteGiven keeps in mind which of a Service's addresses are new to it: it neither
 // had nor showed them.
 func (rec *record) noteGiven(before, given []netip.Addr) {
-	var untried []netip.Addr
+	var unannounced []netip.Addr
 	for _, a := range given {
-		if slices.Contains(rec.untried, a) || !slices.Contains(before, a) && !slices.Contains(rec.object.shown, a) {
-			untried = append(untried, a)
+		if slices.Contains(rec.unannounced, a) || !slices.Contains(before, a) && !slices.Contains(rec.object.shown, a) {
+			unannounced = append(unannounced, a)
 		}
 	}
-	rec.untried = untried
+	rec.unannounced = unannounced
 }
 
-// stillUntried are the addresses that no node has announced, given what is said
+// stillUnannounced are the addresses that no node has announced, given what is said
 // of them now. Once one has, that is never forgotten.
-func (rec *record) stillUntried(announced *metav1.Condition) []netip.Addr {
+func (rec *record) stillUnannounced(announced *metav1.Condition) []netip.Addr {
 	if announced != nil && announced.Status == metav1.ConditionTrue {
-		rec.untried = nil
+		rec.unannounced = nil
 	}
-	return rec.untried
+	return rec.unannounced
 }

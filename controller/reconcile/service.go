@@ -32,10 +32,10 @@ type service struct {
 	malformed *config.Problem
 	// shown are the addresses in its status, without what is none.
 	shown []netip.Addr
-	// pool and given are what a controller of ours wrote that it gave, untried
+	// pool and given are what a controller of ours wrote that it gave, unannounced
 	// what of that no node had announced.
-	pool           string
-	given, untried []netip.Addr
+	pool               string
+	given, unannounced []netip.Addr
 	// allocated and announced are our conditions, or nil.
 	allocated, announced *metav1.Condition
 }
@@ -47,7 +47,7 @@ func (r *Reconciler) parse(svc *corev1.Service) *service {
 		asksForUs: svc.Spec.LoadBalancerClass != nil ||
 			svc.Annotations[v1beta1.AnnotationPool] != "" || svc.Annotations[v1beta1.AnnotationAddresses] != "",
 		pool:  svc.Annotations[v1beta1.AnnotationAllocatedPool],
-		given: addressesIn(svc, v1beta1.AnnotationAllocatedAddresses), untried: addressesIn(svc, v1beta1.AnnotationUntried),
+		given: addressesIn(svc, v1beta1.AnnotationAllocatedAddresses), unannounced: addressesIn(svc, v1beta1.AnnotationUnannounced),
 		allocated: conditionOf(svc, v1beta1.ConditionAllocated), announced: conditionOf(svc, v1beta1.ConditionAnnounced),
 	}
 	for _, entry := range svc.Status.LoadBalancer.Ingress {
@@ -124,7 +124,7 @@ func (s *service) carriesOurs() bool {
 // differences names the parts of a Service that are not as they are wanted.
 func (s *service) differences(d *desired) []string {
 	var parts []string
-	w := kube.ServiceWrite{Before: s.Service, Addresses: d.addresses, Pool: d.pool, Untried: d.untried}
+	w := kube.ServiceWrite{Before: s.Service, Addresses: d.addresses, Pool: d.pool, Unannounced: d.unannounced}
 	if !w.HasFinalizers() {
 		parts = append(parts, "metadata.finalizers")
 	}

@@ -55,7 +55,7 @@ func TestC01C03BadObjectsSaySoTheOthersWorkAndMendingClears(t *testing.T) {
 		c.expectShown("web", "192.0.2.10")
 		c.expectReady("good", "True Valid 1: ")
 		c.expectReady("bad", "False InvalidSpec 1: spec.addresses[0]: the range is reversed")
-		c.expectReady("lost", `False DanglingReference 3: spec.ipAddressPools[0]: there is no IPAddressPool "wan"`)
+		c.expectReady("lost", `False ReferenceNotFound 3: spec.ipAddressPools[0]: there is no IPAddressPool "wan"`)
 
 		pools := c.custom.BalizaV1beta1().IPAddressPools()
 		bad, err := pools.Get(t.Context(), "bad", metav1.GetOptions{})
@@ -211,7 +211,7 @@ func TestAMonstrousAnnotationDoesNotBecomeAMonstrousCondition(t *testing.T) {
 		c.service("pool", annotate(v1beta1.AnnotationPool, strings.Repeat("\U0001F6D1", 50_000)))
 		c.start()
 		c.expectReason("addresses", v1beta1.ReasonInvalidRequest)
-		c.expectReason("pool", v1beta1.ReasonPoolUnknown)
+		c.expectReason("pool", v1beta1.ReasonPoolNotFound)
 		for _, name := range []string{"addresses", "pool"} {
 			message := conditionOf(c.live(name), v1beta1.ConditionAllocated).Message
 			if len(message) > 32768 || !utf8.ValidString(message) {
@@ -239,9 +239,9 @@ func TestWhatIsInTheOwnersWayIsWhatTheServiceSays(t *testing.T) {
 		c.announcedBy("n1", nil, "192.0.2.10")
 		c.expectAnnounced("True Announced: announced by n1")
 		c.announcedBy("n2", because(v1beta1.ReasonNoLocalEndpoint))
-		c.announcedBy("n1", because(v1beta1.ReasonInterfaceMissing))
-		c.expectAnnounced("False InterfaceMissing: no node announces 192.0.2.10")
-		c.announcedBy("n1", because(v1beta1.ReasonSocketProblem))
-		c.expectAnnounced("False SocketProblem: no node announces 192.0.2.10")
+		c.announcedBy("n1", because(v1beta1.ReasonInterfaceUnavailable))
+		c.expectAnnounced("False InterfaceUnavailable: no node announces 192.0.2.10")
+		c.announcedBy("n1", because(v1beta1.ReasonSocketError))
+		c.expectAnnounced("False SocketError: no node announces 192.0.2.10")
 	})
 }

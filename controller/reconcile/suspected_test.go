@@ -135,7 +135,7 @@ func TestSuspectedWhenAllSpeakersEndNothingIsAnnounced(t *testing.T) {
 		w.expectAnnounced("web", "True Announced: announced by n1")
 		w.report(speakerOf("n1", held()), speakerOf("n2", held()))
 		w.run(time.Minute, nil)
-		w.expectAnnounced("web", "False NoOwner")
+		w.expectAnnounced("web", "False NoEligibleNode")
 	})
 }
 

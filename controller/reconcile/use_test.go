@@ -78,7 +78,7 @@ func TestA19TheEndOfARestWakesWhoWaits(t *testing.T) {
 			}
 			return ""
 		})
-		if !seen[string(v1beta1.ReasonAddressResting)] {
+		if !seen[string(v1beta1.ReasonAddressInCooldown)] {
 			t.Errorf("it never said why it waited: %v", seen)
 		}
 	})

@@ -46,11 +46,11 @@ func living(speakers []*v1beta1.Speaker, missed map[string]time.Time, now time.T
 // isMissed reports whether somebody misses a Speaker that does not deny it.
 func isMissed(speaker *v1beta1.Speaker, speakers []*v1beta1.Speaker) bool {
 	for _, other := range speakers {
-		for _, missing := range other.Status.Missing {
+		for _, missing := range other.Status.Unreachable {
 			if missing.Name != speaker.Name || other.Name == speaker.Name {
 				continue
 			}
-			denied := slices.ContainsFunc(speaker.Status.Refuted, func(o v1beta1.MissingSpeaker) bool {
+			denied := slices.ContainsFunc(speaker.Status.ConfirmedAlive, func(o v1beta1.UnreachableSpeaker) bool {
 				return o.Name == other.Name && o.Since.Equal(&missing.Since)
 			})
 			if !denied {

@@ -52,13 +52,13 @@ func withholds(reason v1beta1.Reason) func(*v1beta1.Speaker) {
 
 func misses(name string, since int64) func(*v1beta1.Speaker) {
 	return func(s *v1beta1.Speaker) {
-		s.Status.Missing = append(s.Status.Missing, v1beta1.MissingSpeaker{Name: name, Since: metav1.Unix(since, 0)})
+		s.Status.Unreachable = append(s.Status.Unreachable, v1beta1.UnreachableSpeaker{Name: name, Since: metav1.Unix(since, 0)})
 	}
 }
 
 func denies(name string) func(*v1beta1.Speaker) {
 	return func(s *v1beta1.Speaker) {
-		s.Status.Refuted = append(s.Status.Refuted, v1beta1.MissingSpeaker{Name: name, Since: metav1.Unix(1, 0)})
+		s.Status.ConfirmedAlive = append(s.Status.ConfirmedAlive, v1beta1.UnreachableSpeaker{Name: name, Since: metav1.Unix(1, 0)})
 	}
 }
 
@@ -83,19 +83,19 @@ func TestVerdict(t *testing.T) {
 			"True Announced: announced by more than 3 nodes",
 		},
 		"several that should be one (T05)": {
-			[]*v1beta1.Speaker{speaker("n1", holds), speaker("n2", holds)}, "False SeveralOwners: " + address + " is answered for by n1, n2 at once",
+			[]*v1beta1.Speaker{speaker("n1", holds), speaker("n2", holds)}, "False MultipleOwners: " + address + " is answered for by n1, n2 at once",
 		},
 		"one that says it twice": {[]*v1beta1.Speaker{speaker("n1", holds, again(holds), routes)}, "True Announced: announced by n1"},
-		"nobody":                 {[]*v1beta1.Speaker{speaker("n1")}, "False missing NoOwner: no node announces " + address},
+		"nobody":                 {[]*v1beta1.Speaker{speaker("n1")}, "False missing NoEligibleNode: no node announces " + address},
 		"nobody, and why": {
 			[]*v1beta1.Speaker{speaker("n1", withholds(v1beta1.ReasonNoEndpoint))}, "False missing NoEndpoint: no node announces " + address,
 		},
 		"nobody, and the owner knows best": {
-			[]*v1beta1.Speaker{speaker("n1", withholds(v1beta1.ReasonNodeNotSelected)), speaker("n2", withholds(v1beta1.ReasonInterfaceMissing))},
-			"False missing InterfaceMissing: no node announces " + address,
+			[]*v1beta1.Speaker{speaker("n1", withholds(v1beta1.ReasonNodeNotSelected)), speaker("n2", withholds(v1beta1.ReasonInterfaceUnavailable))},
+			"False missing InterfaceUnavailable: no node announces " + address,
 		},
 		"nobody, and that others own it explains nothing (7)": {
-			[]*v1beta1.Speaker{speaker("n1", withholds(v1beta1.ReasonNotOwner))}, "False missing NoOwner: no node announces " + address,
+			[]*v1beta1.Speaker{speaker("n1", withholds(v1beta1.ReasonNotOwner))}, "False missing NoEligibleNode: no node announces " + address,
 		},
 		"another host has it": {
 			[]*v1beta1.Speaker{speaker("n1", withholds(v1beta1.ReasonAddressConflict))},
@@ -109,12 +109,12 @@ func TestVerdict(t *testing.T) {
 		"nobody, whatever one cannot see": {
 			[]*v1beta1.Speaker{speaker("n1", truncated, withholds(v1beta1.ReasonNoEndpoint))}, "False missing NoEndpoint: no node announces " + address,
 		},
-		"one that is dead": {[]*v1beta1.Speaker{speaker("n1", holds), speaker("n2", misses("n1", 1))}, "False missing NoOwner"},
+		"one that is dead": {[]*v1beta1.Speaker{speaker("n1", holds), speaker("n2", misses("n1", 1))}, "False missing NoEligibleNode"},
 		"one that denies it": {
 			[]*v1beta1.Speaker{speaker("n1", holds, denies("n2")), speaker("n2", misses("n1", 1))}, "True Announced: announced by n1",
 		},
 		"one that denied it once": {
-			[]*v1beta1.Speaker{speaker("n1", holds, denies("n2")), speaker("n2", misses("n1", 2))}, "False missing NoOwner",
+			[]*v1beta1.Speaker{speaker("n1", holds, denies("n2")), speaker("n2", misses("n1", 2))}, "False missing NoEligibleNode",
 		},
 	} {
 		t.Run(sentence, func(t *testing.T) {

@@ -60,7 +60,7 @@ func (r *Reports) Verdict(addresses []netip.Addr) (v Verdict, proven bool) {
 	}
 	for _, a := range addresses {
 		if r.contested[a] {
-			v.Status, v.Reason = metav1.ConditionFalse, v1beta1.ReasonSeveralOwners
+			v.Status, v.Reason = metav1.ConditionFalse, v1beta1.ReasonMultipleOwners
 			v.Message = fmt.Sprintf("%s is answered for by %s at once: these nodes do not hear each other; "+
 				"is the membership port (7946, TCP and UDP) open between them?", a, named(r.holders[a]))
 			return v, true
@@ -74,7 +74,7 @@ func (r *Reports) Verdict(addresses []netip.Addr) (v Verdict, proven bool) {
 // unannounced says why nobody announces an address.
 func (r *Reports) unannounced(a netip.Addr) (v Verdict, proven bool) {
 	v = Verdict{
-		Status: metav1.ConditionFalse, Missing: true, Reason: v1beta1.ReasonNoOwner,
+		Status: metav1.ConditionFalse, Missing: true, Reason: v1beta1.ReasonNoEligibleNode,
 		Message: fmt.Sprintf("no node announces %s%s", a, r.detail[a]),
 	}
 	if reason, known := r.withheld[a]; known && rank(reason) < len(explaining()) {
@@ -83,7 +83,7 @@ func (r *Reports) unannounced(a netip.Addr) (v Verdict, proven bool) {
 	if v.Reason == v1beta1.ReasonNodeExcluded {
 		v.Message += "; nodes that could are excluded, by the label " + v1beta1.LabelExcludeNode + " or by a taint"
 	}
-	return v, v.Reason != v1beta1.ReasonNoOwner || !r.truncated
+	return v, v.Reason != v1beta1.ReasonNoEligibleNode || !r.truncated
 }
 
 // explaining are the reasons that explain a Service, in the order in which they do:
@@ -91,7 +91,7 @@ func (r *Reports) unannounced(a netip.Addr) (v Verdict, proven bool) {
 // alike. Any other means that no node is eligible.
 func explaining() []v1beta1.Reason {
 	return []v1beta1.Reason{
-		v1beta1.ReasonAddressConflict, v1beta1.ReasonInterfaceMissing, v1beta1.ReasonSocketProblem,
+		v1beta1.ReasonAddressConflict, v1beta1.ReasonInterfaceUnavailable, v1beta1.ReasonSocketError,
 		v1beta1.ReasonNoAdvertisement, v1beta1.ReasonNoEndpoint, v1beta1.ReasonNoLocalEndpoint,
 		v1beta1.ReasonCommunityUnresolved, v1beta1.ReasonTooManyCommunities, v1beta1.ReasonNoPeer, v1beta1.ReasonNoSession,
 		v1beta1.ReasonNodeExcluded, v1beta1.ReasonNodeNotSelected,

@@ -103,11 +103,12 @@ func TestI01_An_umbrella_chart_installs_in_one_pass(t *testing.T) {
 }
 
 // The images of before are not to be had: the chart of before starts the programs
-// of now, which lie elsewhere by default, and may read more.
+// of now, which lie elsewhere by default, and may read more. Its speakers' profile
+// is one that somebody chose.
 const (
 	valuesBefore = `
 controller: {replicas: 1, image: {repository: ghcr.io/baliza-lb/controller}}
-speaker: {image: {repository: ghcr.io/baliza-lb/speaker}}
+speaker: {image: {repository: ghcr.io/baliza-lb/speaker}, profile: tolerant}
 `
 	rightsSince = `
 apiVersion: rbac.authorization.k8s.io/v1
@@ -172,6 +173,10 @@ func TestI03_An_upgrade_from_the_chart_before_loses_nothing(t *testing.T) {
 			out, err = s.Kubectl(ctx, "-n", cluster.Namespace, "get", "deployment/baliza-controller", "-o", "jsonpath={.spec.replicas}")
 			if err != nil || out != "1" {
 				t.Errorf("the value of before is lost: %q replicas, %v", out, err)
+			}
+			out, err = s.Kubectl(ctx, "-n", cluster.Namespace, "get", "daemonset/baliza-speaker", "-o", "jsonpath={.spec.template.spec.containers[0].args}")
+			if err != nil || !strings.Contains(out, "--failure-detection-profile=tolerant") {
+				t.Errorf("the profile of before is lost: %s, %v", out, err)
 			}
 		})
 	}

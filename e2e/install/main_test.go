@@ -143,14 +143,24 @@ func (s *site) chart() string {
 }
 
 // chartBefore is the chart of commit d4361b1, which had its CRDs in crds/ and
-// never upgraded them ("git archive d4361b1 deploy/helm/baliza").
+// never upgraded them ("git archive d4361b1 deploy/helm/baliza"). The programs of
+// now, which it starts, have another name for one of its flags.
 func (s *site) chartBefore() string {
 	s.t.Helper()
 	dir := s.t.TempDir()
 	if out, err := exec.Command("tar", "-xzf", "testdata/chart-before.tar.gz", "-C", dir).CombinedOutput(); err != nil {
 		s.t.Fatalf("the chart before: %v: %s", err, out)
 	}
-	return filepath.Join(dir, "deploy", "helm", "baliza")
+	chart := filepath.Join(dir, "deploy", "helm", "baliza")
+	speaker := filepath.Join(chart, "templates", "speaker.yaml")
+	text, err := os.ReadFile(speaker)
+	s.must(err)
+	now := strings.Replace(string(text), "- --profile=", "- --failure-detection-profile=", 1)
+	if now == string(text) {
+		s.t.Fatal("the chart before has no flag --profile")
+	}
+	s.must(os.WriteFile(speaker, []byte(now), 0o600))
+	return chart
 }
 
 // lan are values with one pool that is announced on the LAN.

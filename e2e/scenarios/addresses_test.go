@@ -217,7 +217,7 @@ func TestA11_A_pool_without_autoAssign_is_used_only_when_named(t *testing.T) {
 		`{"spec":{"autoAssign":false,"avoidBuggyIPs":true,"excluded":["`+p.v4+`.1-`+p.v4+`.3"]}}`)
 	p.must(err)
 	p.service(ctx, "anyone", nil)
-	p.refused(ctx, "anyone", v1beta1.ReasonPoolNotAuto)
+	p.refused(ctx, "anyone", v1beta1.ReasonAutoAssignDisabled)
 	p.service(ctx, "named", annotated(v1beta1.AnnotationPool, p.name))
 	if got := p.addresses(ctx, "named", 1); got != p.v4+".4" {
 		t.Errorf("got %s, want %s.4: .0 is buggy, .1 to .3 are excluded", got, p.v4)
@@ -362,7 +362,7 @@ func TestS04_Dual_stack_Services_get_both_or_what_there_is(t *testing.T) {
 	_, err := p.Kubectl(ctx, "patch", "bpool", p.name, "--type=merge", "-p", `{"spec":{"addresses":["`+p.v4+`.0/28"]}}`)
 	p.must(err)
 	p.service(ctx, "require", policy(corev1.IPFamilyPolicyRequireDualStack))
-	p.refused(ctx, "require", v1beta1.ReasonFamilyMissing)
+	p.refused(ctx, "require", v1beta1.ReasonIPFamilyUnavailable)
 	p.service(ctx, "prefer", policy(corev1.IPFamilyPolicyPreferDualStack))
 	if got := p.addresses(ctx, "prefer", 1); strings.Contains(got, ":") {
 		t.Errorf("prefer got %s", got)

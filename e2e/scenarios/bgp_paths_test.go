@@ -43,7 +43,7 @@ func selects(t *testing.T, router, configuration string) {
 	p.hops(ctx, cluster.HostPrefix(v6), nodes6[1])
 	p.patch(ctx, "advertisement", map[string]any{"nodeSelectors": nil, "peers": []string{"nobody"}})
 	p.hops(ctx, cluster.HostPrefix(v4))
-	p.ready(ctx, "bgpadvertisement/"+p.name, "False", v1beta1.ReasonDanglingReference)
+	p.ready(ctx, "bgpadvertisement/"+p.name, "False", v1beta1.ReasonReferenceNotFound)
 	p.patch(ctx, "advertisement", map[string]any{"peers": []string{p.name}})
 	p.hops(ctx, cluster.HostPrefix(v4), nodes4...)
 	p.ready(ctx, "bgpadvertisement/"+p.name, "True", v1beta1.ReasonValid)

@@ -66,10 +66,10 @@ func (p *plot) mistakes(ctx context.Context) map[string]mistake {
 	return map[string]mistake{
 		"bpool/" + names["younger"]:  {v1beta1.ReasonOverlap, p.name, addresses(names["younger"], p.v4+".16-"+p.v4+".20")},
 		"bpool/" + names["reversed"]: {v1beta1.ReasonInvalidSpec, "reversed", addresses(names["reversed"], p.v4+".31-"+p.v4+".39")},
-		"l2adv/" + names["dangling"]: {v1beta1.ReasonDanglingReference, names["later"], func() error {
+		"l2adv/" + names["dangling"]: {v1beta1.ReasonReferenceNotFound, names["later"], func() error {
 			return p.Pool(ctx, names["later"], []string{p.v4 + ".64/28"}, p.name)
 		}},
-		"l2adv/" + names["nothing"]: {v1beta1.ReasonMatchesNothing, "no IPAddressPool", func() error {
+		"l2adv/" + names["nothing"]: {v1beta1.ReasonNoMatch, "no IPAddressPool", func() error {
 			_, err := pools.Patch(ctx, p.name, types.MergePatchType, []byte(`{"metadata":{"labels":{"plot":"`+names["nothing"]+`"}}}`), metav1.PatchOptions{})
 			return err
 		}},

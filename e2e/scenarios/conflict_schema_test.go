@@ -4,24 +4,24 @@ import "strconv"
 
 const since = "2026-01-01T00:00:00Z"
 
-// conflictSchemaCases are those of what speakers and pools say about strangers
-// and about missing speakers.
+// conflictSchemaCases are those of what speakers and pools say about address
+// conflicts and about unreachable speakers.
 func conflictSchemaCases() map[string]schemaCase {
 	return map[string]schemaCase{
-		"ipaddresspools status.quarantined maxItems":            {many(16, quarantined), many(17, quarantined)},
-		"ipaddresspools status.quarantined[].address maxLength": {text(45), text(46)},
-		"ipaddresspools status.quarantined[].mac maxLength":     {text(64), text(65)},
-		"ipaddresspools status.quarantined[].moved maxItems":    {many(16, number), many(17, number)},
-		"ipaddresspools status.quarantined[].moved[] maxLength": {text(320), text(321)},
-		"speakers status.conflicts maxItems":                    {many(256, foundConflict), many(257, foundConflict)},
-		"speakers status.conflicts[].address maxLength":         {text(45), text(46)},
-		"speakers status.conflicts[].mac maxLength":             {text(64), text(65)},
-		"speakers status.conflicts[].interface maxLength":       {text(15), text(16)},
-		"speakers status.conflicts[].found enum":                {"InUse", "Never"},
-		"speakers status.missing maxItems":                      {many(256, missing), many(257, missing)},
-		"speakers status.missing[].name maxLength":              {text(253), text(254)},
-		"speakers status.refuted maxItems":                      {many(256, missing), many(257, missing)},
-		"speakers status.refuted[].name maxLength":              {text(253), text(254)},
+		"ipaddresspools status.quarantined maxItems":                         {many(16, quarantined), many(17, quarantined)},
+		"ipaddresspools status.quarantined[].address maxLength":              {text(45), text(46)},
+		"ipaddresspools status.quarantined[].mac maxLength":                  {text(64), text(65)},
+		"ipaddresspools status.quarantined[].reassignedServices maxItems":    {many(16, number), many(17, number)},
+		"ipaddresspools status.quarantined[].reassignedServices[] maxLength": {text(320), text(321)},
+		"speakers status.conflicts maxItems":                                 {many(256, foundConflict), many(257, foundConflict)},
+		"speakers status.conflicts[].address maxLength":                      {text(45), text(46)},
+		"speakers status.conflicts[].mac maxLength":                          {text(64), text(65)},
+		"speakers status.conflicts[].interface maxLength":                    {text(15), text(16)},
+		"speakers status.conflicts[].found enum":                             {"InUse", "Never"},
+		"speakers status.unreachable maxItems":                               {many(256, unreachable), many(257, unreachable)},
+		"speakers status.unreachable[].name maxLength":                       {text(253), text(254)},
+		"speakers status.confirmedAlive maxItems":                            {many(256, unreachable), many(257, unreachable)},
+		"speakers status.confirmedAlive[].name maxLength":                    {text(253), text(254)},
 	}
 }
 
@@ -31,4 +31,4 @@ func foundConflict(i int) any {
 	return map[string]any{"address": strconv.Itoa(i), "found": "FirstUse", "since": since}
 }
 
-func missing(i int) any { return map[string]any{"name": strconv.Itoa(i), "since": since} }
+func unreachable(i int) any { return map[string]any{"name": strconv.Itoa(i), "since": since} }

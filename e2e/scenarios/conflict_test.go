@@ -109,7 +109,7 @@ func TestL13_A_Service_is_given_another_address_than_a_strangers(t *testing.T) {
 		t.Errorf("it has %s, want the next one, %s", now, next.Next())
 	}
 	in := p.quarantined(ctx, next.String())
-	if in[0].MAC != mac || in[0].Since.IsZero() || strings.Join(in[0].Moved, " ") != p.name+"/web" {
+	if in[0].MAC != mac || in[0].Since.IsZero() || strings.Join(in[0].ReassignedServices, " ") != p.name+"/web" {
 		t.Errorf("the pool says %+v, the stranger is %s", in[0], mac)
 	}
 	p.announced(ctx, "web")
@@ -139,7 +139,7 @@ func TestL13_An_address_that_a_stranger_has_is_not_announced(t *testing.T) {
 		if message := p.conflicting(ctx, name); !strings.Contains(message, mac) {
 			t.Errorf("the condition does not name %s: %s", mac, message)
 		}
-		if in := p.quarantined(ctx, address.String()); in[0].MAC != mac || len(in[0].Moved) > 0 {
+		if in := p.quarantined(ctx, address.String()); in[0].MAC != mac || len(in[0].ReassignedServices) > 0 {
 			t.Errorf("the pool says %+v, the stranger is %s", in[0], mac)
 		}
 		time.Sleep(5 * time.Second) // longer than it takes to move what was not named

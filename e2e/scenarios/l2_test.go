@@ -290,7 +290,7 @@ func TestL04_Only_a_node_with_the_listed_interface_owns(t *testing.T) {
 			said = fmt.Sprintf("%+v", speaker.Status.Withheld)
 			return slices.ContainsFunc(speaker.Status.Withheld, func(w v1beta1.WithheldAddresses) bool {
 				// What others own is counted, and not listed.
-				return w.Reason == v1beta1.ReasonInterfaceMissing && strings.Contains(w.Message, "interface lan1 does not exist here") &&
+				return w.Reason == v1beta1.ReasonInterfaceUnavailable && strings.Contains(w.Message, "interface lan1 does not exist here") &&
 					int(w.Count) >= len(addresses) && len(w.Addresses) == 0
 			}), nil
 		})

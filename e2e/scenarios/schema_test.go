@@ -185,8 +185,8 @@ func required(resource, path string) map[string]any {
 		return quarantined(0).(map[string]any)
 	case "speakers status.conflicts[]":
 		return foundConflict(0).(map[string]any)
-	case "speakers status.missing[]", "speakers status.refuted[]":
-		return missing(0).(map[string]any)
+	case "speakers status.unreachable[]", "speakers status.confirmedAlive[]":
+		return unreachable(0).(map[string]any)
 	case "bgppeers spec":
 		return peerSpec(nil)
 	case "bgppeers spec.passwordSecret":

@@ -159,7 +159,7 @@ func TestA09_A_move_a_port_change_and_a_key_change_let_in_who_waits(t *testing.T
 		p.service(ctx, holder, shares(address, key, port))
 		p.addresses(ctx, holder, 1)
 		p.service(ctx, waiter, shares(address, "k", 80))
-		p.refused(ctx, waiter, v1beta1.ReasonSharingRefused)
+		p.refused(ctx, waiter, v1beta1.ReasonSharingNotAllowed)
 		_, err := p.Kubectl(ctx, append([]string{"-n", p.name}, change...)...)
 		p.must(err)
 		if got := p.addresses(ctx, waiter, 1); got != address {

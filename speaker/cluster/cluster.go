@@ -160,8 +160,8 @@ func (v *View) speakers() {
 	own := false
 	v.Current.Peers, v.Current.Missed = map[string]netip.AddrPort{}, nil
 	for _, object := range v.from.Speakers() {
-		for _, missed := range object.Status.Missing {
-			v.Current.Missed = append(v.Current.Missed, node.Missed{By: object.Name, MissingSpeaker: missed})
+		for _, missed := range object.Status.Unreachable {
+			v.Current.Missed = append(v.Current.Missed, node.Missed{By: object.Name, UnreachableSpeaker: missed})
 		}
 		if object.Name == v.Node {
 			own = true

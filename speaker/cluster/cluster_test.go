@@ -80,7 +80,7 @@ func TestSpeakersAreThePeersButForThisOne(t *testing.T) {
 		if name != "n3" { // whose speaker has said nothing yet
 			s.Status.MemberAddress = "192.0.2.12:7946"
 		}
-		s.Status.Missing = []v1beta1.MissingSpeaker{{Name: "n9"}}
+		s.Status.Unreachable = []v1beta1.UnreachableSpeaker{{Name: "n9"}}
 		p.speakers = append(p.speakers, s)
 	}
 	p.changes.Speakers = true

@@ -43,7 +43,7 @@ func New(from Sources) *Metrics {
 		withheld: newWithheld(),
 		draining: gauge("addresses_draining", "Addresses that this node announces over BGP as the last choice, because it is being drained."),
 		passes: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "baliza_speaker_pass_duration_seconds", Help: "Time from a change to its having been acted on, in this process.",
+			Name: "baliza_speaker_reconcile_duration_seconds", Help: "Time from a change to its having been acted on, in this process.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 4, 8), //nolint:mnd // 0.1 ms to 1.6 s
 		}),
 	}

@@ -72,7 +72,7 @@ func (n *Node) verdict(place int, of *plan.Decision, held bool) Verdict {
 		return Verdict{}
 	case of.Announce:
 		// Planned, but the sockets refuse; the Ready condition has the details.
-		return Verdict{false, v1beta1.ReasonSocketProblem, "no socket could be opened for the address"}
+		return Verdict{false, v1beta1.ReasonSocketError, "no socket could be opened for the address"}
 	}
 	return Verdict{false, of.Reason, of.Message}
 }

@@ -15,13 +15,13 @@ import (
 // missed in error, as in a partition or by a liar, says so itself: see
 // SpeakerStatus. Both are written only when they change.
 const (
-	// missingAfter is how long a speaker is away before that is told: a
+	// unreachableAfter is how long a speaker is away before that is told: a
 	// restart is not worth a word.
-	missingAfter = 3 * time.Second
+	unreachableAfter = 3 * time.Second
 	// witnesses is how many of those that hear each other tell it.
 	witnesses = 3
-	// maxMissing is a limit of the Speaker object (see api/v1beta1).
-	maxMissing = 256
+	// maxUnreachable is a limit of the Speaker object (see api/v1beta1).
+	maxUnreachable = 256
 )
 
 // noteAlive tells the operator who came and went.
@@ -72,7 +72,7 @@ func (n *Node) noteAway(in *Input) (again time.Duration) {
 			since = in.Now
 		}
 		away[name] = since
-		if left := missingAfter - in.Now.Sub(since); left > 0 {
+		if left := unreachableAfter - in.Now.Sub(since); left > 0 {
 			again = sooner(again, left)
 		}
 	}
@@ -80,33 +80,33 @@ func (n *Node) noteAway(in *Input) (again time.Duration) {
 	return again
 }
 
-// missing lists the speakers that are away for long, if it is this one's part
+// unreachable lists the speakers that are away for long, if it is this one's part
 // to tell.
-func (n *Node) missing(now time.Time) []v1beta1.MissingSpeaker {
+func (n *Node) unreachable(now time.Time) []v1beta1.UnreachableSpeaker {
 	if rank := slices.Index(n.alive, n.config.Name); rank < 0 || rank >= witnesses {
 		return nil
 	}
-	var all []v1beta1.MissingSpeaker
+	var all []v1beta1.UnreachableSpeaker
 	for name, since := range n.away {
-		if now.Sub(since) >= missingAfter {
-			all = append(all, v1beta1.MissingSpeaker{Name: name, Since: seconds(since)})
+		if now.Sub(since) >= unreachableAfter {
+			all = append(all, v1beta1.UnreachableSpeaker{Name: name, Since: seconds(since)})
 		}
 	}
 	return byName(all)
 }
 
-// refuted lists the others that miss this speaker, and since when they do.
-func (n *Node) refuted(in *Input) []v1beta1.MissingSpeaker {
-	var all []v1beta1.MissingSpeaker
+// confirmedAlive lists the others that miss this speaker, and since when they do.
+func (n *Node) confirmedAlive(in *Input) []v1beta1.UnreachableSpeaker {
+	var all []v1beta1.UnreachableSpeaker
 	for _, missed := range in.Cluster.Missed {
 		if missed.Name == n.config.Name && missed.By != n.config.Name {
-			all = append(all, v1beta1.MissingSpeaker{Name: missed.By, Since: missed.Since})
+			all = append(all, v1beta1.UnreachableSpeaker{Name: missed.By, Since: missed.Since})
 		}
 	}
 	return byName(all)
 }
 
-func byName(all []v1beta1.MissingSpeaker) []v1beta1.MissingSpeaker {
-	slices.SortFunc(all, func(a, b v1beta1.MissingSpeaker) int { return strings.Compare(a.Name, b.Name) })
-	return all[:min(len(all), maxMissing)]
+func byName(all []v1beta1.UnreachableSpeaker) []v1beta1.UnreachableSpeaker {
+	slices.SortFunc(all, func(a, b v1beta1.UnreachableSpeaker) int { return strings.Compare(a.Name, b.Name) })
+	return all[:min(len(all), maxUnreachable)]
 }

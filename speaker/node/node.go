@@ -56,7 +56,7 @@ type Cluster struct {
 // Missed is a speaker's word for another's absence.
 type Missed struct {
 	By string
-	v1beta1.MissingSpeaker
+	v1beta1.UnreachableSpeaker
 }
 
 // Output is what a Step wants done. It is carried out in the order of its
@@ -173,7 +173,7 @@ type step struct {
 	made    plan.Plan
 	fates   []fate // of made's decisions
 	answers []model.Answer
-	missed  []v1beta1.MissingSpeaker // see refuted
+	missed  []v1beta1.UnreachableSpeaker // see confirmedAlive
 	members *model.Membership
 }
 
@@ -208,7 +208,7 @@ func (n *Node) Step(in Input) Output {
 	var wait time.Duration
 	out.Routes, wait = n.routes.step(&in, &view, &out)
 	out.Again = sooner(out.Again, wait)
-	n.step = step{made: plan.Make(view), missed: n.refuted(&in), members: in.Members}
+	n.step = step{made: plan.Make(view), missed: n.confirmedAlive(&in), members: in.Members}
 	n.decide(&in, &out)
 	n.reannounceContested(&in, &out)
 	n.step.answers = out.Answers

@@ -223,14 +223,14 @@ func TestR13_WithheldAddressesAreGroupedByReason(t *testing.T) {
 		t.Fatalf("%d held; groups: %d", len(status.Held), len(status.Withheld))
 	}
 	sockets, endpoints := status.Withheld[0], status.Withheld[1]
-	if sockets.Reason != v1beta1.ReasonSocketProblem || sockets.Count != 1 || !slices.Equal(sockets.Addresses, []string{"198.18.0.1"}) {
+	if sockets.Reason != v1beta1.ReasonSocketError || sockets.Count != 1 || !slices.Equal(sockets.Addresses, []string{"198.18.0.1"}) {
 		t.Errorf("what the sockets refuse: %+v", sockets)
 	}
 	if endpoints.Reason != v1beta1.ReasonNoEndpoint || endpoints.Count != 3000 || len(endpoints.Addresses) != maxAddresses {
 		t.Errorf("what no node can serve: %d of %d, %s", len(endpoints.Addresses), endpoints.Count, endpoints.Message)
 	}
 	// The metrics say the same, and count what others own.
-	want := map[v1beta1.Reason]int{v1beta1.ReasonSocketProblem: 1, v1beta1.ReasonNoEndpoint: 3000, v1beta1.ReasonNotOwner: 50}
+	want := map[v1beta1.Reason]int{v1beta1.ReasonSocketError: 1, v1beta1.ReasonNoEndpoint: 3000, v1beta1.ReasonNotOwner: 50}
 	if got := fmt.Sprint(r.done.Counts.Withheld); got != fmt.Sprint(want) {
 		t.Errorf("counted: %s, want %v", got, want)
 	}
@@ -245,7 +245,7 @@ func TestReadyConditionSaysWhatIsMissingAndSinceWhen(t *testing.T) {
 	r.turn(0)
 	first := r.in.Now
 	ready := func() metav1.Condition { return r.done.Status.Conditions[0] }
-	if bad := ready(); bad.Status != metav1.ConditionFalse || bad.Reason != string(v1beta1.ReasonInterfaceMissing) || !strings.Contains(bad.Message, "eth9") {
+	if bad := ready(); bad.Status != metav1.ConditionFalse || bad.Reason != string(v1beta1.ReasonInterfaceUnavailable) || !strings.Contains(bad.Message, "eth9") {
 		t.Errorf("%+v", bad)
 	}
 	r.turn(time.Minute)
@@ -275,7 +275,7 @@ func TestR13_AMissingInterfaceIsSaidOnce(t *testing.T) {
 	r.turn(0)
 	r.turn(together)
 	w := r.done.Status.Withheld
-	if len(w) != 1 || w[0].Reason != v1beta1.ReasonInterfaceMissing || w[0].Message != "interface eth9 does not exist here" || w[0].Count != 2000 || len(w[0].Addresses) > 0 {
+	if len(w) != 1 || w[0].Reason != v1beta1.ReasonInterfaceUnavailable || w[0].Message != "interface eth9 does not exist here" || w[0].Count != 2000 || len(w[0].Addresses) > 0 {
 		t.Errorf("withheld: %d groups: %.300s", len(w), fmt.Sprint(w))
 	}
 }
@@ -294,18 +294,18 @@ func TestTheFirstThreeSpeakersTellWhoIsMissingOnceItIsLong(t *testing.T) {
 		r.in.Members = &model.Membership{Self: self, Alive: alive, Ready: alive}
 		begin := r.in.Now
 		r.turn(0)
-		if !r.out.Acting || r.out.Again != missingAfter || len(r.done.Status.Missing) > 0 {
-			t.Errorf("%s: again in %s, missing at once: %v", self, r.out.Again, r.done.Status.Missing)
+		if !r.out.Acting || r.out.Again != unreachableAfter || len(r.done.Status.Unreachable) > 0 {
+			t.Errorf("%s: again in %s, missing at once: %v", self, r.out.Again, r.done.Status.Unreachable)
 		}
-		r.turn(missingAfter)
-		told := r.done.Status.Missing
+		r.turn(unreachableAfter)
+		told := r.done.Status.Unreachable
 		if tells && (len(told) != 1 || told[0].Name != "dead" || !told[0].Since.Time.Equal(begin)) || !tells && len(told) > 0 {
 			t.Errorf("%s tells %v", self, told)
 		}
 		alive = append(alive, "dead")
 		r.in.Members = &model.Membership{Self: self, Alive: alive, Ready: alive}
 		r.turn(0)
-		if told := r.done.Status.Missing; len(told) > 0 {
+		if told := r.done.Status.Unreachable; len(told) > 0 {
 			t.Errorf("%s misses who is back: %v", self, told)
 		}
 	}
@@ -316,15 +316,15 @@ func TestWhoIsMissedInErrorSaysSo(t *testing.T) {
 	later := metav1.NewTime(since.Add(time.Second))
 	r := newRig(t, 0)
 	says := func(by, name string, since metav1.Time) {
-		r.in.Cluster.Missed = append(r.in.Cluster.Missed, Missed{by, v1beta1.MissingSpeaker{Name: name, Since: since}})
+		r.in.Cluster.Missed = append(r.in.Cluster.Missed, Missed{by, v1beta1.UnreachableSpeaker{Name: name, Since: since}})
 	}
 	says("n1", "n9", since)
 	says("n3", "n1", since)
 	says("n3", "n2", since)
 	says("n2", "n1", later)
 	r.turn(0)
-	want := fmt.Sprint([]v1beta1.MissingSpeaker{{Name: "n2", Since: later}, {Name: "n3", Since: since}})
-	if got := fmt.Sprint(r.done.Status.Refuted); got != want {
+	want := fmt.Sprint([]v1beta1.UnreachableSpeaker{{Name: "n2", Since: later}, {Name: "n3", Since: since}})
+	if got := fmt.Sprint(r.done.Status.ConfirmedAlive); got != want {
 		t.Errorf("refutes %s, want %s", got, want)
 	}
 }

@@ -92,7 +92,7 @@ func (n *Node) report(applied *Applied, r *Result) {
 	r.Status = v1beta1.SpeakerStatus{
 		MemberAddress: n.step.members.Address.String(), Version: n.config.Version,
 		MembersAlive: int32(len(n.alive)), HeldCount: int32(len(applied.Held)),
-		Missing: n.missing(applied.Now), Refuted: n.step.missed,
+		Unreachable: n.unreachable(applied.Now), ConfirmedAlive: n.step.missed,
 	}
 	if len(n.routes.made.Peers) > 0 {
 		r.Status.BGP = n.routes.report()
@@ -117,7 +117,7 @@ func (n *Node) report(applied *Applied, r *Result) {
 		switch {
 		case !d.Elsewhere:
 			withheld.add(reason, message, d.Address.String())
-		case reason == v1beta1.ReasonInterfaceMissing:
+		case reason == v1beta1.ReasonInterfaceUnavailable:
 			// It concerns this node, whoever owns the addresses; they are not listed.
 			withheld.add(reason, n.step.made.Decisions[i].Obstacle, "")
 		}
@@ -149,7 +149,7 @@ func reportAnnounced(d *Decision, r *Result) {
 	report := r.Status.BGP
 	report.AnnouncedCount++
 	if d.BGP.Reason == v1beta1.ReasonDraining {
-		report.Draining++
+		report.DrainingCount++
 		r.Counts.Draining++
 	}
 	if len(report.Announced) < maxAnnounced {
@@ -242,13 +242,13 @@ func (n *Node) readyCondition(applied *Applied, r *Result) metav1.Condition {
 	for i := range n.step.made.Decisions {
 		d := &n.step.made.Decisions[i]
 		nobody := d.Owner == "" && len(d.Sharers) == 0
-		if len(d.Missing) > 0 || nobody && d.Reason == v1beta1.ReasonInterfaceMissing {
-			ready.Reason = string(v1beta1.ReasonInterfaceMissing)
+		if len(d.Missing) > 0 || nobody && d.Reason == v1beta1.ReasonInterfaceUnavailable {
+			ready.Reason = string(v1beta1.ReasonInterfaceUnavailable)
 			complaints = append(complaints, d.Message)
 		}
 	}
 	if len(applied.Problems) > 0 {
-		ready.Reason = string(v1beta1.ReasonSocketProblem)
+		ready.Reason = string(v1beta1.ReasonSocketError)
 		complaints = append(complaints, applied.Problems...)
 	}
 	switch {
@@ -272,7 +272,7 @@ func (n *Node) Departed(at netip.AddrPort, now time.Time) v1beta1.SpeakerStatus 
 		MemberAddress: at.String(), Version: n.config.Version,
 		Conditions: []metav1.Condition{{
 			Type: v1beta1.ConditionReady, Status: metav1.ConditionFalse, ObservedGeneration: speakerGeneration,
-			Reason: string(v1beta1.ReasonDeparted), Message: "the speaker was told to stop, and has", LastTransitionTime: seconds(now),
+			Reason: string(v1beta1.ReasonStopped), Message: "the speaker was told to stop, and has", LastTransitionTime: seconds(now),
 		}},
 	}
 }

@@ -225,7 +225,7 @@ func (p *planner) announce(d *Decision, claims []claim) {
 // describe puts into words what the owner announces and what it cannot.
 func (p *planner) describe(d *Decision) {
 	if !d.Announce {
-		d.Reason, d.Message = v1beta1.ReasonInterfaceMissing, p.lacking(d.Missing)
+		d.Reason, d.Message = v1beta1.ReasonInterfaceUnavailable, p.lacking(d.Missing)
 		return
 	}
 	d.Reason, d.Message = v1beta1.ReasonAnnounced, "announced by this node"
@@ -273,5 +273,5 @@ func (p *planner) explain(d *Decision, c *contest) (v1beta1.Reason, string) {
 	case instead != "":
 		return v1beta1.ReasonNotOwner, instead
 	}
-	return v1beta1.ReasonNoOwner, "no node with a living speaker can announce the address"
+	return v1beta1.ReasonNoEligibleNode, "no node with a living speaker can announce the address"
 }

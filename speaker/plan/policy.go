@@ -69,7 +69,7 @@ func hasInterface(p *planner, c *candidate, on *claim) (v1beta1.Reason, string, 
 		slices.Sort(missing)
 		on.lacking = p.lacking(slices.Compact(missing))
 	}
-	return v1beta1.ReasonInterfaceMissing, on.lacking, true
+	return v1beta1.ReasonInterfaceUnavailable, on.lacking, true
 }
 
 // lacking puts into words which interfaces of this node are not there or cannot

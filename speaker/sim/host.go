@@ -143,7 +143,7 @@ func (h *Host) Leave() {
 			h.flush()
 		})
 	}
-	h.mine(800*time.Millisecond, h.Kill) //nolint:mnd // the default of --departure-window
+	h.mine(800*time.Millisecond, h.Kill) //nolint:mnd // the default of --shutdown-grace-period
 }
 
 // mine has something done after a time by the process that runs now: not while it

@@ -1,6 +1,7 @@
 package chart
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -103,6 +104,24 @@ func TestImages(t *testing.T) {
 				if got := container(t, all.one(t, "Job", task), "image"); got != c.controller {
 					t.Errorf("%s: %s %v, want the controller's image", name, task, got)
 				}
+			}
+		}
+	})
+}
+
+// I03: a release of an older chart, which had speaker.profile, keeps what it chose.
+func TestI03_TheFailureDetectionProfileOfAnOlderChartIsKept(t *testing.T) {
+	each(t, func(t *testing.T, helm string) {
+		for values, want := range map[string]string{
+			"": "default",
+			"speaker: {failureDetectionProfile: fast}":                    "fast",
+			"speaker: {profile: tolerant}":                                "tolerant",
+			"speaker: {profile: default, failureDetectionProfile: fast}":  "fast",
+			"speaker: {profile: tolerant, failureDetectionProfile: fast}": "fast",
+		} {
+			args := fmt.Sprint(container(t, template(t, helm, values).one(t, "DaemonSet", "baliza-speaker"), "args"))
+			if !strings.Contains(args, " --failure-detection-profile="+want+" ") {
+				t.Errorf("%s: want profile %s in %s", values, want, args)
 			}
 		}
 	})

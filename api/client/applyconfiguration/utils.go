@@ -64,8 +64,6 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1beta1.L2AdvertisementSpecApplyConfiguration{}
 	case v1beta1.SchemeGroupVersion.WithKind("L2AdvertisementStatus"):
 		return &apiv1beta1.L2AdvertisementStatusApplyConfiguration{}
-	case v1beta1.SchemeGroupVersion.WithKind("MissingSpeaker"):
-		return &apiv1beta1.MissingSpeakerApplyConfiguration{}
 	case v1beta1.SchemeGroupVersion.WithKind("NamespaceQuota"):
 		return &apiv1beta1.NamespaceQuotaApplyConfiguration{}
 	case v1beta1.SchemeGroupVersion.WithKind("NodeValue"):
@@ -86,6 +84,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1beta1.SpeakerApplyConfiguration{}
 	case v1beta1.SchemeGroupVersion.WithKind("SpeakerStatus"):
 		return &apiv1beta1.SpeakerStatusApplyConfiguration{}
+	case v1beta1.SchemeGroupVersion.WithKind("UnreachableSpeaker"):
+		return &apiv1beta1.UnreachableSpeakerApplyConfiguration{}
 	case v1beta1.SchemeGroupVersion.WithKind("WithheldAddresses"):
 		return &apiv1beta1.WithheldAddressesApplyConfiguration{}
 

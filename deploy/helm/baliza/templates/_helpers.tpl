@@ -10,6 +10,14 @@ other case, so that a default which was emptied by null stays empty.
 {{- end }}
 {{- end }}
 
+{{- /*
+How fast failures are detected; the argument are the speaker's values. Releases of
+older charts have it as "profile", by default too.
+*/ -}}
+{{- define "baliza.failureDetectionProfile" -}}
+{{- if and .profile (eq .failureDetectionProfile "default") }}{{ .profile }}{{ else }}{{ .failureDetectionProfile }}{{ end }}
+{{- end }}
+
 {{- /* Labels of every object. */ -}}
 {{- define "baliza.labels" -}}
 app.kubernetes.io/name: baliza

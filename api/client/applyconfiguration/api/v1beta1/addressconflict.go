@@ -12,11 +12,12 @@ import (
 // AddressConflictApplyConfiguration represents a declarative configuration of the AddressConflict type for use
 // with apply.
 //
-// AddressConflict is an address that a stranger on the network answers for.
+// AddressConflict is an address that another host on the network answers for,
+// one that is no node of the cluster (RFC 5227).
 type AddressConflictApplyConfiguration struct {
 	// address, IPv4 or IPv6.
 	Address *string `json:"address,omitempty"`
-	// mac of the stranger, as last seen.
+	// mac of that host, as last seen.
 	MAC *string `json:"mac,omitempty"`
 	// interface on which it was seen.
 	Interface *string `json:"interface,omitempty"`

@@ -14,9 +14,9 @@ type BGPReportApplyConfiguration struct {
 	// announcedCount is how many addresses are announced to one peer at least
 	// whose session is established.
 	AnnouncedCount *int32 `json:"announcedCount,omitempty"`
-	// draining is how many of them are announced as the last choice, because the
+	// drainingCount is how many of them are announced as the last choice, because the
 	// node is being drained.
-	Draining *int32 `json:"draining,omitempty"`
+	DrainingCount *int32 `json:"drainingCount,omitempty"`
 	// announced are these addresses, the first 16,384.
 	Announced []string `json:"announced,omitempty"`
 	// otherCount is how many prefixes beside those of load balancers (cluster
@@ -52,11 +52,11 @@ func (b *BGPReportApplyConfiguration) WithAnnouncedCount(value int32) *BGPReport
 	return b
 }
 
-// WithDraining sets the Draining field in the declarative configuration to the given value
+// WithDrainingCount sets the DrainingCount field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
-// If called multiple times, the Draining field is set to the value of the last call.
-func (b *BGPReportApplyConfiguration) WithDraining(value int32) *BGPReportApplyConfiguration {
-	b.Draining = &value
+// If called multiple times, the DrainingCount field is set to the value of the last call.
+func (b *BGPReportApplyConfiguration) WithDrainingCount(value int32) *BGPReportApplyConfiguration {
+	b.DrainingCount = &value
 	return b
 }
 

@@ -12,20 +12,20 @@ import (
 // with apply.
 //
 // QuarantinedAddress is an address of a pool that is not given to Services that
-// do not name it, because a stranger on the network answers for it.
+// do not name it, because another host on the network answers for it.
 type QuarantinedAddressApplyConfiguration struct {
 	// address, IPv4 or IPv6.
 	Address *string `json:"address,omitempty"`
-	// mac of the stranger, as last reported by a speaker.
+	// mac of that host, as last reported by a speaker.
 	MAC *string `json:"mac,omitempty"`
 	// since when the address is in quarantine.
 	Since *v1.Time `json:"since,omitempty"`
 	// until is when the quarantine ends. It is absent as long as a speaker
 	// reports the conflict.
 	Until *v1.Time `json:"until,omitempty"`
-	// moved are the Services, as namespace/name, that were given another
-	// address because of it.
-	Moved []string `json:"moved,omitempty"`
+	// reassignedServices are the Services, as namespace/name, that were given
+	// another address because of it.
+	ReassignedServices []string `json:"reassignedServices,omitempty"`
 }
 
 // QuarantinedAddressApplyConfiguration constructs a declarative configuration of the QuarantinedAddress type for use with
@@ -66,12 +66,12 @@ func (b *QuarantinedAddressApplyConfiguration) WithUntil(value v1.Time) *Quarant
 	return b
 }
 
-// WithMoved adds the given value to the Moved field in the declarative configuration
+// WithReassignedServices adds the given value to the ReassignedServices field in the declarative configuration
 // and returns the receiver, so that objects can be build by chaining "With" function invocations.
-// If called multiple times, values provided by each call will be appended to the Moved field.
-func (b *QuarantinedAddressApplyConfiguration) WithMoved(values ...string) *QuarantinedAddressApplyConfiguration {
+// If called multiple times, values provided by each call will be appended to the ReassignedServices field.
+func (b *QuarantinedAddressApplyConfiguration) WithReassignedServices(values ...string) *QuarantinedAddressApplyConfiguration {
 	for i := range values {
-		b.Moved = append(b.Moved, values[i])
+		b.ReassignedServices = append(b.ReassignedServices, values[i])
 	}
 	return b
 }

@@ -33,20 +33,20 @@ type SpeakerStatusApplyConfiguration struct {
 	// of how many addresses that others own it keeps it.
 	Withheld []WithheldAddressesApplyConfiguration `json:"withheld,omitempty"`
 	// conflicts are the addresses that this speaker would answer for but for
-	// a stranger that does, the first 256.
+	// another host that does (RFC 5227), the first 256.
 	Conflicts []AddressConflictApplyConfiguration `json:"conflicts,omitempty"`
 	// localAddresses are the addresses of IPAddressPools that this node has on an
 	// interface of its own, or that are its gateway: no Service is to be given
 	// them. The first 16; not those that kube-proxy puts on an interface.
 	LocalAddresses []string `json:"localAddresses,omitempty"`
-	// missing are speakers that this one has not heard for some seconds, the
-	// first 256. What those said before counts no more, unless they refute
-	// it. Of the speakers that hear each other the first three, by name, say
-	// it for all.
-	Missing []MissingSpeakerApplyConfiguration `json:"missing,omitempty"`
-	// refuted are the others that miss this speaker, each with its own time:
-	// who can answer is not dead. The first 256.
-	Refuted []MissingSpeakerApplyConfiguration `json:"refuted,omitempty"`
+	// unreachable are speakers that this one has not heard for some seconds, the
+	// first 256. What those said before counts no more, unless they confirm that
+	// they are alive. Of the speakers that hear each other the first three, by
+	// name, say it for all.
+	Unreachable []UnreachableSpeakerApplyConfiguration `json:"unreachable,omitempty"`
+	// confirmedAlive are the others that say that this speaker is unreachable,
+	// each with its own time: who can answer is alive. The first 256.
+	ConfirmedAlive []UnreachableSpeakerApplyConfiguration `json:"confirmedAlive,omitempty"`
 	// bgp is what it says of its BGP sessions; absent without any.
 	BGP *BGPReportApplyConfiguration `json:"bgp,omitempty"`
 	// conditions of the speaker: Ready.
@@ -150,28 +150,28 @@ func (b *SpeakerStatusApplyConfiguration) WithLocalAddresses(values ...string) *
 	return b
 }
 
-// WithMissing adds the given value to the Missing field in the declarative configuration
+// WithUnreachable adds the given value to the Unreachable field in the declarative configuration
 // and returns the receiver, so that objects can be build by chaining "With" function invocations.
-// If called multiple times, values provided by each call will be appended to the Missing field.
-func (b *SpeakerStatusApplyConfiguration) WithMissing(values ...*MissingSpeakerApplyConfiguration) *SpeakerStatusApplyConfiguration {
+// If called multiple times, values provided by each call will be appended to the Unreachable field.
+func (b *SpeakerStatusApplyConfiguration) WithUnreachable(values ...*UnreachableSpeakerApplyConfiguration) *SpeakerStatusApplyConfiguration {
 	for i := range values {
 		if values[i] == nil {
-			panic("nil value passed to WithMissing")
+			panic("nil value passed to WithUnreachable")
 		}
-		b.Missing = append(b.Missing, *values[i])
+		b.Unreachable = append(b.Unreachable, *values[i])
 	}
 	return b
 }
 
-// WithRefuted adds the given value to the Refuted field in the declarative configuration
+// WithConfirmedAlive adds the given value to the ConfirmedAlive field in the declarative configuration
 // and returns the receiver, so that objects can be build by chaining "With" function invocations.
-// If called multiple times, values provided by each call will be appended to the Refuted field.
-func (b *SpeakerStatusApplyConfiguration) WithRefuted(values ...*MissingSpeakerApplyConfiguration) *SpeakerStatusApplyConfiguration {
+// If called multiple times, values provided by each call will be appended to the ConfirmedAlive field.
+func (b *SpeakerStatusApplyConfiguration) WithConfirmedAlive(values ...*UnreachableSpeakerApplyConfiguration) *SpeakerStatusApplyConfiguration {
 	for i := range values {
 		if values[i] == nil {
-			panic("nil value passed to WithRefuted")
+			panic("nil value passed to WithConfirmedAlive")
 		}
-		b.Refuted = append(b.Refuted, *values[i])
+		b.ConfirmedAlive = append(b.ConfirmedAlive, *values[i])
 	}
 	return b
 }

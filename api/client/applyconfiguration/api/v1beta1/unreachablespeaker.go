@@ -8,27 +8,27 @@ import (
 	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// MissingSpeakerApplyConfiguration represents a declarative configuration of the MissingSpeaker type for use
+// UnreachableSpeakerApplyConfiguration represents a declarative configuration of the UnreachableSpeaker type for use
 // with apply.
 //
-// MissingSpeaker names a speaker and a time.
-type MissingSpeakerApplyConfiguration struct {
+// UnreachableSpeaker names a speaker and a time.
+type UnreachableSpeakerApplyConfiguration struct {
 	// name of the speaker, which is its node's.
 	Name *string `json:"name,omitempty"`
-	// since when it is missed.
+	// since when it is unreachable, or says that another is.
 	Since *v1.Time `json:"since,omitempty"`
 }
 
-// MissingSpeakerApplyConfiguration constructs a declarative configuration of the MissingSpeaker type for use with
+// UnreachableSpeakerApplyConfiguration constructs a declarative configuration of the UnreachableSpeaker type for use with
 // apply.
-func MissingSpeaker() *MissingSpeakerApplyConfiguration {
-	return &MissingSpeakerApplyConfiguration{}
+func UnreachableSpeaker() *UnreachableSpeakerApplyConfiguration {
+	return &UnreachableSpeakerApplyConfiguration{}
 }
 
 // WithName sets the Name field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the Name field is set to the value of the last call.
-func (b *MissingSpeakerApplyConfiguration) WithName(value string) *MissingSpeakerApplyConfiguration {
+func (b *UnreachableSpeakerApplyConfiguration) WithName(value string) *UnreachableSpeakerApplyConfiguration {
 	b.Name = &value
 	return b
 }
@@ -36,7 +36,7 @@ func (b *MissingSpeakerApplyConfiguration) WithName(value string) *MissingSpeake
 // WithSince sets the Since field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the Since field is set to the value of the last call.
-func (b *MissingSpeakerApplyConfiguration) WithSince(value v1.Time) *MissingSpeakerApplyConfiguration {
+func (b *UnreachableSpeakerApplyConfiguration) WithSince(value v1.Time) *UnreachableSpeakerApplyConfiguration {
 	b.Since = &value
 	return b
 }
