@@ -51,7 +51,7 @@ type importRule struct {
 
 // pureFolders compute and do nothing else.
 var pureFolders = []string{
-	"config", "controller/ipam", "controller/queue", "speaker/plan", "speaker/model", "speaker/node", "speaker/ownership", "speaker/members/detection",
+	"config", "controller/ipam", "controller/queue", "controller/reports", "controller/quarantine", "speaker/plan", "speaker/model", "speaker/node", "speaker/ownership", "speaker/members/detection",
 	"speaker/members/keyring",
 }
 
@@ -84,17 +84,17 @@ func siblingRules() []importRule {
 var importRules = []importRule{
 	{
 		in: isPure, forbids: within("k8s.io/client-go"), indirect: true,
-		reason: "config, controller/ipam and speaker/{plan,node,ownership,members/{detection,keyring}} are pure: they get objects and return decisions, " +
+		reason: "config, controller/{ipam,queue,reports,quarantine} and speaker/{plan,node,ownership,members/{detection,keyring}} are pure: they get objects and return decisions, " +
 			"so that every decision can be tested without a cluster",
 	},
 	{
 		in: isPure, forbids: oneOf(outsideWorld...),
-		reason: "config, controller/ipam and speaker/{plan,node,ownership,members/{detection,keyring}} are pure: no sockets, no files, no processes, no logging; " +
+		reason: "config, controller/{ipam,queue,reports,quarantine} and speaker/{plan,node,ownership,members/{detection,keyring}} are pure: no sockets, no files, no processes, no logging; " +
 			"what they have to say they return",
 	},
 	{
 		in: isPure, forbids: ownBut("api/v1beta1", pureFolders...), indirect: true,
-		reason: "config, controller/ipam and speaker/{plan,node,ownership,members/{detection,keyring}} are pure, and so is what they stand on: api/v1beta1 and each other",
+		reason: "config, controller/{ipam,queue,reports,quarantine} and speaker/{plan,node,ownership,members/{detection,keyring}} are pure, and so is what they stand on: api/v1beta1 and each other",
 	},
 	{
 		in: outside("speaker/l2"), forbids: within("github.com/mdlayher"),
@@ -132,6 +132,18 @@ var importRules = []importRule{
 	{
 		in: under("speaker"), forbids: own("controller"), indirect: true,
 		reason: "controller and speaker never import each other: they meet in the API alone",
+	},
+	{
+		in: under("controller/reports", "controller/quarantine", "controller/queue"), forbids: own("controller/ipam", "controller/status"), indirect: true,
+		reason: "what the Speakers report, and what is to be requested next, does not depend on who was given what or on what was written",
+	},
+	{
+		in: outside("controller"), forbids: own("controller/queue", "controller/reports", "controller/quarantine", "controller/status", "controller/reconcile"),
+		reason: "these are the parts of one loop; controller/ipam alone is for others, too, who explain or measure what it decides",
+	},
+	{
+		in: under("controller/status"), forbids: own("api/kube", "controller/reconcile"), indirect: true,
+		reason: "controller/status declares the API that it writes to, and knows nothing of Services and their records",
 	},
 	{
 		in: outside("api"), forbids: within("k8s.io/client-go"),
@@ -345,6 +357,14 @@ func TestImportRulesComplain(t *testing.T) {
 		"ipam may use config":                       {folder: "controller/ipam", imports: []string{baliza + "config"}},
 		"ipam may not reach api/kube":               {folder: "controller/ipam", indirect: []string{baliza + "api/kube"}, want: "what they stand on"},
 		"ipam may not use the speaker's plan":       {folder: "controller/ipam", imports: []string{baliza + "speaker/plan"}, want: "never import each other"},
+		"reports may use config":                    {folder: "controller/reports", imports: []string{baliza + "config"}},
+		"reports may not know allocations":          {folder: "controller/reports", imports: []string{baliza + "controller/ipam"}, want: "does not depend on who was given what"},
+		"reports may not log":                       {folder: "controller/reports", imports: []string{"log/slog"}, want: "no logging"},
+		"quarantine may use reports":                {folder: "controller/quarantine", imports: []string{baliza + "controller/reports"}},
+		"quarantine may not reach statuses":         {folder: "controller/quarantine", imports: []string{baliza + "controller/status"}, want: "does not depend on who was given what"},
+		"status may count allocations":              {folder: "controller/status", imports: []string{baliza + "controller/ipam", "log/slog"}},
+		"status may not reach api/kube":             {folder: "controller/status", indirect: []string{baliza + "api/kube"}, want: "declares the API"},
+		"others may not use the queue":              {folder: "cli", imports: []string{baliza + "controller/queue"}, want: "parts of one loop"},
 		"plan may not use the filesystem":           {folder: "speaker/plan", imports: []string{"os"}, want: "no files"},
 		"a package inside a pure one is pure":       {folder: "speaker/plan/rank", imports: []string{"net/http"}, want: "no sockets"},
 		"l2 may use mdlayher":                       {folder: "speaker/l2", imports: []string{"github.com/mdlayher/arp", "net"}},

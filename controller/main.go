@@ -90,7 +90,7 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 
 	var loop atomic.Pointer[reconcile.Reconciler]
 	var passwords atomic.Pointer[kube.Passwords]
-	view, err := kube.NewControllerView(clients, config.ServiceAnnotations(), func(kind kube.Kind, key string) {
+	view, err := kube.NewControllerView(clients, f.namespace, config.ServiceAnnotations(), func(kind kube.Kind, key string) {
 		if r := loop.Load(); r != nil {
 			r.Changed(kind, key)
 		}

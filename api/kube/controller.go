@@ -50,12 +50,14 @@ type ControllerView struct {
 	speakers   balizalisters.SpeakerLister
 	bgp        bgpListers
 	inUse      inUse
+	ready      readySpeakers
 }
 
-// NewControllerView prepares the caches. changed is called, from several
+// NewControllerView prepares the caches; namespace is that of Baliza itself. changed
+// is called, from several
 // goroutines, with the kind and key (namespace/name, or name) of whatever
 // changed. Of Services' annotations only those in keepAnnotations are kept.
-func NewControllerView(clients Clients, keepAnnotations []string, changed func(Kind, string)) (*ControllerView, error) {
+func NewControllerView(clients Clients, namespace string, keepAnnotations []string, changed func(Kind, string)) (*ControllerView, error) {
 	v := &ControllerView{clients: clients, strip: serviceStripper(keepAnnotations)}
 	v.core = informers.NewSharedInformerFactoryWithOptions(clients.Kubernetes, 0, informers.WithTransform(v.slim))
 	v.custom = externalversions.NewSharedInformerFactoryWithOptions(clients.Baliza, 0, externalversions.WithTransform(v.slim))
@@ -68,7 +70,7 @@ func NewControllerView(clients Clients, keepAnnotations []string, changed func(K
 	var failed error
 	watch := func(kind Kind, informer cache.SharedIndexInformer) {
 		handler := notify(kind, changed)
-		if kind == KindInUse {
+		if kind == KindInUse || kind == KindSpeaker {
 			handler.UpdateFunc = ifChanged(handler.UpdateFunc)
 		}
 		registration, err := informer.AddEventHandler(handler)
@@ -86,6 +88,7 @@ func NewControllerView(clients Clients, keepAnnotations []string, changed func(K
 	v.bgp = watchBGP(custom, func(informer cache.SharedIndexInformer) { watch(KindConfig, informer) })
 	var err error
 	v.inUse, err = watchInUse(clients, v.core, func(informer cache.SharedIndexInformer) { watch(KindInUse, informer) })
+	v.ready = watchReadySpeakers(clients, namespace, func(informer cache.SharedIndexInformer) { watch(KindSpeaker, informer) })
 	return v, errors.Join(failed, err)
 }
 
@@ -146,6 +149,7 @@ func (v *ControllerView) Start(ctx context.Context) {
 	v.core.Start(ctx.Done())
 	v.custom.Start(ctx.Done())
 	v.inUse.start(ctx)
+	v.ready.start(ctx)
 }
 
 // Synced reports whether every cache has been filled once.
@@ -169,6 +173,7 @@ func (v *ControllerView) Wait() {
 	v.core.Shutdown()
 	v.custom.Shutdown()
 	v.inUse.factory.Shutdown()
+	v.ready.factory.Shutdown()
 }
 
 // Service returns the cached Service, or nil.
@@ -201,6 +206,19 @@ func (v *ControllerView) ReadServices(ctx context.Context) ([]*corev1.Service, e
 		return nil, fmt.Errorf("reading Services: %w", err)
 	}
 	return all, nil
+}
+
+// ReadPools reads all pools from the API server itself, past every cache.
+func (v *ControllerView) ReadPools(ctx context.Context) ([]*v1beta1.IPAddressPool, error) {
+	list, err := v.clients.Baliza.BalizaV1beta1().IPAddressPools().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("reading IPAddressPools: %w", err)
+	}
+	pools := make([]*v1beta1.IPAddressPool, 0, len(list.Items))
+	for i := range list.Items {
+		pools = append(pools, &list.Items[i])
+	}
+	return pools, nil
 }
 
 // NamespaceLabels returns the labels of a namespace; nil when it is unknown.

@@ -19,7 +19,7 @@ import (
 // Defect 7: of the addresses that others own the controller keeps only how many
 // they are.
 func TestDefect7TheControllerKeepsNothingOfWhatOthersOwn(t *testing.T) {
-	view, err := NewControllerView(Clients{Kubernetes: fake.NewClientset(), Baliza: balizafake.NewClientset()}, nil, func(Kind, string) {})
+	view, err := NewControllerView(Clients{Kubernetes: fake.NewClientset(), Baliza: balizafake.NewClientset()}, "baliza-system", nil, func(Kind, string) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestT03WhatTheClusterItselfHas(t *testing.T) {
 				expected = append(expected, "203.0.113.0/24")
 			}
 			changes := make(chan string, 100)
-			view, err := NewControllerView(Clients{Kubernetes: client, Baliza: balizafake.NewClientset()}, nil, func(kind Kind, key string) {
+			view, err := NewControllerView(Clients{Kubernetes: client, Baliza: balizafake.NewClientset()}, "baliza-system", nil, func(kind Kind, key string) {
 				if kind == KindInUse {
 					changes <- key
 				}

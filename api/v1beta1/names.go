@@ -169,6 +169,9 @@ const (
 	// ReasonMultipleOwners says that several nodes answer for the address at once,
 	// each of which should be the only one.
 	ReasonMultipleOwners Reason = "MultipleOwners"
+	// ReasonNoSpeakerReady says that no speaker is ready: what they reported last
+	// counts for nothing.
+	ReasonNoSpeakerReady Reason = "NoSpeakerReady"
 	// ReasonNotOwner says that another node owns the address.
 	ReasonNotOwner Reason = "NotOwner"
 	// ReasonNoAdvertisement says that no advertisement selects the address.

@@ -47,9 +47,9 @@ func (m *IPAM) Assign(r config.Request, namespaceLabels labels.Set, now time.Tim
 	return h.assignment(r.Families), refusal
 }
 
-// Keep notes what a Service says about sharing while its request cannot be
+// Retain notes what a Service says about sharing while its request cannot be
 // understood, and returns what it has.
-func (m *IPAM) Keep(r config.Request) Assignment {
+func (m *IPAM) Retain(r config.Request) Assignment {
 	h := m.open(r)
 	m.setSharing(h, r)
 	m.leaveUnwanted(h, r)

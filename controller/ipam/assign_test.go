@@ -31,12 +31,12 @@ func both(options ...option) option {
 
 func notAuto(spec *v1beta1.IPAddressPoolSpec) { no := false; spec.AutoAssign = &no }
 
-func allocation(a v1beta1.ServiceAllocation) func(*v1beta1.IPAddressPoolSpec) {
+func allocated(a v1beta1.ServiceAllocation) func(*v1beta1.IPAddressPoolSpec) {
 	return func(spec *v1beta1.IPAddressPoolSpec) { spec.AllocateTo = &a }
 }
 
 func priority(n int32) func(*v1beta1.IPAddressPoolSpec) {
-	return allocation(v1beta1.ServiceAllocation{Priority: n})
+	return allocated(v1beta1.ServiceAllocation{Priority: n})
 }
 
 func TestRequests(t *testing.T) {
@@ -113,7 +113,7 @@ func TestRequests(t *testing.T) {
 			[]step{{nil, "a", "192.0.2.2 first"}, {nil, "b", "192.0.2.1 second"}, {nil, "c", "192.0.2.0 unset"}},
 		},
 		"A12 namespaces by name or label, and Services by label, must both match": {
-			[]*v1beta1.IPAddressPool{with(poolOf("lan", "192.0.2.0/24"), allocation(v1beta1.ServiceAllocation{
+			[]*v1beta1.IPAddressPool{with(poolOf("lan", "192.0.2.0/24"), allocated(v1beta1.ServiceAllocation{
 				Namespaces: []string{"blue"}, NamespaceSelectors: team, ServiceSelectors: gold,
 			}))},
 			[]step{
@@ -240,7 +240,7 @@ func TestA15PoolEditsMoveNobody(t *testing.T) {
 		"192.0.2.3 2001:db8::3 renamed given another name": {poolOf("renamed", "192.0.2.0/28", "2001:db8::/64")},
 		"192.0.2.3 2001:db8::3 lan shrunk":                 {poolOf("lan", "192.0.2.0/31", "2001:db8::/127")},
 		"192.0.2.3 2001:db8::3 lan deleted":                {},
-		"192.0.2.3 2001:db8::3 lan restricted":             {with(poolOf("lan", "192.0.2.0/28", "2001:db8::/64"), allocation(v1beta1.ServiceAllocation{Namespaces: []string{"other"}}))},
+		"192.0.2.3 2001:db8::3 lan restricted":             {with(poolOf("lan", "192.0.2.0/28", "2001:db8::/64"), allocated(v1beta1.ServiceAllocation{Namespaces: []string{"other"}}))},
 		"192.0.2.3 2001:db8::3 lan autoAssign is off":      {with(poolOf("lan", "192.0.2.0/28", "2001:db8::/64"), notAuto)},
 		"192.0.2.3 2001:db8::3 lan reordered":              {poolOf("new", "198.51.100.0/24"), poolOf("lan", "2001:db8::/64", "192.0.2.0/28")},
 	} {
@@ -344,8 +344,8 @@ func TestS02TwoThatChangeTheirKeyTogetherStayTogether(t *testing.T) {
 	m := books(t, poolOf("lan", "192.0.2.0/24"))
 	assign(t, m, want("a", key("k")), "192.0.2.0 lan")
 	assign(t, m, want("b", key("k"), port(81, corev1.ProtocolTCP)), "192.0.2.0 lan")
-	m.Note(want("a", key("l")))
-	m.Note(want("b", key("l"), port(81, corev1.ProtocolTCP)))
+	m.UpdateSharing(want("a", key("l")))
+	m.UpdateSharing(want("b", key("l"), port(81, corev1.ProtocolTCP)))
 	assign(t, m, want("a", key("l")), "192.0.2.0 lan")
 	assign(t, m, want("b", key("l"), port(81, corev1.ProtocolTCP)), "192.0.2.0 lan")
 }

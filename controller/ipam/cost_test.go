@@ -3,6 +3,7 @@ package ipam
 import (
 	"fmt"
 	"net/netip"
+	"syscall"
 	"testing"
 	"time"
 
@@ -75,15 +76,25 @@ func TestDefect13NoTenantMakesTheCostQuadratic(t *testing.T) {
 			m := New()
 			s, _ := config.Build(config.Objects{Pools: []*v1beta1.IPAddressPool{poolOf("lan", "10.0.0.0/16")}})
 			m.SetSnapshot(s)
-			started := time.Now()
+			started := processorTime(t)
 			one(m)
-			if took := time.Since(started); took > ceiling {
+			if took := processorTime(t) - started; took > ceiling {
 				t.Errorf("took %s", took)
 			} else {
 				t.Logf("took %s", took)
 			}
 		})
 	}
+}
+
+// processorTime is what the process has used so far, however busy the machine is.
+func processorTime(t *testing.T) time.Duration {
+	t.Helper()
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
 // Defect 18: who waits is asked again only where something was freed that it can

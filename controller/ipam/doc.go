@@ -1,4 +1,4 @@
-// Package ipam keeps the books on addresses: which Service holds which, what
+// Package ipam allocates addresses: it knows which Service holds which, what
 // is free, and what a Service that asks can be given. It decides; others write
 // the decision down.
 //
@@ -16,9 +16,9 @@
 // A request is judged by a chain of small rules (rules.go), each of which says
 // why a pool does not do; the refusal names each pool and the rule. What
 // reservations set aside is a [part] of its own, with its own free addresses;
-// quotas (quota.go) look at a finished plan. A freed address that rests, or
-// that waits for its turn in the order of use, is [retired]. The books have a
-// clock for that, which [IPAM.Advance] and [IPAM.Assign] move on; rests and
+// quotas (quota.go) look at a finished plan. A freed address that cools down, or
+// that waits for its turn in the order of use, is [cooldowns]. The allocator has a
+// clock for that, which [IPAM.Advance] and [IPAM.Assign] move on; cool-downs and
 // the order of use are memory only, and a restart begins without them.
 //
 // An address in quarantine (quarantine.go) is given only to who names it.

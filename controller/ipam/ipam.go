@@ -12,26 +12,26 @@ import (
 	"github.com/baliza-lb/baliza/config"
 )
 
-// IPAM is the books. Use [New].
+// IPAM is the allocator. Use [New].
 type IPAM struct {
 	snapshot *config.Snapshot
 	// order in which pools are tried.
 	order    []*pool
 	pools    map[string]*pool
 	holdings map[string]*holding
-	taken    map[netip.Addr]*tenancy
+	taken    map[netip.Addr]*allocation
 	// outside are the taken addresses that no pool covers, by the pool that
 	// they came from.
 	outside map[string]map[netip.Addr]bool
 	// shared are the addresses that Services with a sharing key hold.
 	shared map[string]*sharedKey
-	// quarantined are the addresses in quarantine, each with the rest that it
+	// quarantined are the addresses in quarantine, each with the cool-down that it
 	// would be in, if any.
-	quarantined map[netip.Addr]retiree
+	quarantined map[netip.Addr]cooling
 	generation  uint64
 	// fresh is what was freed since the last Wake, round what before that.
 	fresh, round freed
-	// now is the time of the books, and wakeAt when the next rest is over.
+	// now is the time of the allocator, and wakeAt when the next cool-down is over.
 	now, wakeAt time.Time
 	// scratch is the request in hand: kept here to spare an allocation.
 	scratch ask
@@ -53,8 +53,8 @@ type holding struct {
 	changed bool
 }
 
-// tenancy is one taken address and who has it.
-type tenancy struct {
+// allocation is one taken address and who has it.
+type allocation struct {
 	// first holder, and the others where the address is shared.
 	first  *holding
 	others []*holding
@@ -65,7 +65,7 @@ type tenancy struct {
 }
 
 // holders yields all who have the address.
-func (t *tenancy) holders() iter.Seq[*holding] {
+func (t *allocation) holders() iter.Seq[*holding] {
 	return func(yield func(*holding) bool) {
 		if !yield(t.first) {
 			return
@@ -79,7 +79,7 @@ func (t *tenancy) holders() iter.Seq[*holding] {
 }
 
 // leave takes a holder off; it reports whether any is left.
-func (t *tenancy) leave(h *holding) bool {
+func (t *allocation) leave(h *holding) bool {
 	if t.first != h {
 		t.others = slices.DeleteFunc(t.others, func(o *holding) bool { return o == h })
 		return true
@@ -121,14 +121,14 @@ func (f family) String() string {
 	return string(corev1.IPv6Protocol)
 }
 
-// New makes empty books without a pool.
+// New makes an allocator without a pool.
 func New() *IPAM {
 	m := &IPAM{
 		holdings: make(map[string]*holding),
-		taken:    make(map[netip.Addr]*tenancy),
+		taken:    make(map[netip.Addr]*allocation),
 		shared:   make(map[string]*sharedKey),
 
-		quarantined: make(map[netip.Addr]retiree),
+		quarantined: make(map[netip.Addr]cooling),
 		fresh:       newFreed(), round: newFreed(),
 	}
 	empty, _ := config.Build(config.Objects{})
@@ -143,7 +143,7 @@ func (m *IPAM) Generation() uint64 { return m.generation }
 // SetSnapshot puts new pools into use. Nobody's address changes by it; an
 // address that no pool covers any more stays with its holder.
 func (m *IPAM) SetSnapshot(s *config.Snapshot) {
-	m.forgetRests()
+	m.forgetCooldowns()
 	m.snapshot = s
 	m.generation++
 	m.fresh.everything = true
@@ -161,15 +161,15 @@ func (m *IPAM) SetSnapshot(s *config.Snapshot) {
 		m.place(a, t)
 		m.countAgain(a, t)
 	}
-	m.carryRests(before)
-	m.forgetRests()
+	m.carryCooldowns(before)
+	m.forgetCooldowns()
 	for a := range m.quarantined {
 		m.setAside(a)
 	}
 }
 
 // place books a taken address into the pool that covers it, or outside.
-func (m *IPAM) place(a netip.Addr, t *tenancy) {
+func (m *IPAM) place(a netip.Addr, t *allocation) {
 	t.pool = m.covering(a)
 	if t.pool == nil {
 		if m.outside[t.home] == nil {
@@ -182,7 +182,7 @@ func (m *IPAM) place(a netip.Addr, t *tenancy) {
 	t.pool.partOf(a).book(a)
 }
 
-func (m *IPAM) dropOutside(a netip.Addr, t *tenancy) {
+func (m *IPAM) dropOutside(a netip.Addr, t *allocation) {
 	delete(m.outside[t.home], a)
 	if len(m.outside[t.home]) == 0 {
 		delete(m.outside, t.home)
@@ -238,10 +238,10 @@ func (m *IPAM) claim(h *holding, a netip.Addr, home string) {
 	switch t := m.taken[a]; {
 	case t == nil:
 		if m.Quarantined(a) {
-			m.quarantined[a] = retiree{} // its rest is over
+			m.quarantined[a] = cooling{} // its cool-down is over
 			m.countAside(a, -1)
 		}
-		t = &tenancy{home: home, first: h}
+		t = &allocation{home: home, first: h}
 		m.taken[a] = t
 		m.place(a, t)
 		m.indexShared(h, a)
@@ -266,8 +266,8 @@ func (m *IPAM) leave(h *holding, f family) {
 	}
 }
 
-// vacate takes an address off the books of a holding.
-func (m *IPAM) vacate(h *holding, a netip.Addr) {
+// release takes an address from a holding.
+func (m *IPAM) release(h *holding, a netip.Addr) {
 	t := m.taken[a]
 	if t == nil {
 		return
@@ -295,7 +295,7 @@ func (m *IPAM) vacate(h *holding, a netip.Addr) {
 		return
 	}
 	if t.pool.giveBack(a, h.namespace, m.now) {
-		m.restsUntil(m.now.Add(t.pool.ReuseDelay))
+		m.cooldownUntil(m.now.Add(t.pool.ReuseDelay))
 	}
 	if m.Quarantined(a) {
 		m.setAside(a)
@@ -342,7 +342,7 @@ func (m *IPAM) Settled(key string, shown []netip.Addr) {
 			left = append(left, a)
 			continue
 		}
-		m.vacate(h, a)
+		m.release(h, a)
 	}
 	h.leaving = left
 	m.forgetEmpty(h)
@@ -385,9 +385,9 @@ func (m *IPAM) Adopt(r config.Request, addresses []netip.Addr, givenBy string) [
 	return rejected
 }
 
-// Readopt books what another wrote for a Service in place of what was decided
+// AdoptOnly books what another wrote for a Service in place of what was decided
 // here; see Adopt. What it does not have any more it is leaving.
-func (m *IPAM) Readopt(r config.Request, addresses []netip.Addr, givenBy string) []Rejection {
+func (m *IPAM) AdoptOnly(r config.Request, addresses []netip.Addr, givenBy string) []Rejection {
 	h := m.open(r)
 	for f := range families {
 		if !slices.Contains(addresses, h.addresses[f]) {

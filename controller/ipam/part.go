@@ -14,10 +14,10 @@ import (
 type part struct {
 	// reservation is nil for what nobody has reserved.
 	reservation *config.Reservation
-	// free addresses that need no rest.
+	// free addresses that need no cool-down.
 	free [families]*space
-	// rested are the other free ones: see [retired].
-	rested [families]*retired
+	// cooldowns are the other free ones: see [cooldowns].
+	cooldowns [families]*cooldowns
 	// capacity counts what the spec covers, free or not.
 	capacity [families]*big.Int
 	// inside counts what Services hold of that.
@@ -30,7 +30,7 @@ func newPart(p *config.Pool, reservation *config.Reservation, ranges []config.Ra
 	made := part{reservation: reservation}
 	for f := range families {
 		made.free[f] = newSpace(f, p.AvoidBuggyIPs)
-		made.rested[f] = newRetired(p.LeastRecentlyUsed)
+		made.cooldowns[f] = newCooldowns(p.LeastRecentlyUsed)
 		made.capacity[f] = new(big.Int)
 	}
 	for _, r := range ranges {
@@ -57,7 +57,7 @@ func (p *part) available(f family) *big.Int {
 func (p *part) book(a netip.Addr) {
 	f := familyOf(a)
 	p.inside[f]++
-	if !p.rested[f].remove(numberOf(a)) {
+	if !p.cooldowns[f].remove(numberOf(a)) {
 		p.free[f].take(a)
 	}
 }
@@ -98,8 +98,8 @@ func (p *pool) withheld(q *ask, f family) bool {
 	return slices.ContainsFunc(p.reserved, func(one *part) bool { return !one.admits(q) && one.available(f).Sign() > 0 })
 }
 
-// choose picks a free address for a Service. One that rests from the use of
-// another namespace is the last resort, and then the one that rests longest.
+// choose picks a free address for a Service. One that cools down from the use of
+// another namespace is the last resort, and then the one that has cooled down longest.
 func (p *pool) choose(q *ask, f family, now time.Time) (netip.Addr, bool) {
 	parts := p.partsFor(q)
 	for _, one := range parts {
@@ -107,35 +107,35 @@ func (p *pool) choose(q *ask, f family, now time.Time) (netip.Addr, bool) {
 			return a, true
 		}
 	}
-	var best retiree
+	var best cooling
 	for _, one := range parts {
-		if r, found := one.rested[f].oldest(); found && (best == (retiree{}) || r.before(best)) {
+		if r, found := one.cooldowns[f].oldest(); found && (best == (cooling{}) || r.before(best)) {
 			best = r
 		}
 	}
-	return best.address(f), best != (retiree{})
+	return best.address(f), best != (cooling{})
 }
 
-// ready picks a free address of one part that does not rest, or rests only for
+// ready picks a free address of one part that does not cool down, or does so only for
 // others.
 func (p *pool) ready(one *part, namespace string, f family, now time.Time) (netip.Addr, bool) {
 	lowest, found := one.free[f].lowest()
-	rested := one.rested[f]
-	if rested.empty() || found && p.LeastRecentlyUsed {
+	cooldowns := one.cooldowns[f]
+	if cooldowns.empty() || found && p.LeastRecentlyUsed {
 		return lowest, found
 	}
 	if p.LeastRecentlyUsed {
-		if r, exists := rested.oldest(); exists && !p.resting(r, now) {
+		if r, exists := cooldowns.oldest(); exists && !p.inCooldown(r, now) {
 			return r.address(f), true
 		}
 	}
-	if n, exists := rested.own(namespace); exists && (!found || n.less(numberOf(lowest))) {
+	if n, exists := cooldowns.own(namespace); exists && (!found || n.less(numberOf(lowest))) {
 		return n.address(f), true
 	}
 	return lowest, found
 }
 
-// resting reports whether the rest of a freed address is not over.
-func (p *pool) resting(r retiree, now time.Time) bool {
+// inCooldown reports whether the cool-down of a freed address is not over.
+func (p *pool) inCooldown(r cooling, now time.Time) bool {
 	return now.UnixNano()-r.at < int64(p.ReuseDelay)
 }

@@ -95,7 +95,7 @@ func (p *pool) has(f family) bool {
 func (p *pool) parts() []*part { return slices.Concat(p.open, p.reserved) }
 
 // giveBack makes an address free that the Services of a namespace had; it
-// reports whether it has to rest before others may have it.
+// reports whether it has to cool down before others may have it.
 func (p *pool) giveBack(a netip.Addr, namespace string, now time.Time) (rests bool) {
 	f := familyOf(a)
 	one := p.partOf(a)
@@ -104,7 +104,7 @@ func (p *pool) giveBack(a netip.Addr, namespace string, now time.Time) (rests bo
 		one.free[f].give(a)
 		return false
 	}
-	one.rested[f].add(retiree{numberOf(a), now.UnixNano(), namespace})
+	one.cooldowns[f].add(cooling{numberOf(a), now.UnixNano(), namespace})
 	return true
 }
 
@@ -167,3 +167,13 @@ func (m *IPAM) Holders(a netip.Addr) []string {
 	slices.Sort(keys)
 	return keys
 }
+
+// Holds reports whether an address is taken by a Service, be it that it is leaving
+// it.
+func (m *IPAM) Holds(key string, a netip.Addr) bool {
+	h := m.holdings[key]
+	return h != nil && h.has(a)
+}
+
+// Taken reports whether any Service has the address, or is leaving it.
+func (m *IPAM) Taken(a netip.Addr) bool { return m.taken[a] != nil }

@@ -108,7 +108,7 @@ func genRequest(t *rapid.T) config.Request {
 func TestProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &model{asked: map[string]config.Request{}, has: map[string]Assignment{}, shown: map[string][]netip.Addr{}, answered: map[string][]netip.Addr{}}
-		m.usage = usage{now: begin(), freed: map[netip.Addr]retiree{}, avoided: map[netip.Addr]bool{}}
+		m.usage = usage{now: begin(), freed: map[netip.Addr]cooling{}, avoided: map[netip.Addr]bool{}}
 		m.restart()
 		m.setPools(genPools(t))
 		t.Repeat(map[string]func(*rapid.T){

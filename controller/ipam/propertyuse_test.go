@@ -19,7 +19,7 @@ import (
 type usage struct {
 	now time.Time
 	// freed are the addresses that somebody had, as far as that matters.
-	freed map[netip.Addr]retiree
+	freed map[netip.Addr]cooling
 	// avoided are the addresses in quarantine.
 	avoided map[netip.Addr]bool
 }
@@ -58,7 +58,7 @@ func (m *model) prune() {
 	}
 }
 
-func (m *model) rests(p *config.Pool, r retiree) bool {
+func (m *model) rests(p *config.Pool, r cooling) bool {
 	return m.now.Sub(time.Unix(0, r.at)) < p.ReuseDelay
 }
 
@@ -74,7 +74,7 @@ func (m *model) noteFreed(key string) func() {
 	return func() {
 		for _, a := range before {
 			if len(m.books.Holders(a)) == 0 {
-				m.freed[a] = retiree{numberOf(a), m.now.UnixNano(), namespace}
+				m.freed[a] = cooling{numberOf(a), m.now.UnixNano(), namespace}
 			}
 		}
 		m.prune()

@@ -17,7 +17,7 @@ func (m *IPAM) Quarantine(a netip.Addr) {
 	if _, is := m.quarantined[a]; is {
 		return
 	}
-	m.quarantined[a] = retiree{}
+	m.quarantined[a] = cooling{}
 	m.setAside(a)
 }
 
@@ -38,14 +38,14 @@ func (m *IPAM) EndQuarantine(a netip.Addr) {
 		m.countAside(a, -1)
 		m.noteFree(p, familyOf(a))
 		p.partOf(a).free[familyOf(a)].give(a)
-		if had != (retiree{}) {
-			m.carryRest(familyOf(a), had)
+		if had != (cooling{}) {
+			m.carryCooldown(familyOf(a), had)
 		}
 	}
 }
 
 // setAside takes an address in quarantine out of what is free, if it is, and
-// remembers the rest that it may be in.
+// remembers the cool-down that it may be in.
 func (m *IPAM) setAside(a netip.Addr) {
 	p := m.covering(a)
 	if p == nil || m.taken[a] != nil {
@@ -53,20 +53,20 @@ func (m *IPAM) setAside(a netip.Addr) {
 	}
 	m.countAside(a, +1)
 	one, f := p.partOf(a), familyOf(a)
-	if rest, found := one.rested[f].all[numberOf(a)]; found {
-		one.rested[f].remove(rest.number)
+	if rest, found := one.cooldowns[f].all[numberOf(a)]; found {
+		one.cooldowns[f].remove(rest.number)
 		m.quarantined[a] = rest
 		return
 	}
 	one.free[f].take(a)
 }
 
-// forgetRests forgets the rests of addresses in quarantine that no pool would
+// forgetCooldowns forgets the cool-downs of addresses in quarantine that no pool would
 // know of any more.
-func (m *IPAM) forgetRests() {
+func (m *IPAM) forgetCooldowns() {
 	for a, rest := range m.quarantined {
-		if p := m.covering(a); p == nil || !p.LeastRecentlyUsed && !p.resting(rest, m.now) {
-			m.quarantined[a] = retiree{}
+		if p := m.covering(a); p == nil || !p.LeastRecentlyUsed && !p.inCooldown(rest, m.now) {
+			m.quarantined[a] = cooling{}
 		}
 	}
 }

@@ -22,7 +22,7 @@ func (m *IPAM) count(h *holding, a netip.Addr, change int64) {
 }
 
 // countAgain counts one address for all who have it, in a pool that is new.
-func (m *IPAM) countAgain(a netip.Addr, t *tenancy) {
+func (m *IPAM) countAgain(a netip.Addr, t *allocation) {
 	if t.pool == nil || !t.pool.HasQuota() {
 		return
 	}

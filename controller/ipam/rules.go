@@ -58,7 +58,7 @@ func (m *IPAM) namedAddress(q *ask, p *pool, a netip.Addr) *Refusal {
 	case !one.admits(q):
 		return &Refusal{v1beta1.ReasonAddressReserved, fmt.Sprintf("%s is reserved for %s", a, one.reservation.For())}
 	case other == nil:
-		return m.restsFor(q, p, a)
+		return m.cooldownRefusal(q, p, a)
 	case q.holding.sharing == nil || other.sharing == nil:
 		return &Refusal{v1beta1.ReasonAddressInUse, fmt.Sprintf("%s is held by %s", a, other.key)}
 	}

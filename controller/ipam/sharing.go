@@ -172,10 +172,10 @@ func (m *IPAM) unindexShared(h *holding, a netip.Addr) {
 	}
 }
 
-// Note takes in what a Service says about sharing, ahead of Assign. A caller
+// UpdateSharing takes in what a Service says about sharing, ahead of Assign. A caller
 // that has several changed Services notes all before it assigns any, so that
 // two that change their key together stay together.
-func (m *IPAM) Note(r config.Request) {
+func (m *IPAM) UpdateSharing(r config.Request) {
 	if h := m.holdings[r.Key]; h != nil {
 		m.setSharing(h, r)
 	}

@@ -65,12 +65,26 @@ func (m *IPAM) MayGain(r config.Request) bool {
 	return false
 }
 
+// MayAnyGain reports whether MayGain may yet be true of anybody who names no address:
+// not all that was freed is taken.
+func (m *IPAM) MayAnyGain() bool {
+	if m.round.everything || len(m.round.keys) > 0 {
+		return true
+	}
+	for at, room := range m.round.places {
+		if room && m.hasRoom(at) {
+			return true
+		}
+	}
+	return false
+}
+
 // hasRoom reports whether a pool has any address of a family that nobody holds.
 func (m *IPAM) hasRoom(at place) bool {
 	p := m.pools[at.pool]
 	return p != nil && slices.ContainsFunc(p.parts(), func(one *part) bool {
 		_, free := one.free[at.family].lowest()
-		return free || !one.rested[at.family].empty()
+		return free || !one.cooldowns[at.family].empty()
 	})
 }
 

@@ -111,7 +111,8 @@ func (a *auditor) twice(services []*corev1.Service, atRest bool) {
 				continue
 			}
 			for _, one := range ingress(x) {
-				if slices.Contains(ingress(y), one) && !mayShare(x, y) && judged(x) && judged(y) {
+				ours := slices.Contains(worldPool(), one) || one == namedAddress
+				if slices.Contains(ingress(y), one) && ours && !mayShare(x, y) && judged(x) && judged(y) {
 					a.say("%s and %s both show %s", x.Name, y.Name, one)
 				}
 			}

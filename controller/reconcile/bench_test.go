@@ -23,6 +23,7 @@ import (
 type shelf struct {
 	mu    sync.Mutex
 	items map[string]*corev1.Service
+	pools []*v1beta1.IPAddressPool
 }
 
 func (s *shelf) put(svc *corev1.Service) {
@@ -46,6 +47,8 @@ func (s *shelf) ReadServices(context.Context) ([]*corev1.Service, error) {
 	}
 	return all, nil
 }
+
+func (s *shelf) ReadPools(context.Context) ([]*v1beta1.IPAddressPool, error) { return s.pools, nil }
 
 func (s *shelf) NamespaceLabels(string) labels.Set { return labels.Set{} }
 
@@ -80,8 +83,9 @@ func (h hanging) Get(ctx context.Context, namespace, _ string) (*corev1.Service,
 }
 
 func benchLoop(services *shelf, writer Writer, pools ...*v1beta1.IPAddressPool) *Reconciler {
+	services.pools = pools
 	return New(Dependencies{
-		Cluster: services, Configuration: &static{pools: pools}, Writer: writer, StatusWriter: noStatus{}, Recorder: &events{},
+		Cluster: services, Configuration: &static{pools: pools}, Writer: writer, StatusWriter: &noStatus{}, Recorder: &events{},
 		Metrics: NewMetrics(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler), Leading: func() bool { return true }, Now: time.Now,
 	}, Options{ServeClassless: true, Parallel: 32})
 }
@@ -110,10 +114,9 @@ func BenchmarkWake10k(b *testing.B) {
 	if err := r.begin(b.Context()); err != nil {
 		b.Fatal(err)
 	}
-	r.books.Generation()
 	freed := 0
 	for b.Loop() {
-		r.books.Release(fmt.Sprintf("default/s%d", freed%5000))
+		r.allocator.Release(fmt.Sprintf("default/s%d", freed%5000))
 		r.wakePending()
 		freed++
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -51,6 +52,13 @@ type cluster struct {
 }
 
 var servicesResource = schema.GroupVersionResource{Version: "v1", Resource: "services"}
+
+// inCluster tells a story of a cluster under the clock of testing/synctest: what
+// takes minutes there takes none here.
+func inCluster(t *testing.T, story func(t *testing.T, c *cluster)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { story(t, newCluster(t)) })
+}
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()

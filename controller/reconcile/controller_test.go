@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,6 +15,7 @@ import (
 	"github.com/baliza-lb/baliza/api/kube"
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/config"
+	"github.com/baliza-lb/baliza/controller/status"
 )
 
 // events is a Recorder.
@@ -54,7 +56,7 @@ func (c *cluster) start(changes ...func(*Dependencies, *Options)) *controller {
 	run := &controller{events: &events{}, metrics: prometheus.NewRegistry()}
 	var loop *Reconciler
 	ready := make(chan struct{})
-	view, err := kube.NewControllerView(c.clients, config.ServiceAnnotations(), func(kind kube.Kind, key string) {
+	view, err := kube.NewControllerView(c.clients, "baliza-system", config.ServiceAnnotations(), func(kind kube.Kind, key string) {
 		<-ready
 		loop.Changed(kind, key)
 	})
@@ -89,17 +91,10 @@ func (c *cluster) start(changes ...func(*Dependencies, *Options)) *controller {
 	return run
 }
 
-// settle waits until nothing has been written for a while.
+// settle lets everything happen that is to happen: whatever waits for its time waits
+// for less than this, and nobody waits for real.
 func (c *cluster) settle() {
 	c.t.Helper()
-	last, since := -1, time.Now()
-	for time.Since(since) < 400*time.Millisecond {
-		c.mu.Lock()
-		total := c.total
-		c.mu.Unlock()
-		if total != last {
-			last, since = total, time.Now()
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	time.Sleep(2*reportsEvery + status.Every)
+	synctest.Wait()
 }

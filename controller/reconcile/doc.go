@@ -1,7 +1,6 @@
 // Package reconcile is the controller's loop: it sees the cluster through
 // caches, asks controller/ipam who gets which address, and writes the answer
-// to the Services, with conditions and events, and to the status of pools and
-// advertisements.
+// to the Services, with conditions and events.
 //
 // # How one pass goes
 //
@@ -24,20 +23,24 @@
 //
 // # Others who write the same status
 //
-// What a Service shows is compared by value. Where it names a class of ours, what
-// others write is written over. Where it names none, addresses that are not booked
-// for it are replaced only after asking the API server who owns them: what a
-// person's tool or a backup wrote is; for any other program the loop yields: the
-// Service carries reason WriteConflict, loses its booking, and is left alone until
-// its status is empty. What it shows meanwhile is booked for it where a pool of
-// ours has it, so that nobody else is given the same. Whatever is undone that was
-// written is written again ever more slowly, and that is said.
+// What a Service shows is compared by value. Where it names a class of ours, or has
+// an annotation of ours that asks for an address, what others write is written over.
+// Where it does neither, addresses that are not allocated to it are replaced only
+// after asking the API server who owns them: what a person's tool or a backup wrote
+// is; to any other program the loop yields: the Service carries reason WriteConflict,
+// loses its allocation, and is left alone until its status is empty. What it shows
+// meanwhile is allocated to it where a pool of ours has it, so that nobody else is
+// given the same. Whatever is undone that was written is written again ever more
+// slowly, and that is said.
 //
 // # Where decisions are made
 //
 // A Service is parsed once, when it is seen (service.go). controller/ipam answers
-// what it is given, [desire] decides what is said, without memory; a record has the
-// little that must be remembered, and controller/queue what is to be written next.
+// what it is given, [desire] decides what is said, without memory. A record has the
+// little that must be remembered, and one [phase]: what is being done about it.
+// controller/queue knows what is to be requested next, controller/reports what the
+// Speakers say, controller/quarantine which addresses other hosts have, and
+// controller/status writes to the operator's objects.
 //
 // # Concurrency
 //

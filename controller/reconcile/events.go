@@ -21,16 +21,16 @@ type event struct {
 	note    string
 }
 
-// untold are the events that wait until no write does: of each Service the
+// waitingEvents are those that wait until no write does: of each Service the
 // last. They are lost with the process; the conditions say the same.
-type untold struct {
+type waitingEvents struct {
 	order []string
 	last  map[string]event
 }
 
 // record sends an event, at once when there is nothing more urgent to do.
 func (r *Reconciler) record(e event) {
-	u := &r.untold
+	u := &r.events
 	if !r.queue.Busy() && len(u.order) == 0 {
 		r.send(e)
 		return
@@ -44,7 +44,7 @@ func (r *Reconciler) record(e event) {
 
 // sendEvents sends some of the events that wait.
 func (r *Reconciler) sendEvents() {
-	u := &r.untold
+	u := &r.events
 	for n := 0; n < eventsAtOnce && len(u.order) > 0 && !r.queue.Busy(); n++ {
 		key := u.order[0]
 		u.order = u.order[1:]
@@ -57,8 +57,8 @@ func (r *Reconciler) send(e event) {
 	r.Recorder.ServiceEvent(e.object, e.warning, e.reason, e.action, e.note)
 }
 
-// tell records one event about a Service whose condition changed.
-func (r *Reconciler) tell(before, after *corev1.Service, d *desired) {
+// recordTransition records one event about a Service whose condition changed.
+func (r *Reconciler) recordTransition(before, after *corev1.Service, d *desired) {
 	switch {
 	case d.clean:
 		if had := r.parse(before).shown; len(had) > 0 && after.DeletionTimestamp == nil {

@@ -79,6 +79,7 @@ func (m *Metrics) pool(name string, c ipam.Counters) {
 	m.available.WithLabelValues(name, "ipv6").Set(float(c.AvailableIPv6))
 }
 
+// forgetPool drops the figures of a pool that is gone.
 func (m *Metrics) forgetPool(name string) {
 	m.assigned.DeletePartialMatch(prometheus.Labels{"pool": name})
 	m.available.DeletePartialMatch(prometheus.Labels{"pool": name})

@@ -4,22 +4,19 @@ import (
 	"context"
 	"maps"
 	"net/netip"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/baliza-lb/baliza/api/kube"
-	"github.com/baliza-lb/baliza/config"
 )
 
 // pass takes in what changed and queues the writes that follow from it.
 func (r *Reconciler) pass(ctx context.Context, n news) {
 	started := r.Now()
-	r.books.Advance(started)
+	r.allocator.Advance(started)
 	everyone := n.config && r.configure()
 	var fresh, changed []*record
 	for key := range n.services {
@@ -44,10 +41,8 @@ func (r *Reconciler) pass(ctx context.Context, n news) {
 		r.decideAll()
 	}
 	r.wakePending()
-	if n.speakers {
-		r.reports.changed = true
-	}
-	r.statuses.changed = true
+	r.announced.changed = r.announced.changed || n.speakers
+	r.statuses.Changed()
 	r.dispatch(ctx)
 	if everyone {
 		r.writeStatuses(ctx)
@@ -58,20 +53,18 @@ func (r *Reconciler) pass(ctx context.Context, n news) {
 // tick does what has come due.
 func (r *Reconciler) tick(ctx context.Context) {
 	now := r.Now()
-	r.books.Advance(now) // rests that are over wake whoever waits
+	r.allocator.Advance(now) // rests that are over wake whoever waits
 	r.queue.Due(now)
 	r.lookAgain(now)
-	r.endQuarantines(now)
-	r.foldReports(now)
+	r.quarantineChanged(r.quarantine.Expire(now))
+	r.updateAnnounced(now)
 	r.dispatch(ctx)
 	r.sendEvents()
 	r.writeStatuses(ctx)
 }
 
 // lookAgain has every Service looked at once in a while without cause, as the
-// cache shows it. And it reads one that it knows well: where the API server has
-// an older state of it than it had, time ran backwards, and the caches would
-// stay silent about whatever happens.
+// cache shows it, and one that is known well read past the cache.
 func (r *Reconciler) lookAgain(now time.Time) {
 	if now.After(r.fullAt) {
 		r.fullAt = now.Add(fullEvery)
@@ -79,76 +72,14 @@ func (r *Reconciler) lookAgain(now time.Time) {
 			r.again(key)
 		}
 	}
-	if now.Before(r.probeAt) {
-		return
-	}
-	r.probeAt = now.Add(probeEvery)
-	var newest *record
-	for _, rec := range r.records {
-		if newest == nil || older(newest.object.Service, rec.object.Service) {
-			newest = rec
-		}
-	}
-	if newest != nil && !newest.unsure {
-		newest.unsure = true
-		r.queue.Add(newest.key)
+	if !now.Before(r.probeAt) {
+		r.probeAt = now.Add(probeEvery)
+		r.readsOne()
 	}
 }
 
 // again has a Service looked at in the next pass.
 func (r *Reconciler) again(key string) { r.inbox.add(kube.KindService, key) }
-
-// configure reads the operator's objects; it reports whether they mean
-// something new.
-func (r *Reconciler) configure() bool {
-	objects := config.Objects{
-		Pools: r.Configuration.Pools(), L2Advertisements: r.Configuration.L2Advertisements(), Namespace: r.options.Namespace,
-	}
-	sortByName(objects.Pools)
-	sortByName(objects.L2Advertisements)
-	objects.BGP, objects.InUse = r.bgpObjects(), r.inUse()
-	defer func() { r.objects = objects }()
-	if samePlan(r.objects.Pools, objects.Pools) && samePlan(r.objects.L2Advertisements, objects.L2Advertisements) &&
-		sameBGP(&r.objects.BGP, &objects.BGP) && slices.Equal(r.objects.InUse, objects.InUse) {
-		return false
-	}
-	r.snapshot, r.problems = config.Build(objects)
-	r.books.SetSnapshot(r.snapshot)
-	return true
-}
-
-// inUse are the addresses that the cluster itself has: as its objects say, and,
-// where no Service has them, as the speakers see them on nodes and beside them.
-func (r *Reconciler) inUse() []config.InUse {
-	var found []config.InUse
-	for _, one := range r.Configuration.InUse() {
-		found = append(found, config.InUse{Range: config.Prefixed(one.Prefix), By: one.By})
-	}
-	for _, s := range r.Configuration.Speakers() {
-		for _, local := range s.Status.LocalAddresses {
-			if a, err := config.ParseAddress(local); err == nil && len(r.books.Holders(a)) == 0 {
-				found = append(found, config.InUse{Range: config.Range{First: a, Last: a}, By: "node " + s.Name})
-			}
-		}
-	}
-	return config.SortInUse(found)
-}
-
-func sortByName[T metav1.Object](objects []T) {
-	slices.SortFunc(objects, func(a, b T) int { return strings.Compare(a.GetName(), b.GetName()) })
-}
-
-// samePlan compares lists of objects in everything but status and version.
-func samePlan[T metav1.Object](a, b []T) bool {
-	return slices.EqualFunc(a, b, func(x, y T) bool {
-		return x.GetUID() == y.GetUID() && x.GetName() == y.GetName() &&
-			reflect.DeepEqual(x.GetLabels(), y.GetLabels()) && reflect.DeepEqual(specOf(x), specOf(y))
-	})
-}
-
-func specOf(object any) any {
-	return reflect.ValueOf(object).Elem().FieldByName("Spec").Interface()
-}
 
 // refresh takes a Service's state from the cache into its record. The record
 // is nil when there is nothing to decide.
@@ -157,24 +88,23 @@ func (r *Reconciler) refresh(key string) (rec *record, isNew bool) {
 	svc := r.Cluster.Service(namespace, name)
 	rec = r.records[key]
 	if svc != nil && rec != nil && svc.UID == rec.object.UID {
-		rec.ahead = false
+		rec.unseen = false
 	}
 	switch {
-	case svc == nil && rec != nil && rec.ahead:
+	case svc == nil && rec != nil && rec.unseen:
 		// What the cache no longer shows is an earlier Service of that name: the
 		// watch has yet to show this one.
-		rec.unsure = true
-		r.queue.Add(key)
+		r.verify(rec)
 		return nil, false
 	case svc == nil:
 		r.forget(key)
 		return nil, false
 	case rec == nil:
 		return r.admit(svc), true
-	case rec.object.UID != svc.UID && !older(svc, rec.object.Service):
+	case rec.object.UID != svc.UID && !older(svc, rec.object):
 		r.forget(key) // deleted and made again: nothing is inherited
 		return r.admit(svc), true
-	case older(svc, rec.object.Service):
+	case older(svc, rec.object):
 		return nil, false
 	}
 	rec.object = r.parse(svc)
@@ -199,24 +129,32 @@ func (r *Reconciler) forget(key string) {
 	r.pending.remove(rec)
 	r.queue.Drop(key)
 	delete(r.records, key)
-	r.books.Release(key)
+	r.allocator.Release(key)
 }
 
 // takeIn adopts what Services new to the loop show, and decides for them and
-// for those that changed: the oldest first throughout.
+// for those that changed: the oldest first throughout, but for who leaves an address
+// that may no longer be shared. Of two that both changed that is the younger.
 func (r *Reconciler) takeIn(fresh, changed []*record) {
 	slices.SortFunc(fresh, byAge)
 	for _, rec := range fresh {
 		r.adopt(rec)
 	}
-	all := slices.Concat(fresh, changed)
-	slices.SortFunc(all, byAge)
-	for _, rec := range changed {
-		if rec.object.served {
-			r.books.Note(rec.object.request)
-			r.takeUp(rec)
+	slices.SortFunc(changed, byAge)
+	served := slices.DeleteFunc(slices.Clone(changed), func(rec *record) bool { return !rec.object.served })
+	for _, rec := range served { // all, so that two that change their key together stay together
+		r.allocator.UpdateSharing(rec.object.request)
+	}
+	for _, rec := range slices.Backward(served) {
+		if rec.yieldedTo == "" {
+			r.allocator.Retain(rec.object.request)
 		}
 	}
+	for _, rec := range served {
+		r.adopt(rec)
+	}
+	all := slices.Concat(fresh, changed)
+	slices.SortFunc(all, byAge)
 	for _, comes := range []func(*record) bool{r.namesOrHas, r.mayHaveAgain} {
 		var later []*record
 		for _, rec := range all {
@@ -236,13 +174,13 @@ func (r *Reconciler) takeIn(fresh, changed []*record) {
 // namesOrHas reports whether a Service has an address or names one: it is decided
 // before the others of one pass.
 func (r *Reconciler) namesOrHas(rec *record) bool {
-	return r.books.Known(rec.key) || len(rec.object.request.Addresses) > 0
+	return r.allocator.Known(rec.key) || len(rec.object.request.Addresses) > 0
 }
 
 // mayHaveAgain reports whether a Service that has no address, as one that was
 // restored, can have one again that it had: before who takes whatever is free.
 func (r *Reconciler) mayHaveAgain(rec *record) bool {
-	return slices.ContainsFunc(rec.object.request.Preferred, func(a netip.Addr) bool { return len(r.books.Holders(a)) == 0 })
+	return slices.ContainsFunc(rec.object.request.Preferred, func(a netip.Addr) bool { return !r.allocator.Taken(a) })
 }
 
 // decideAll decides for all, the oldest Service first.

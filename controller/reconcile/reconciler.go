@@ -4,19 +4,18 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/baliza-lb/baliza/api/kube"
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/config"
 	"github.com/baliza-lb/baliza/controller/ipam"
+	"github.com/baliza-lb/baliza/controller/quarantine"
 	"github.com/baliza-lb/baliza/controller/queue"
+	"github.com/baliza-lb/baliza/controller/status"
 )
 
 // Cluster is what the loop sees of Services and namespaces. The objects are
@@ -26,6 +25,8 @@ type Cluster interface {
 	Service(namespace, name string) *corev1.Service
 	// ReadServices reads all Services past every cache.
 	ReadServices(ctx context.Context) ([]*corev1.Service, error)
+	// ReadPools reads all pools past every cache.
+	ReadPools(ctx context.Context) ([]*v1beta1.IPAddressPool, error)
 	// NamespaceLabels returns nil for an unknown namespace.
 	NamespaceLabels(name string) labels.Set
 }
@@ -37,6 +38,8 @@ type Configuration interface {
 	L2Advertisements() []*v1beta1.L2Advertisement
 	BGP() kube.BGPObjects
 	Speakers() []*v1beta1.Speaker
+	// ReadySpeakers is how many pods of the speakers are ready, if that is known.
+	ReadySpeakers() (ready int, known bool)
 	// InUse are the addresses that the cluster itself has.
 	InUse() []kube.InUse
 }
@@ -46,13 +49,6 @@ type Writer interface {
 	Write(ctx context.Context, w kube.ServiceWrite) (*corev1.Service, error)
 	// Get reads past every cache; nil when there is no such Service.
 	Get(ctx context.Context, namespace, name string) (*corev1.Service, error)
-}
-
-// StatusWriter writes the status of the operator's objects.
-type StatusWriter interface {
-	ApplyPool(ctx context.Context, name string, status v1beta1.IPAddressPoolStatus) error
-	ApplyL2Advertisement(ctx context.Context, name string, status v1beta1.L2AdvertisementStatus) error
-	ApplyBGP(ctx context.Context, object metav1.Object, conditions []metav1.Condition) error
 }
 
 // Recorder records events.
@@ -65,7 +61,7 @@ type Dependencies struct {
 	Cluster       Cluster
 	Configuration Configuration
 	Writer        Writer
-	StatusWriter  StatusWriter
+	StatusWriter  status.API
 	Recorder      Recorder
 	Metrics       *Metrics
 	Log           *slog.Logger
@@ -109,8 +105,6 @@ const (
 	fullEvery = 10 * time.Minute
 	// probeEvery is how often one Service is read past the cache.
 	probeEvery = time.Minute
-	// catchUp is how long the caches may lag behind the first full read.
-	catchUp = 30 * time.Second
 )
 
 // Reconciler is the loop. Use [New], then call Run once.
@@ -119,26 +113,23 @@ type Reconciler struct {
 	options Options
 	inbox   *inbox
 
-	books    *ipam.IPAM
-	snapshot *config.Snapshot
-	problems []config.Problem
-	objects  config.Objects
+	allocator *ipam.IPAM
+	snapshot  *config.Snapshot
+	problems  []config.Problem
+	objects   config.Objects
 
 	records map[string]*record
 	pending waitList
-	// woken is the generation of the books at which the pending were asked.
+	// woken is the generation of the allocator at which the pending were asked.
 	woken uint64
 
 	queue   *queue.Queue
 	results chan result
 
-	statuses statuses
-	reports  reports
-	untold   untold
-	// quarantines are the addresses that other hosts have, and suspected since
-	// when it is said of others.
-	quarantines map[netip.Addr]*quarantine
-	suspected   map[netip.Addr]time.Time
+	statuses   *status.Writer
+	announced  announced
+	events     waitingEvents
+	quarantine *quarantine.List
 	// fullAt and probeAt are when to look again without cause.
 	fullAt, probeAt time.Time
 }
@@ -154,11 +145,11 @@ func New(deps Dependencies, options Options) *Reconciler {
 	empty, _ := config.Build(config.Objects{})
 	return &Reconciler{
 		Dependencies: deps, options: options, inbox: newInbox(),
-		books: ipam.New(), snapshot: empty,
+		allocator: ipam.New(), snapshot: empty,
 		records: make(map[string]*record), pending: newWaitList(),
 		queue: queue.New(options.Parallel), results: make(chan result, options.Parallel),
-		untold: untold{last: make(map[string]event)}, statuses: statuses{known: make(map[types.UID]*writtenStatus)},
-		quarantines: make(map[netip.Addr]*quarantine),
+		statuses: status.New(deps.StatusWriter, deps.Leading, deps.Metrics.statusFailures, deps.Log),
+		events:   waitingEvents{last: make(map[string]event)}, quarantine: quarantine.New(),
 	}
 }
 
@@ -188,7 +179,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	var settled <-chan time.Time
 	for {
 		kick()
-		if settled == nil && r.books.Generation() != r.woken && r.pending.len() > 0 {
+		if settled == nil && r.allocator.Generation() != r.woken && r.pending.len() > 0 {
 			settled = time.After(r.options.Settle)
 		}
 		select {
@@ -225,96 +216,23 @@ func (r *Reconciler) drain() {
 	for r.queue.InFlightCount() > 0 {
 		r.queue.Done((<-r.results).key)
 	}
-	r.statuses.wait()
+	r.statuses.Wait()
 }
 
-// begin reads everything, adopts all that is shown and decides for all.
-func (r *Reconciler) begin(ctx context.Context) error {
-	started := r.Now()
-	services, err := r.Cluster.ReadServices(ctx)
-	if err != nil {
-		return err
-	}
-	if services, err = r.awaitCaches(ctx, services); err != nil {
-		return err
-	}
-	r.configure()
-	r.resumeQuarantines(r.objects.Pools)
-	fresh := make([]*record, 0, len(services))
-	for _, svc := range services {
-		fresh = append(fresh, r.admit(svc))
-	}
-	r.takeIn(fresh, nil)
-	r.fullAt, r.probeAt = r.Now().Add(fullEvery), r.Now().Add(probeEvery)
-	r.Metrics.duration.Observe(r.Now().Sub(started).Seconds())
-	r.Log.Info("initial sync complete", "services", len(services), "pools", len(r.snapshot.Pools),
-		"pending", r.pending.len(), "writes", r.queue.Len(), "took", r.Now().Sub(started))
-	// Reports that changed while nobody led were news to nobody.
-	r.statuses.changed, r.reports.changed = true, true
-	r.dispatch(ctx)
-	r.writeStatuses(ctx)
-	return nil
+// writeStatuses writes what is to be said in the status of the operator's objects.
+func (r *Reconciler) writeStatuses(ctx context.Context) {
+	r.statuses.Write(ctx, r.statusView(), r.Now())
 }
 
-// awaitCaches waits until the caches show every Service at least as new as it
-// was read, so that a late event cannot take the loop back in time. It returns
-// the Services that still exist, from the caches where they are as new.
-func (r *Reconciler) awaitCaches(ctx context.Context, read []*corev1.Service) ([]*corev1.Service, error) {
-	ctx, cancel := context.WithTimeout(ctx, catchUp)
-	defer cancel()
-	var current []*corev1.Service
-	behind := read
-	for round := 0; ; round++ {
-		var still []*corev1.Service
-		for _, svc := range behind {
-			switch cached := r.Cluster.Service(svc.Namespace, svc.Name); {
-			case cached != nil && !older(cached, svc):
-				if err := r.fromTheFuture(ctx, svc, cached); err != nil {
-					return nil, err
-				}
-				current = append(current, cached)
-			default:
-				still = append(still, svc)
-			}
-		}
-		if behind = still; len(behind) == 0 {
-			return current, nil
-		}
-		if round > 0 && round%20 == 0 {
-			if behind = r.existing(ctx, behind); len(behind) == 0 {
-				return current, nil
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("%d Services are newer in the API server than in the cache after %s: %w", len(behind), catchUp, ctx.Err())
-		case <-time.After(defaultSettle):
-		}
+// statusView is what is to be said there.
+func (r *Reconciler) statusView() status.View {
+	return status.View{
+		Objects: &r.objects, Problems: r.problems,
+		Counters: func(pool string) ipam.Counters {
+			c := r.allocator.Counters(pool)
+			r.Metrics.pool(pool, c)
+			return c
+		},
+		Quarantined: func(pool string) []v1beta1.QuarantinedAddress { return r.quarantine.Of(r.snapshot, pool) },
 	}
-}
-
-// fromTheFuture returns an error if the cache has a state that the API server
-// does not have yet. That the cache is newer than what was read a moment before
-// is no proof: what is read now must be as new.
-func (r *Reconciler) fromTheFuture(ctx context.Context, read, cached *corev1.Service) error {
-	if !older(read, cached) {
-		return nil
-	}
-	live, err := r.Writer.Get(ctx, cached.Namespace, cached.Name)
-	if err == nil && live != nil && live.UID == cached.UID && older(live, cached) {
-		return timeRanBackwards(cached, live)
-	}
-	return err
-}
-
-// existing leaves out the Services that are gone.
-func (r *Reconciler) existing(ctx context.Context, services []*corev1.Service) []*corev1.Service {
-	var left []*corev1.Service
-	for _, svc := range services {
-		live, err := r.Writer.Get(ctx, svc.Namespace, svc.Name)
-		if err != nil || live != nil && live.UID == svc.UID {
-			left = append(left, svc)
-		}
-	}
-	return left
 }

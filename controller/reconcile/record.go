@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 
@@ -16,32 +15,30 @@ import (
 	"github.com/baliza-lb/baliza/controller/queue"
 )
 
-// record is what the loop remembers of one Service. What it is doing with it
-// (nothing, about to write, waiting, writing) is in the [queue.Queue].
+// record is what the loop remembers of one Service.
 type record struct {
 	key string
 	// object as last observed: from the cache, from our last write, or read.
 	object *service
-	// want is what is to be written; nil when all is as it should be.
-	want *desired
-	// unsure says that a write may have arrived though it failed: the object
-	// must be read before anything is concluded from it.
-	unsure bool
-	// ahead says that the Service was read past the cache, which has not shown
+	// unseen says that the Service was read past the cache, which has not shown
 	// it yet: that the cache shows nothing is no proof that it is gone.
-	ahead bool
-	// yielded says that another provider writes this Service's status, which
-	// is left alone; others names it.
-	yielded bool
-	others  string
+	unseen bool
+	// phase is what is being done about it.
+	phase phase
+	// yieldedTo names the other provider that writes this Service's status, which
+	// is left alone; empty where there is none.
+	yieldedTo string
 	// written is the memory of what was written here.
 	written written
 	// unannounced are the addresses that were given here, or by another controller
 	// of ours, and that no node has announced yet.
 	unannounced []netip.Addr
-	// lostAt is since when nobody says any more that it announces the
+	// announced is what was last concluded from the Speakers' reports about the
+	// addresses that it shows, or nil.
+	announced *metav1.Condition
+	// missingSince is since when nobody says any more that it announces the
 	// addresses, while the condition still says that somebody does.
-	lostAt time.Time
+	missingSince time.Time
 	// reason for the metric, empty for a Service that is not served.
 	reason v1beta1.Reason
 	// warned is what was logged last about what it shows.
@@ -85,7 +82,7 @@ func (d *desired) content(note string) string {
 
 // written is the memory of what was last written to a Service. Whatever undoes
 // it, be it admission, an operator or another provider, is not answered at once
-// indefinitely: each repetition waits twice as long as the one before.
+// for ever: each repetition waits twice as long as the one before.
 type written struct {
 	content string
 	at      time.Time
@@ -135,8 +132,8 @@ func byAge(a, b *record) int {
 
 // older reports whether a is an earlier state of the object than b, as far as
 // their versions can be compared.
-func older(a, b *corev1.Service) bool {
-	order, err := resourceversion.CompareResourceVersion(a.ResourceVersion, b.ResourceVersion)
+func older(a, b metav1.Object) bool {
+	order, err := resourceversion.CompareResourceVersion(a.GetResourceVersion(), b.GetResourceVersion())
 	return err == nil && order < 0
 }
 
@@ -148,11 +145,12 @@ func sameCondition(a, b *metav1.Condition) bool {
 	return a.Status == b.Status && a.Reason == b.Reason && a.Message == b.Message && a.ObservedGeneration == b.ObservedGeneration
 }
 
-// noteGiven keeps in mind which of a Service's addresses are new to it.
+// noteGiven keeps in mind which of a Service's addresses are new to it: it neither
+// had nor showed them.
 func (rec *record) noteGiven(before, given []netip.Addr) {
 	var unannounced []netip.Addr
 	for _, a := range given {
-		if !slices.Contains(before, a) || slices.Contains(rec.unannounced, a) {
+		if slices.Contains(rec.unannounced, a) || !slices.Contains(before, a) && !slices.Contains(rec.object.shown, a) {
 			unannounced = append(unannounced, a)
 		}
 	}

@@ -62,44 +62,48 @@ func finished(c *cluster) {
 // cluster checks that at every write) and nothing that was given moves.
 func TestA14CrashAtEveryWrite(t *testing.T) {
 	for _, lost := range []bool{false, true} {
-		for stopAt := 1; ; stopAt++ {
-			c := newCluster(t)
-			story(c)
-			c.mu.Lock()
-			c.failFrom, c.lost = c.total+stopAt, lost
-			c.mu.Unlock()
-			run := c.start(func(_ *Dependencies, o *Options) { o.Parallel = 1 })
-			reached := false
-			c.eventually(func() string {
-				c.mu.Lock()
-				defer c.mu.Unlock()
-				reached = c.total >= c.failFrom
-				if reached || done(c) {
-					return ""
-				}
-				return "neither failed nor finished"
-			})
-			run.stop()
-			c.mu.Lock()
-			c.failFrom = 0
-			c.mu.Unlock()
-			given := map[string]string{}
-			for i := range 8 {
-				name := fmt.Sprintf("s%d", i)
-				given[name] = c.shows(name)
-			}
-			c.start()
-			finished(c)
-			for name, address := range given {
-				if now := c.shows(name); address != "" && address != now && name != "s0" && now != "gone" {
-					t.Errorf("stopped at write %d (answer lost: %v): %s moved from %s to %s", stopAt, lost, name, address, now)
-				}
-			}
-			if !reached {
-				break
-			}
+		for stopAt, more := 1, true; more; stopAt++ {
+			more = crashAt(t, stopAt, lost)
 		}
 	}
+}
+
+// crashAt reports whether the story has as many writes as that.
+func crashAt(t *testing.T, stopAt int, lost bool) (reached bool) {
+	t.Helper()
+	inCluster(t, func(t *testing.T, c *cluster) {
+		story(c)
+		c.mu.Lock()
+		c.failFrom, c.lost = c.total+stopAt, lost
+		c.mu.Unlock()
+		run := c.start(func(_ *Dependencies, o *Options) { o.Parallel = 1 })
+		c.eventually(func() string {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			reached = c.total >= c.failFrom
+			if reached || done(c) {
+				return ""
+			}
+			return "neither failed nor finished"
+		})
+		run.stop()
+		c.mu.Lock()
+		c.failFrom = 0
+		c.mu.Unlock()
+		given := map[string]string{}
+		for i := range 8 {
+			name := fmt.Sprintf("s%d", i)
+			given[name] = c.shows(name)
+		}
+		c.start()
+		finished(c)
+		for name, address := range given {
+			if now := c.shows(name); address != "" && address != now && name != "s0" && now != "gone" {
+				t.Errorf("stopped at write %d (answer lost: %v): %s moved from %s to %s", stopAt, lost, name, address, now)
+			}
+		}
+	})
+	return reached
 }
 
 // done is finished without waiting; the cluster is locked.
@@ -117,72 +121,76 @@ func done(c *cluster) bool {
 }
 
 func TestA14RestartWritesNothing(t *testing.T) {
-	c := newCluster(t)
-	story(c)
-	run := c.start()
-	finished(c)
-	c.settle()
-	run.stop()
-	before, total := outcome(c), c.total
-	c.start()
-	c.settle()
-	if after := outcome(c); after != before || c.total != total {
-		t.Errorf("%d writes; before %s; after %s", c.total-total, before, after)
-	}
+	inCluster(t, func(t *testing.T, c *cluster) {
+		story(c)
+		run := c.start()
+		finished(c)
+		c.settle()
+		run.stop()
+		before, total := outcome(c), c.total
+		c.start()
+		c.settle()
+		if after := outcome(c); after != before || c.total != total {
+			t.Errorf("%d writes; before %s; after %s", c.total-total, before, after)
+		}
+	})
 }
 
 func TestA14TwoControllersAtOnce(t *testing.T) {
-	c := newCluster(t)
-	story(c)
-	c.start()
-	c.start()
-	finished(c)
-	c.settle()
-	for name, past := range c.history {
-		if len(past) > 3 {
-			t.Errorf("%s moved to and fro: %v", name, past)
+	inCluster(t, func(t *testing.T, c *cluster) {
+		story(c)
+		c.start()
+		c.start()
+		finished(c)
+		c.settle()
+		for name, past := range c.history {
+			if len(past) > 3 {
+				t.Errorf("%s moved to and fro: %v", name, past)
+			}
 		}
-	}
+	})
 }
 
 // TestA14 paused: a leader that wakes up after its Lease has gone to another
 // writes nothing of what it had decided.
 func TestA14APausedLeaderThatWakesWritesNothing(t *testing.T) {
-	c := newCluster(t)
-	c.pool("lan", nil, "192.0.2.10-192.0.2.15")
-	var leads atomic.Bool
-	c.start(func(d *Dependencies, _ *Options) { d.Leading = leads.Load })
-	c.service("web", annotate(v1beta1.AnnotationAddresses, "192.0.2.12"))
-	time.Sleep(100 * time.Millisecond)
-	c.start()
-	c.expectShown("web", "192.0.2.12")
-	c.settle()
-	if n := c.writesOf("web"); n != 1 {
-		t.Errorf("%d writes", n)
-	}
+	inCluster(t, func(t *testing.T, c *cluster) {
+		c.pool("lan", nil, "192.0.2.10-192.0.2.15")
+		var leads atomic.Bool
+		c.start(func(d *Dependencies, _ *Options) { d.Leading = leads.Load })
+		c.service("web", annotate(v1beta1.AnnotationAddresses, "192.0.2.12"))
+		time.Sleep(100 * time.Millisecond)
+		c.start()
+		c.expectShown("web", "192.0.2.12")
+		c.settle()
+		if n := c.writesOf("web"); n != 1 {
+			t.Errorf("%d writes", n)
+		}
+	})
 }
 
 // Services may be handed over to another provider while no controller runs:
 // what that one wrote is not taken back with what was ours.
 func TestA03WhatAnotherProviderGaveMeanwhileStays(t *testing.T) {
-	c := newCluster(t)
-	c.pool("lan", nil, "192.0.2.10-192.0.2.15")
-	c.service("theirs", nil)
-	c.service("ours", nil)
-	run := c.start()
-	c.expectShown("theirs", "192.0.2.10")
-	c.expectShown("ours", "192.0.2.11")
-	run.stop()
-	c.edit("theirs", "other-lb", shownAs("203.0.113.9"))
-	c.start(func(_ *Dependencies, o *Options) { o.ServeClassless = false })
-	c.expectShown("ours", "")
-	c.eventually(func() string {
-		if svc := c.live("theirs"); len(svc.Finalizers) > 0 || len(svc.Annotations) > 0 || len(svc.Status.Conditions) > 0 {
-			return fmt.Sprintf("left behind: %v %v %v", svc.Finalizers, svc.Annotations, svc.Status.Conditions)
+	inCluster(t, func(t *testing.T, c *cluster) {
+		c.pool("lan", nil, "192.0.2.10-192.0.2.15")
+		c.service("theirs", nil)
+		c.service("ours", nil)
+		run := c.start()
+		c.expectShown("theirs", "192.0.2.10")
+		c.expectShown("ours", "192.0.2.11")
+		run.stop()
+		c.edit("theirs", "other-lb", shownAs("203.0.113.9"))
+		c.start(func(_ *Dependencies, o *Options) { o.ServeClassless = false })
+		c.expectShown("ours", "")
+		c.eventually(func() string {
+			if svc := c.live("theirs"); len(svc.Finalizers) > 0 || len(svc.Annotations) > 0 || len(svc.Status.Conditions) > 0 {
+				return fmt.Sprintf("left behind: %v %v %v", svc.Finalizers, svc.Annotations, svc.Status.Conditions)
+			}
+			return ""
+		})
+		if got := c.shows("theirs"); got != "203.0.113.9" {
+			t.Errorf("the other provider's address became %q", got)
 		}
-		return ""
 	})
-	if got := c.shows("theirs"); got != "203.0.113.9" {
-		t.Errorf("the other provider's address became %q", got)
-	}
 }

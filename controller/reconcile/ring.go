@@ -34,7 +34,7 @@ func (r *Reconciler) breakRing(rec *record) {
 		}
 	}
 	r.Log.Info("Services name each other's addresses: the youngest leaves its own first", "service", ring[youngest].key, "address", left[youngest])
-	r.books.GiveUp(ring[youngest].key, left[youngest])
+	r.allocator.GiveUp(ring[youngest].key, left[youngest])
 	r.again(ring[youngest].key)
 }
 
@@ -43,17 +43,17 @@ func (r *Reconciler) breakRing(rec *record) {
 // is none, or where something else is in the way, too.
 func (r *Reconciler) blocking(rec *record) (*record, netip.Addr) {
 	for _, a := range rec.object.request.Addresses {
-		holders := r.books.Holders(a)
+		holders := r.allocator.Holders(a)
 		if len(holders) != 1 || holders[0] == rec.key {
 			continue
 		}
 		other := r.records[holders[0]]
-		if other == nil || other.yielded || other.object.malformed != nil || other.reason != v1beta1.ReasonAddressInUse {
+		if other == nil || other.yieldedTo != "" || other.object.malformed != nil || other.reason != v1beta1.ReasonAddressInUse {
 			return nil, a
 		}
 		named := other.object.request.Addresses
 		wants := slices.ContainsFunc(named, func(n netip.Addr) bool { return n.BitLen() == a.BitLen() && n != a })
-		if wants && slices.Contains(r.books.Holding(other.key).Addresses, a) {
+		if wants && slices.Contains(r.allocator.Holding(other.key).Addresses, a) {
 			return other, a
 		}
 		return nil, a

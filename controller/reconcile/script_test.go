@@ -181,3 +181,21 @@ func TestWhatAnotherProviderShowsIsNotGivenWhenItsHolderGoes(t *testing.T) {
 		w.expect("theirs=192.0.2.10 waits=")
 	})
 }
+
+// Found by a random world: a Service that may no longer share its address, and that
+// is deleted and kept by another's finalizer, goes on showing the address when its
+// next leader cannot allocate it to two.
+func TestADeletedServiceThatMayNoLongerShareShowsNothingOfOurs(t *testing.T) {
+	key := annotate(v1beta1.AnnotationSharingKey, "k")
+	script(t, oneAddress(), func(_ *testing.T, w *world) {
+		w.make(key, "holder")
+		w.make(all(foreign, key, onPort(81)), "kept")
+		w.settle()
+		w.expect("holder=192.0.2.10 kept=192.0.2.10")
+		w.api.edit("default/kept", "kubectl", annotate(v1beta1.AnnotationSharingKey, ""))
+		w.api.remove("default/kept")
+		w.crash()
+		w.settle()
+		w.expect("holder=192.0.2.10 kept=")
+	})
+}

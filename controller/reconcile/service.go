@@ -13,6 +13,7 @@ import (
 	"github.com/baliza-lb/baliza/api/kube"
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/config"
+	"github.com/baliza-lb/baliza/controller/status"
 )
 
 // service is one state of a Service, parsed once, when it is seen. It is never
@@ -20,9 +21,10 @@ import (
 type service struct {
 	*corev1.Service
 	key string
-	// served says that it is to have what it asks for, classed that it names a
-	// class, so that nobody else has a say in it.
-	served, classed bool
+	// served says that it is to have what it asks for, asksForUs that it names a
+	// class or has an annotation of ours that asks for an address, so that nobody
+	// else has a say in it.
+	served, asksForUs bool
 	// request is what it asks for, problems what is wrong with that, and
 	// malformed the one because of which nothing may be given.
 	request   config.Request
@@ -41,10 +43,11 @@ type service struct {
 func (r *Reconciler) parse(svc *corev1.Service) *service {
 	s := &service{
 		Service: svc, key: config.ServiceKey(svc),
-		served:  svc.DeletionTimestamp == nil && config.Wanted(svc, r.options.ServeClassless, r.options.Classes...),
-		classed: svc.Spec.LoadBalancerClass != nil,
-		pool:    svc.Annotations[v1beta1.AnnotationAllocatedPool],
-		given:   addressesIn(svc, v1beta1.AnnotationAllocatedAddresses), unannounced: addressesIn(svc, v1beta1.AnnotationUnannounced),
+		served: svc.DeletionTimestamp == nil && config.Wanted(svc, r.options.ServeClassless, r.options.Classes...),
+		asksForUs: svc.Spec.LoadBalancerClass != nil ||
+			svc.Annotations[v1beta1.AnnotationPool] != "" || svc.Annotations[v1beta1.AnnotationAddresses] != "",
+		pool:  svc.Annotations[v1beta1.AnnotationAllocatedPool],
+		given: addressesIn(svc, v1beta1.AnnotationAllocatedAddresses), unannounced: addressesIn(svc, v1beta1.AnnotationUnannounced),
 		allocated: conditionOf(svc, v1beta1.ConditionAllocated), announced: conditionOf(svc, v1beta1.ConditionAnnounced),
 	}
 	for _, entry := range svc.Status.LoadBalancer.Ingress {
@@ -84,13 +87,10 @@ func conditionOf(svc *corev1.Service, kind string) *metav1.Condition {
 
 // condition makes one of our conditions; it keeps the time of the last transition
 // while the status stays.
-func (s *service) condition(kind string, status bool, reason v1beta1.Reason, message string, now time.Time) *metav1.Condition {
+func (s *service) condition(kind string, says metav1.ConditionStatus, reason v1beta1.Reason, message string, now time.Time) *metav1.Condition {
 	c := &metav1.Condition{
-		Type: kind, Status: metav1.ConditionFalse, Reason: string(reason), Message: clipMessage(message),
+		Type: kind, Status: says, Reason: string(reason), Message: status.Message(message),
 		ObservedGeneration: s.Generation, LastTransitionTime: metav1.NewTime(now),
-	}
-	if status {
-		c.Status = metav1.ConditionTrue
 	}
 	if before := conditionOf(s.Service, kind); before != nil && before.Status == c.Status {
 		c.LastTransitionTime = before.LastTransitionTime
@@ -116,7 +116,7 @@ func (s *service) leftAlone() bool {
 // where a manifest is copied.
 func (s *service) carriesOurs() bool {
 	annotated := slices.ContainsFunc(kube.WrittenAnnotations(), func(name string) bool { return s.Annotations[name] != "" })
-	foreign := s.Spec.Type == corev1.ServiceTypeLoadBalancer && s.classed && !s.served && s.DeletionTimestamp == nil
+	foreign := s.Spec.Type == corev1.ServiceTypeLoadBalancer && s.Spec.LoadBalancerClass != nil && !s.served && s.DeletionTimestamp == nil
 	bare := kube.ServiceWrite{Before: s.Service}
 	return !bare.HasFinalizers() || s.allocated != nil || s.announced != nil || annotated && !foreign
 }

@@ -27,57 +27,59 @@ func (e *eventCounter) ServiceEvent(*corev1.Service, bool, v1beta1.Reason, strin
 }
 
 func TestEventsWaitUntilNoAddressDoes(t *testing.T) {
-	c := newCluster(t)
-	c.pool("lan", nil, "192.0.2.0/26")
-	const count = 30
-	for i := range count {
-		c.service(fmt.Sprintf("s%d", i), nil)
-	}
-	told := &eventCounter{cluster: c}
-	c.start(func(d *Dependencies, o *Options) { d.Recorder, o.Parallel = told, 1 })
-	c.eventually(func() string {
-		if n := told.count.Load(); n != count {
-			return fmt.Sprintf("%d events", n)
+	inCluster(t, func(t *testing.T, c *cluster) {
+		c.pool("lan", nil, "192.0.2.0/26")
+		const count = 30
+		for i := range count {
+			c.service(fmt.Sprintf("s%d", i), nil)
 		}
-		return ""
+		told := &eventCounter{cluster: c}
+		c.start(func(d *Dependencies, o *Options) { d.Recorder, o.Parallel = told, 1 })
+		c.eventually(func() string {
+			if n := told.count.Load(); n != count {
+				return fmt.Sprintf("%d events", n)
+			}
+			return ""
+		})
+		if first := told.first.Load(); first < count-1 {
+			t.Errorf("the first event came after %d of %d writes", first, count)
+		}
 	})
-	if first := told.first.Load(); first < count-1 {
-		t.Errorf("the first event came after %d of %d writes", first, count)
-	}
 }
 
 // TestA19 for the loop: nothing in the cluster changes, only time passes.
 func TestA19TheEndOfARestWakesWhoWaits(t *testing.T) {
-	c := newCluster(t)
-	c.pool("lan", func(s *v1beta1.IPAddressPoolSpec) {
-		s.ReuseDelay = &metav1.Duration{Duration: 700 * time.Millisecond}
-	}, "192.0.2.0/28")
-	c.service("web", nil)
-	c.start()
-	c.expectShown("web", "192.0.2.0")
-	c.remove("web")
-	c.expectShown("web", "gone")
-	c.service("other", func(svc *corev1.Service) {
-		svc.Namespace = "other"
-		annotate(v1beta1.AnnotationAddresses, "192.0.2.0")(svc)
+	inCluster(t, func(t *testing.T, c *cluster) {
+		c.pool("lan", func(s *v1beta1.IPAddressPoolSpec) {
+			s.ReuseDelay = &metav1.Duration{Duration: 700 * time.Millisecond}
+		}, "192.0.2.0/28")
+		c.service("web", nil)
+		c.start()
+		c.expectShown("web", "192.0.2.0")
+		c.remove("web")
+		c.expectShown("web", "gone")
+		c.service("other", func(svc *corev1.Service) {
+			svc.Namespace = "other"
+			annotate(v1beta1.AnnotationAddresses, "192.0.2.0")(svc)
+		})
+		seen := map[string]bool{}
+		c.eventually(func() string {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			svc, err := c.get("other", "other")
+			if err != nil {
+				return err.Error()
+			}
+			if condition := conditionOf(svc, v1beta1.ConditionAllocated); condition != nil {
+				seen[condition.Reason] = true
+			}
+			if got := ingress(svc); len(got) != 1 {
+				return fmt.Sprintf("it shows %v", got)
+			}
+			return ""
+		})
+		if !seen[string(v1beta1.ReasonAddressInCooldown)] {
+			t.Errorf("it never said why it waited: %v", seen)
+		}
 	})
-	seen := map[string]bool{}
-	c.eventually(func() string {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		svc, err := c.get("other", "other")
-		if err != nil {
-			return err.Error()
-		}
-		if condition := conditionOf(svc, v1beta1.ConditionAllocated); condition != nil {
-			seen[condition.Reason] = true
-		}
-		if got := ingress(svc); len(got) != 1 {
-			return fmt.Sprintf("it shows %v", got)
-		}
-		return ""
-	})
-	if !seen[string(v1beta1.ReasonAddressInCooldown)] {
-		t.Errorf("it never said why it waited: %v", seen)
-	}
 }

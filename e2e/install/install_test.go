@@ -118,6 +118,7 @@ rules:
 - {apiGroups: [""], resources: [nodes], verbs: [list, watch]}
 - {apiGroups: [networking.k8s.io], resources: [servicecidrs], verbs: [list, watch]}
 - {apiGroups: [discovery.k8s.io], resources: [endpointslices], resourceNames: [kubernetes], verbs: [list, watch]}
+- {apiGroups: [apps], resources: [daemonsets], resourceNames: [baliza-speaker], verbs: [list, watch]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding

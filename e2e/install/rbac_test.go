@@ -487,7 +487,7 @@ func (s *site) definitions(clients kube.Clients) *kube.CRDs {
 func asController(ctx context.Context, s *site, clients kube.Clients) {
 	var all sync.WaitGroup
 	defer all.Wait()
-	view, err := kube.NewControllerView(clients, config.ServiceAnnotations(), func(kube.Kind, string) {})
+	view, err := kube.NewControllerView(clients, cluster.Namespace, config.ServiceAnnotations(), func(kube.Kind, string) {})
 	if err != nil {
 		s.t.Error(err)
 		return

@@ -4,21 +4,21 @@ import (
 	"github.com/google/btree"
 )
 
-// retired are free addresses that somebody had before, with the time since
+// cooldowns are free addresses that somebody had before, with the time since
 // when they are free and who had them. Under LowestFree they go back to the
-// space when their rest is over; under LeastRecentlyUsed they stay here, since
+// space when their cool-down is over; under LeastRecentlyUsed they stay here, since
 // they are given in the order of that time.
-type retired struct {
-	queue *btree.BTreeG[retiree]
+type cooldowns struct {
+	queue *btree.BTreeG[cooling]
 	// byNamespace has the same, for the namespace that may have an address
 	// back at once, in the order in which it is given them.
-	byNamespace map[string]*btree.BTreeG[retiree]
-	all         map[number]retiree
-	less        btree.LessFunc[retiree]
+	byNamespace map[string]*btree.BTreeG[cooling]
+	all         map[number]cooling
+	less        btree.LessFunc[cooling]
 }
 
-// retiree is one free address that somebody had before.
-type retiree struct {
+// cooling is one free address that somebody had before.
+type cooling struct {
 	number
 	// at is since when it is free, in nanoseconds of Unix time.
 	at        int64
@@ -26,26 +26,26 @@ type retiree struct {
 }
 
 // before orders by the time, then by the address.
-func (r retiree) before(o retiree) bool {
+func (r cooling) before(o cooling) bool {
 	return r.at < o.at || r.at == o.at && r.less(o.number)
 }
 
-func newRetired(byTime bool) *retired {
-	s := &retired{
-		queue:       btree.NewG(degree, retiree.before),
-		byNamespace: make(map[string]*btree.BTreeG[retiree]),
-		all:         make(map[number]retiree),
-		less:        func(a, b retiree) bool { return a.less(b.number) },
+func newCooldowns(byTime bool) *cooldowns {
+	s := &cooldowns{
+		queue:       btree.NewG(degree, cooling.before),
+		byNamespace: make(map[string]*btree.BTreeG[cooling]),
+		all:         make(map[number]cooling),
+		less:        func(a, b cooling) bool { return a.less(b.number) },
 	}
 	if byTime {
-		s.less = retiree.before
+		s.less = cooling.before
 	}
 	return s
 }
 
-func (s *retired) empty() bool { return len(s.all) == 0 }
+func (s *cooldowns) empty() bool { return len(s.all) == 0 }
 
-func (s *retired) add(r retiree) {
+func (s *cooldowns) add(r cooling) {
 	s.remove(r.number)
 	s.all[r.number] = r
 	s.queue.ReplaceOrInsert(r)
@@ -56,7 +56,7 @@ func (s *retired) add(r retiree) {
 }
 
 // remove reports whether the address was there.
-func (s *retired) remove(n number) bool {
+func (s *cooldowns) remove(n number) bool {
 	r, found := s.all[n]
 	if !found {
 		return false
@@ -72,11 +72,11 @@ func (s *retired) remove(n number) bool {
 }
 
 // oldest is the address that is free longest.
-func (s *retired) oldest() (retiree, bool) { return s.queue.Min() }
+func (s *cooldowns) oldest() (cooling, bool) { return s.queue.Min() }
 
 // next is the first address, by time, that became free after a time.
-func (s *retired) next(after int64) (found retiree, exists bool) {
-	s.queue.AscendGreaterOrEqual(retiree{at: after + 1}, func(r retiree) bool {
+func (s *cooldowns) next(after int64) (found cooling, exists bool) {
+	s.queue.AscendGreaterOrEqual(cooling{at: after + 1}, func(r cooling) bool {
 		found, exists = r, true
 		return false
 	})
@@ -84,7 +84,7 @@ func (s *retired) next(after int64) (found retiree, exists bool) {
 }
 
 // own is the address that a namespace would have back.
-func (s *retired) own(namespace string) (number, bool) {
+func (s *cooldowns) own(namespace string) (number, bool) {
 	mine := s.byNamespace[namespace]
 	if mine == nil {
 		return number{}, false
