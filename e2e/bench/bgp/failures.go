@@ -219,7 +219,8 @@ func (b *bench) restarts(ctx context.Context) error {
 // drains takes the node out of load balancing, waits until it has withdrawn its
 // routes, and puts it back.
 func (b *bench) drains(ctx context.Context) error {
-	if err := b.anew(ctx, map[string]any{"enableGracefulRestart": nil}); err != nil {
+	// That it is not wanted any more begins no session anew.
+	if err := b.peer(ctx, map[string]any{"enableGracefulRestart": nil}); err != nil {
 		return err
 	}
 	return b.repeated(ctx, "bgp_drain_lost", "node drained, and put back", func() error {
