@@ -208,7 +208,8 @@ func (b *bench) under(ctx context.Context, do func() error) (lab.Report, losses,
 			b.say("moved by the router while it was open, at %s: %v; it went to %v", f.Start.Format("15:04:05.000"), f.Err, nodes)
 			continue
 		}
-		if l.lost++; l.lost <= few {
+		l.lost++
+		if l.lost <= few {
 			b.say("failed at %s: %v; it went to %v", f.Start.Format("15:04:05.000"), f.Err, nodes)
 		}
 	}

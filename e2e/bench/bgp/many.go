@@ -113,7 +113,8 @@ func (c *crowd) follow(ctx context.Context) {
 		}
 	}
 	add := func(object any) {
-		if made++; made%1000 == 0 {
+		made++
+		if made%1000 == 0 {
 			c.say("%d Services are made", made)
 		}
 		note(object)
