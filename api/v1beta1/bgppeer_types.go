@@ -147,7 +147,8 @@ type BGPPeerSpec struct {
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('65535s')",message="must be from 1s to 65535s"
 	ConnectTime *metav1.Duration `json:"connectTime,omitempty"`
 	// routerID in the form of an IPv4 address; by default the node's IPv4
-	// address, or a number made of its name.
+	// address, or a number made of its name. It is the same for all nodes that
+	// are selected, and should differ between them: select one.
 	// +optional
 	// +kubebuilder:validation:MinLength=7
 	// +kubebuilder:validation:MaxLength=15

@@ -44,7 +44,7 @@ func (l *Lab) Go(host string, f func() error) error {
 
 // Dialer opens connections out of a host. Addresses must be IP literals.
 func (l *Lab) Dialer(host string) func(ctx context.Context, network, address string) (net.Conn, error) {
-	return dialIn(host, nil)
+	return dialIn(host, 0)
 }
 
 // Exec runs a program on a host and returns what it wrote to its standard

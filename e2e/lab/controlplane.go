@@ -35,7 +35,7 @@ func (l *Lab) userConfig(host string, c credential) *rest.Config {
 	return &rest.Config{
 		Host:            apiURL(),
 		TLSClientConfig: rest.TLSClientConfig{CAData: l.ca.PEM, CertData: c.Cert, KeyData: c.Key},
-		Dial:            dialIn(host, nil),
+		Dial:            dialIn(host, 0),
 		QPS:             200, Burst: 400,
 	}
 }

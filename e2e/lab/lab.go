@@ -268,7 +268,7 @@ func (l *Lab) OfferHost() (string, error) {
 
 func forward(from net.Conn, target string) {
 	defer from.Close()
-	to, err := dialIn(controlPlaneName, nil)(context.Background(), "tcp", target)
+	to, err := dialIn(controlPlaneName, 0)(context.Background(), "tcp", target)
 	if err != nil {
 		return
 	}

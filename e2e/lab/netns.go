@@ -85,13 +85,13 @@ type dialFunc = func(ctx context.Context, network, address string) (net.Conn, er
 
 // dialIn returns a dial function whose sockets live in the named namespace. The
 // address must be an IP literal: a name would be resolved on another thread. port is
-// where each connection comes from; nil leaves that to the kernel.
-func dialIn(name string, port func() int) dialFunc {
+// where the connection comes from; zero leaves that to the kernel.
+func dialIn(name string, port int) dialFunc {
 	return func(ctx context.Context, network, address string) (conn net.Conn, err error) {
 		err = inNetns(name, func() error {
 			var d net.Dialer
-			if port != nil {
-				d.LocalAddr = &net.TCPAddr{Port: port()}
+			if port != 0 {
+				d.LocalAddr = &net.TCPAddr{Port: port}
 			}
 			conn, err = d.DialContext(ctx, network, address)
 			return err

@@ -21,6 +21,8 @@ const attemptTimeout = time.Second
 
 // Attempt is one connection of a [Prober].
 type Attempt struct {
+	// Port is the client's.
+	Port    int
 	Start   time.Time
 	Latency time.Duration
 	// Connected says that the connection was established, whatever became of
@@ -48,13 +50,14 @@ type Prober struct {
 func (l *Lab) Probe(ctx context.Context, host string, target netip.AddrPort, interval time.Duration) *Prober {
 	ctx, stop := context.WithCancel(ctx)
 	p := &Prober{stop: stop}
-	dial := dialIn(host, l.newPort)
 	p.done.Go(func() {
 		tick := time.NewTicker(interval)
 		defer tick.Stop()
 		for {
 			p.done.Go(func() {
-				a := attempt(ctx, dial, target)
+				port := l.newPort()
+				a := attempt(ctx, dialIn(host, port), target)
+				a.Port = port
 				if ctx.Err() != nil {
 					return // cut short by Stop: says nothing
 				}

@@ -134,6 +134,38 @@ func TestB05_An_unnumbered_peer(t *testing.T) {
 	}
 }
 
+// T23: the router has a link-local address that is known, and does not advertise
+// itself. FRR knows the node by its link-local address, too.
+func TestT23_A_peer_by_its_link_local_address_and_the_interface(t *testing.T) {
+	ctx, c := shared(t)
+	hosts := &plot{Cluster: c, t: t}
+	node, router := hosts.linkLocal(ctx, "n1"), hosts.linkLocal(ctx, "r1")
+	ctx, p := newRoutedBy(t, frr, linkLocalConfig(node), 1, func(s *v1beta1.BGPPeerSpec) {
+		s.PeerAddress, s.Interface, s.DualStackAddressFamily, s.NodeSelectors = router, "eth0", false, onlyN1
+	}, nil)
+	v4, v6 := p.made(ctx, "web", nil)
+	p.hops(ctx, cluster.HostPrefix(v4), node)
+	p.hops(ctx, cluster.HostPrefix(v6), node)
+	p.session(ctx, "n1", p.name, "established", func(s *v1beta1.BGPSession) bool {
+		return isUp(s) && s.Address == router+"%eth0" && s.PeerASN == cluster.RouterASN
+	})
+	p.answers(ctx, p.client, v4)
+	p.answers(ctx, p.client, v6)
+	p.watchPaths(ctx)
+	p.session(ctx, "n1", p.name, "watched", func(s *v1beta1.BGPSession) bool { return isUp(s) && s.BFD == "Up" })
+	p.scale(ctx, 0)
+	p.hops(ctx, cluster.HostPrefix(v4))
+	p.hops(ctx, cluster.HostPrefix(v6))
+}
+
+// linkLocalConfig is FRR's for a node behind eth0 with that address. It sends no
+// router advertisements, as it does not for any neighbour that has an address.
+func linkLocalConfig(node string) string {
+	unnumbered := strings.NewReplacer("neighbor eth0 interface remote-as external", "neighbor "+node+" remote-as external\n neighbor "+node+" interface eth0",
+		"neighbor eth0 ", "neighbor "+node+" ").Replace(cluster.FRRUnnumberedConfig)
+	return "interface eth0\n ipv6 nd suppress-ra\n!\n" + strings.Replace(unnumbered, "timers 3 9", "timers 3 9\n neighbor "+node+" capability extended-nexthop", 1)
+}
+
 // onlyN1 are node selectors.
 var onlyN1 = []metav1.LabelSelector{{MatchLabels: map[string]string{"kubernetes.io/hostname": "n1"}}}
 

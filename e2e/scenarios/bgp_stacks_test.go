@@ -26,6 +26,7 @@ const (
 	bothFamilies = "both families over one session"
 	refreshed    = "route refresh (RFC 2918)"
 	editedInSitu = "edit of the peer in place"
+	editedInARow = "edits that need a new session, in a row"
 	heldTime     = "hold timer, and back"
 	notified     = "the router's words in the status (RFC 9003)"
 	passworded   = "password (TCP MD5, RFC 2385)"
@@ -34,7 +35,7 @@ const (
 )
 
 func stackFeatures() []string {
-	return []string{bothFamilies, passworded, longNumbers, refreshed, editedInSitu, heldTime, notified, keptRoutes}
+	return []string{bothFamilies, passworded, longNumbers, refreshed, editedInSitu, editedInARow, heldTime, notified, keptRoutes}
 }
 
 // stackTable is what the runs showed: feature, make, cell.
@@ -257,6 +258,7 @@ func plainStack(t *testing.T, table *stackTable, kind string) {
 		p.knows(ctx)
 		return cellYes
 	})
+	p.feature(t, table, editedInARow, kind, func(p *stacked) string { return p.editInARow(ctx) })
 	p.feature(t, table, heldTime, kind, func(p *stacked) string {
 		p.must(p.router.Freeze(true))
 		p.session(ctx, "n1", p.name, "lost by the hold timer", func(s *v1beta1.BGPSession) bool {
@@ -283,6 +285,23 @@ func plainStack(t *testing.T, table *stackTable, kind string) {
 		p.session(soon, "n1", p.name, "ended by the router, still", func(s *v1beta1.BGPSession) bool { return strings.Contains(s.LastError, words) })
 		return cellYes
 	})
+}
+
+// editInARow makes an edit that needs a new session, takes it back, and so on. No
+// router makes the node wait for that, as one that damps peers would, for a minute.
+func (p *stacked) editInARow(ctx context.Context) string {
+	p.t.Helper()
+	const damped = 30 * time.Second // is the least that OpenBGPD makes a peer wait
+	sessions := func() int { return p.counted(ctx, "n1", "baliza_speaker_bgp_sessions_established_total", p.name) }
+	for _, hold := range []string{"12s", "9s", "12s", "9s"} {
+		before := sessions()
+		p.patch(ctx, "peer", map[string]any{"holdTime": hold})
+		soon, cancel := context.WithTimeout(ctx, damped*2/3)
+		p.must(lab.WaitFor(soon, "a new session with holdTime "+hold, func() (bool, error) { return sessions() > before, nil }))
+		p.knows(soon)
+		cancel()
+	}
+	return cellYes
 }
 
 // updates is how many the speaker of n1 has sent to the peer.

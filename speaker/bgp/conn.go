@@ -368,7 +368,11 @@ func (c *conn) leave(err error) {
 		n, ours = newNotification(wire.BGP_ERROR_CEASE, wire.BGP_ERROR_SUB_ADMINISTRATIVE_SHUTDOWN, ""), !keeps
 		n.data = communication("the speaker of node " + s.all.node.Node + " ends")
 	case errors.Is(err, errRenew):
-		n, ours = newNotification(wire.BGP_ERROR_CEASE, wire.BGP_ERROR_SUB_OTHER_CONFIGURATION_CHANGE, ""), !keeps
+		// A router that damps peers counts the NOTIFICATIONs that it gets: with the
+		// second in a minute OpenBGPD does not take another session for a minute.
+		// Without one it sees the connection fail, and drops the paths all the same,
+		// unless it would keep them for a restart that is not wanted any more.
+		n, ours = newNotification(wire.BGP_ERROR_CEASE, wire.BGP_ERROR_SUB_OTHER_CONFIGURATION_CHANGE, ""), c.graceful && !keeps
 	}
 	if !ours || c.garbled {
 		return

@@ -20,7 +20,7 @@ const restartTime = 120
 
 // errClosedEarly is the end of a connection before the router has said anything,
 // by FIN or by RST.
-var errClosedEarly = errors.New("the router closes the connection at once: is it set up for this node?")
+var errClosedEarly = errors.New("the router closes the connection at once: is it set up for this node, or damping it after sessions that ended?")
 
 // open exchanges OPENs and the KEEPALIVEs that confirm them (RFC 4271 section
 // 8.2.2).

@@ -99,9 +99,9 @@ func (b *bench) edits(ctx context.Context) error {
 	if err := b.watched(ctx); err != nil {
 		return err
 	}
-	lost, of := 0, 0
+	all := losses{}
 	for _, e := range edits(true) {
-		report, err := b.under(ctx, func() error {
+		report, l, err := b.under(ctx, func() error {
 			if err := b.edit(ctx, name, e); err != nil {
 				return err
 			}
@@ -111,16 +111,16 @@ func (b *bench) edits(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("edit of %s: %w", e.field, err)
 		}
-		lost, of = lost+len(report.Failures), of+report.Attempts
+		all.add(l)
 		b.say("edit of %s: %s", e.field, report)
 	}
-	b.row("every field edited in turn, FRR", nil, fmt.Sprintf("%d of %d connections lost", lost, of))
+	b.row("every field edited in turn, FRR", nil, all.String())
 	without, looks, err := b.editsOfOpenBGPD(ctx)
 	if err != nil {
 		return err
 	}
 	b.row("every field edited in turn, OpenBGPD", nil, fmt.Sprintf("%d of %d looks found no path", without, looks))
-	b.values["bgp_edit_lost"] = strconv.Itoa(lost + without)
+	b.values["bgp_edit_lost"] = strconv.Itoa(all.lost + without)
 	return nil
 }
 

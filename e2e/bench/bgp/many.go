@@ -99,7 +99,7 @@ func (c *crowd) follow(ctx context.Context) {
 	all := fields.Everything()
 	services := cache.NewSharedInformer(
 		cache.NewListWatchFromClient(c.Client.CoreV1().RESTClient(), "services", crowdName, all), &corev1.Service{}, 0)
-	shown := map[string]bool{}
+	made, shown := 0, map[string]bool{}
 	note := func(object any) {
 		svc, ok := object.(*corev1.Service)
 		if !ok || len(svc.Status.LoadBalancer.Ingress) == 0 || shown[svc.Name] {
@@ -112,7 +112,14 @@ func (c *crowd) follow(ctx context.Context) {
 			c.say("%d Services have an address", n)
 		}
 	}
-	_, _ = services.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: note, UpdateFunc: func(_, after any) { note(after) }})
+	add := func(object any) {
+		made++
+		if made%1000 == 0 {
+			c.say("%d Services are made", made)
+		}
+		note(object)
+	}
+	_, _ = services.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: add, UpdateFunc: func(_, after any) { note(after) }})
 	endpoints := cache.NewSharedInformer(
 		cache.NewListWatchFromClient(c.Client.DiscoveryV1().RESTClient(), "endpointslices", crowdName, all), &discoveryv1.EndpointSlice{}, 0)
 	_, _ = endpoints.AddEventHandler(cache.ResourceEventHandlerFuncs{UpdateFunc: func(_, after any) {
@@ -128,13 +135,25 @@ func (c *crowd) follow(ctx context.Context) {
 }
 
 // create makes the Services, each with an endpoint, and waits until FRR has all
-// of their routes from all nodes.
+// of their routes from all nodes. The controller is stopped while they are made: on
+// two cores the API server, the speakers and what it writes to each Service would
+// share them for twice as long. Then it gives all of them addresses as fast as it can.
 func (c *crowd) create(ctx context.Context) error {
 	c.say("making %d Services", c.routes)
+	replicas, err := c.Kubectl(ctx, "-n", cluster.Namespace, "get", controller, "-o", "jsonpath={.spec.replicas}")
+	if err != nil {
+		return err
+	}
+	if err := c.scale(ctx, "0"); err != nil {
+		return err
+	}
 	if err := c.Crowd(ctx, crowdName, c.routes); err != nil {
 		return err
 	}
-	err := lab.WaitFor(ctx, "every Service to have an address", func() (bool, error) { return int(c.assigned.Load()) >= c.routes, nil })
+	if err := c.scale(ctx, replicas); err != nil {
+		return err
+	}
+	err = lab.WaitFor(ctx, "every Service to have an address", func() (bool, error) { return int(c.assigned.Load()) >= c.routes, nil })
 	if err != nil {
 		return err
 	}
@@ -146,6 +165,16 @@ func (c *crowd) create(ctx context.Context) error {
 	c.row(fmt.Sprintf("%d routes of each of 3 nodes after the last was assigned", c.routes), []time.Duration{took}, "")
 	c.values["bgp_10k_announce_s"] = seconds(took)
 	return nil
+}
+
+const controller = "deployment/baliza-controller"
+
+// scale waits until so many controllers run.
+func (c *crowd) scale(ctx context.Context, replicas string) error {
+	if _, err := c.Kubectl(ctx, "-n", cluster.Namespace, "scale", controller, "--replicas="+replicas); err != nil {
+		return err
+	}
+	return c.Rollout(ctx)
 }
 
 // routesOfAll waits until FRR has that many routes of each node.

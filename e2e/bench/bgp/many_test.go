@@ -22,3 +22,22 @@ func TestUpdatesAreToldFromOtherPackets(t *testing.T) {
 		t.Errorf("the first UPDATE after the change is at %s of %v", got, first)
 	}
 }
+
+// What tcpdump writes of a connection that the router sends to one node, and of one
+// that it moves to another.
+func TestNodesOfAConnection(t *testing.T) {
+	const line = "02:00:c0:00:02:fe > 02:00:c0:00:02:%s, ethertype IPv4 (0x0800), length 74: " +
+		"192.0.2.100.%d > 203.0.113.0.80: Flags [%s], seq 1, win 64240, length 0"
+	var packets []lab.Packet
+	for _, one := range []struct {
+		node string
+		port int
+	}{{"0b", 10001}, {"0c", 10002}, {"0b", 10001}, {"0b", 10002}, {"0c", 10002}} {
+		packets = append(packets, lab.Packet{Text: fmt.Sprintf(line, one.node, one.port, ".")})
+	}
+	packets = append(packets, lab.Packet{Text: "02:00:c0:00:02:fe > ff:ff:ff:ff:ff:ff, ethertype ARP (0x0806), length 42: Request who-has 192.0.2.11"})
+	got := nodesOf(packets)
+	if len(got) != 2 || len(got[10001]) != 1 || len(got[10002]) != 2 {
+		t.Errorf("the nodes of each connection: %v", got)
+	}
+}

@@ -58,7 +58,8 @@ type BGPPeerSpecApplyConfiguration struct {
 	// connectTime between attempts to connect, 1s by default.
 	ConnectTime *v1.Duration `json:"connectTime,omitempty"`
 	// routerID in the form of an IPv4 address; by default the node's IPv4
-	// address, or a number made of its name.
+	// address, or a number made of its name. It is the same for all nodes that
+	// are selected, and should differ between them: select one.
 	RouterID *string `json:"routerID,omitempty"`
 	// nodeSelectors select, by label, the nodes that peer; one must match.
 	NodeSelectors []metav1.LabelSelectorApplyConfiguration `json:"nodeSelectors,omitempty"`
