@@ -61,7 +61,7 @@ var outsideWorld = []string{
 }
 
 // siblings are the speaker's ways to the network.
-var siblings = []string{"speaker/l2", "speaker/bgp", "speaker/bfd", "speaker/members", "speaker/link"}
+var siblings = []string{"speaker/l2", "speaker/bgp", "speaker/bfd", "speaker/members", "speaker/link", "speaker/segment"}
 
 // siblingRules keep them apart.
 func siblingRules() []importRule {
@@ -115,7 +115,15 @@ var importRules = []importRule{
 	{
 		in:      under(siblings...),
 		forbids: within("k8s.io", "sigs.k8s.io"), indirect: true,
-		reason: "speaker/{l2,bgp,bfd,members,link} do not know Kubernetes: they go on working while it is away",
+		reason: "speaker/{l2,bgp,bfd,members,link,segment} do not know Kubernetes: they go on working while it is away",
+	},
+	{
+		in: outside("speaker/segment", "speaker/ethernet"), forbids: own("speaker/segment"),
+		reason: "speaker/segment carries bytes; speaker/ethernet says on which interfaces, and whose they are",
+	},
+	{
+		in: isNot("speaker"), forbids: own("speaker/ethernet"),
+		reason: "speaker/ethernet joins what link, segment, l2 and members do apart: only main stands above it",
 	},
 	{
 		in: under("controller"), forbids: own("speaker"), indirect: true,
@@ -177,6 +185,11 @@ func within(roots ...string) func(string) bool {
 			return path == root || strings.HasPrefix(path, root+"/")
 		})
 	}
+}
+
+// isNot says whether a folder is another than that one.
+func isNot(one string) func(string) bool {
+	return func(folder string) bool { return folder != one }
 }
 
 func oneOf(paths ...string) func(string) bool {
@@ -346,6 +359,10 @@ func TestImportRulesComplain(t *testing.T) {
 		"link may not use mdlayher":                 {folder: "speaker/link", imports: []string{"github.com/mdlayher/ndp"}, want: "only speaker/l2"},
 		"main may not use memberlist":               {folder: "speaker", imports: []string{"github.com/hashicorp/memberlist"}, want: "only speaker/members"},
 		"l2 may not use netlink":                    {folder: "speaker/l2", imports: []string{"github.com/vishvananda/netlink"}, want: "only speaker/link"},
+		"main may not send frames itself":           {folder: "speaker", imports: []string{baliza + "speaker/segment"}, want: "carries bytes"},
+		"segment may not know link":                 {folder: "speaker/segment", imports: []string{baliza + "speaker/link"}, want: "knows no sibling"},
+		"ethernet joins the siblings":               {folder: "speaker/ethernet", imports: []string{baliza + "speaker/segment", baliza + "speaker/link", baliza + "speaker/l2", baliza + "speaker/members"}},
+		"node may not stand on ethernet":            {folder: "speaker/node", imports: []string{baliza + "speaker/ethernet"}, want: "only main stands above it"},
 		"main may not use gobgp":                    {folder: "speaker", imports: []string{"github.com/osrg/gobgp/v4/pkg/server"}, want: "speaker/bgp hides"},
 		"l2 may not know link":                      {folder: "speaker/l2", imports: []string{baliza + "speaker/link"}, want: "knows no sibling"},
 		"bgp may use the values of model":           {folder: "speaker/bgp", imports: []string{baliza + "speaker/model"}},

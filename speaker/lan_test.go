@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -34,6 +35,7 @@ import (
 	"github.com/baliza-lb/baliza/speaker/bfd"
 	"github.com/baliza-lb/baliza/speaker/bgp"
 	"github.com/baliza-lb/baliza/speaker/delivery"
+	"github.com/baliza-lb/baliza/speaker/ethernet"
 	"github.com/baliza-lb/baliza/speaker/l2"
 	"github.com/baliza-lb/baliza/speaker/link"
 	"github.com/baliza-lb/baliza/speaker/members"
@@ -168,16 +170,18 @@ func beNode(name, directory string) error {
 	if err != nil {
 		return err
 	}
+	segments := ethernet.New(log)
 	group, err := members.Start(members.Config{
-		Name: name, Listen: netip.AddrPortFrom(nodeAddress(number), 7946), KeyFile: filepath.Join(directory, "key"),
+		LAN: segments, Name: name, Listen: netip.AddrPortFrom(nodeAddress(number), 7946), KeyFile: filepath.Join(directory, "key"),
 		Settings: settings, Logger: log,
 	})
 	if err != nil {
 		return err
 	}
+	segments.Attach(group)
 	s := newSpeaker(dependencies{
 		delivery: delivery.New(netip.Addr{}),
-		log:      log, node: name, serveClassless: true, cluster: paperObjects{p}, members: group, links: links,
+		log:      log, node: name, serveClassless: true, cluster: paperObjects{p}, members: group, lan: segments, links: links,
 		responder: l2.New(), reports: mute{}, routes: noBGP(),
 	})
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
@@ -185,8 +189,7 @@ func beNode(name, directory string) error {
 	background, end := context.WithCancel(context.Background())
 	defer end()
 	go links.Run(background)
-	s.run(ctx)
-	return s.depart(800 * time.Millisecond)
+	return errors.Join(s.run(ctx), s.depart(800*time.Millisecond))
 }
 
 // ceiling catches a hang; what is waited for takes a second, or some on a machine

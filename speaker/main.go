@@ -20,6 +20,7 @@ import (
 	"github.com/baliza-lb/baliza/speaker/bgp"
 	"github.com/baliza-lb/baliza/speaker/cluster"
 	"github.com/baliza-lb/baliza/speaker/delivery"
+	"github.com/baliza-lb/baliza/speaker/ethernet"
 	"github.com/baliza-lb/baliza/speaker/l2"
 	"github.com/baliza-lb/baliza/speaker/link"
 	"github.com/baliza-lb/baliza/speaker/members"
@@ -131,12 +132,14 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 	if err := view.WatchPasswords(clients, f.namespace); err != nil {
 		return err
 	}
+	segments := ethernet.New(env.Log)
 	group, err := members.Start(members.Config{
-		Name: f.nodeName, Listen: listen, KeyFile: f.keyFile, Settings: settings, Logger: env.Log,
+		Name: f.nodeName, Listen: listen, KeyFile: f.keyFile, Settings: settings, Logger: env.Log, LAN: segments,
 	})
 	if err != nil {
 		return err
 	}
+	segments.Attach(group)
 	reports := kube.NewSpeakerWriter(clients, f.nodeName, env.Log)
 	asked := delivery.New(listen.Addr())
 	paths := bfd.New(env.Log)
@@ -144,8 +147,8 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 	s := newSpeaker(dependencies{
 		log: env.Log, node: f.nodeName, version: daemon.Version(), serveClassless: f.serveClassless, classes: f.classes,
 		ignoreExclude: f.ignoreExclude, drainTime: f.drainTime,
-		cluster: view, members: group, links: links, responder: l2.New(), reports: cluster.WithKeys{Reporter: reports, Keys: group.Keys},
-		namespace: f.namespace, routes: &routes{node: f.nodeName, sessions: sessions, paths: paths}, delivery: asked,
+		cluster: view, members: group, lan: segments, links: links, responder: l2.New(),
+		reports: cluster.WithKeys{Reporter: reports, Keys: group.Keys}, namespace: f.namespace, routes: &routes{node: f.nodeName, sessions: sessions, paths: paths}, delivery: asked,
 	})
 	if err := s.metrics.Register(env.Metrics); err != nil {
 		return err
@@ -158,8 +161,7 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 	wait.Go(func() { links.Run(background) })
 	wait.Go(func() { asked.Run(background) })
 	wait.Go(func() { reports.Run(background) })
-	s.run(ctx)
-	err = s.depart(f.shutdownGrace)
+	err = errors.Join(s.run(ctx), s.depart(f.shutdownGrace))
 	stop()
 	wait.Wait()
 	reports.Last(s.machine.Departed(listen, time.Now()))
@@ -171,7 +173,7 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 func checkSockets(interfaces *link.Snapshot) error {
 	for _, i := range interfaces.Interfaces {
 		if i.Suitable {
-			return l2.Check(toL2(i))
+			return l2.Check(ethernet.ToL2(i))
 		}
 	}
 	return nil

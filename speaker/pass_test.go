@@ -52,7 +52,7 @@ func bgpSpeaker(b *testing.B, peers int) (*speaker, *busy) {
 	}
 	s := newSpeaker(dependencies{
 		delivery: delivery.New(netip.Addr{}),
-		log:      slog.New(slog.DiscardHandler), node: "n1", serveClassless: true, cluster: world, members: &crowd{alive: []string{"n1"}},
+		log:      slog.New(slog.DiscardHandler), node: "n1", serveClassless: true, cluster: world, members: &crowd{alive: []string{"n1"}}, lan: noLAN(),
 		links: noLinks{}, responder: l2.New(), reports: mute{}, routes: noBGP(),
 	})
 	b.Cleanup(s.responder.Close)

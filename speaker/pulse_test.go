@@ -14,8 +14,10 @@ import (
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/config/daemon"
 	"github.com/baliza-lb/baliza/speaker/delivery"
+	"github.com/baliza-lb/baliza/speaker/ethernet"
 	"github.com/baliza-lb/baliza/speaker/l2"
 	"github.com/baliza-lb/baliza/speaker/link"
+	"github.com/baliza-lb/baliza/speaker/members/detection"
 	"github.com/baliza-lb/baliza/speaker/model"
 )
 
@@ -31,13 +33,16 @@ func (c *crowd) Snapshot() *model.Membership {
 func (c *crowd) Changes() <-chan struct{}                { return nil }
 func (c *crowd) SetReady()                               {}
 func (c *crowd) Hold([]netip.Addr)                       {}
-func (c *crowd) Cannot([]netip.Addr, []model.Succession) {}
 func (c *crowd) Locate([]model.MAC, []model.Link)        {}
 func (c *crowd) Seek(map[string]netip.AddrPort)          {}
-
-func (c *crowd) NetworkChanged()           {}
-func (c *crowd) Leave(time.Duration) error { return nil }
-func (c *crowd) Close() error              { return nil }
+func (c *crowd) Cannot([]netip.Addr, []model.Succession) {}
+func (c *crowd) NetworkChanged()                         {}
+func (c *crowd) Frame(string, model.MAC, []byte)         {}
+func (c *crowd) Answered(string, model.MAC, netip.Addr)  {}
+func (c *crowd) Overflowed()                             {}
+func (c *crowd) SetSegments([]detection.Segment)         {}
+func (c *crowd) Leave(time.Duration) error               { return nil }
+func (c *crowd) Close() error                            { return nil }
 
 // register is a cluster without objects.
 type register struct{ paperObjects }
@@ -53,6 +58,13 @@ type noLinks struct{}
 
 func (noLinks) Snapshot() *link.Snapshot { return &link.Snapshot{} }
 func (noLinks) Changes() <-chan struct{} { return nil }
+
+// noLAN is the presence of such a node on its segments.
+func noLAN() *ethernet.LAN {
+	l := ethernet.New(slog.New(slog.DiscardHandler))
+	l.Attach(&crowd{})
+	return l
+}
 
 // unreachable is a cluster whose API server is down: its caches stay as they
 // were, and nothing comes.
@@ -83,12 +95,17 @@ func running(t *testing.T, world *unreachable) (pulse *daemon.Pulse, stop func()
 	pulse = daemon.NewPulse(watchdogTimeout, time.Now)
 	s := newSpeaker(dependencies{
 		delivery: delivery.New(netip.Addr{}),
-		log:      slog.New(slog.DiscardHandler), node: "n1", cluster: world, members: &crowd{alive: []string{"n1"}},
+		log:      slog.New(slog.DiscardHandler), node: "n1", cluster: world, members: &crowd{alive: []string{"n1"}}, lan: noLAN(),
 		links: noLinks{}, responder: l2.New(), reports: unread{}, routes: noBGP(), watchdog: pulse,
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
-	go func() { defer close(ended); s.run(ctx) }()
+	go func() {
+		defer close(ended)
+		if err := s.run(ctx); err != nil {
+			t.Error(err)
+		}
+	}()
 	return pulse, func() {
 		cancel()
 		<-ended

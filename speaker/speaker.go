@@ -9,6 +9,7 @@ import (
 	"github.com/baliza-lb/baliza/config/daemon"
 	"github.com/baliza-lb/baliza/speaker/cluster"
 	"github.com/baliza-lb/baliza/speaker/delivery"
+	"github.com/baliza-lb/baliza/speaker/ethernet"
 	"github.com/baliza-lb/baliza/speaker/l2"
 	"github.com/baliza-lb/baliza/speaker/link"
 	"github.com/baliza-lb/baliza/speaker/members"
@@ -29,6 +30,8 @@ const (
 	// resyncPeriod is how often everything is looked at without a cause: what
 	// failed is tried again, and what is held is compared with what should be.
 	resyncPeriod = 10 * time.Second
+	// homePeriod is how often is looked whether the node has its member address.
+	homePeriod = time.Second
 	// watchdogTimeout is several resync periods: a turn that takes longer hangs.
 	// Nothing in one waits for the API server.
 	watchdogTimeout = 45 * time.Second
@@ -46,6 +49,7 @@ type dependencies struct {
 	namespace string // of Baliza itself
 	cluster   cluster.Objects
 	members   membership
+	lan       *ethernet.LAN
 	links     interfaces
 	responder *l2.Responder
 	routes    *routes
@@ -58,6 +62,7 @@ type dependencies struct {
 type membership interface {
 	directory
 	claims
+	ethernet.Membership
 	Leave(timeout time.Duration) error
 	Close() error
 }
@@ -91,7 +96,8 @@ type speaker struct {
 	dependencies
 	machine *node.Node
 	view    *cluster.View
-	seen    seenLinks
+	seen    ethernet.View
+	home    ethernet.Home
 	metrics *metrics.Metrics
 	ready   readiness
 }
@@ -115,12 +121,14 @@ func newSpeaker(d dependencies) *speaker {
 	return s
 }
 
-// run acts on changes until ctx ends.
-func (s *speaker) run(ctx context.Context) {
+// run acts on changes until ctx ends, or the node has lost its member address.
+func (s *speaker) run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	resync := time.NewTicker(resyncPeriod)
 	defer resync.Stop()
+	home := time.NewTicker(homePeriod)
+	defer home.Stop()
 	defer s.watchdog.Rest()
 	due := time.Now() // when the timer fires; zero when it does not
 	wake := func(after time.Duration) {
@@ -135,17 +143,22 @@ func (s *speaker) run(ctx context.Context) {
 		s.watchdog.Beat()
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-s.cluster.Changes():
 			wake(max(minCoalesce, time.Until(rested)))
 			continue
 		case <-s.members.Changes():
 		case <-s.links.Changes():
 			s.routes.setAddresses(s.links.Snapshot())
-			if !s.seen.changed(s.links.Snapshot(), s.view.Current.Config) {
+			if !s.seen.Changed(s.links.Snapshot(), s.view.Current.Config) {
 				continue // as when a pod comes or goes
 			}
 			s.members.NetworkChanged()
+		case <-home.C:
+			if err := s.home.Check(s.members.Address().Addr(), s.links.Snapshot(), time.Now()); err != nil {
+				return err
+			}
+			continue
 		case <-s.routes.sessions.Changes():
 			// What routers do is never worth more than a share of a core.
 			wake(max(minCoalesce, time.Until(rested)))
@@ -178,8 +191,9 @@ func (s *speaker) pass(now time.Time) time.Duration {
 		s.members.Seek(peers)
 	}
 	snapshot := s.links.Snapshot()
+	unused := s.lan.Follow(snapshot, s.view.Current.Config)
 	out := s.machine.Step(node.Input{
-		Now: now, Cluster: s.view.Current, Members: s.members.Snapshot(), Interfaces: s.seen.model(snapshot),
+		Now: now, Cluster: s.view.Current, Members: s.members.Snapshot(), Interfaces: s.seen.Model(snapshot),
 		Gateways: model.Gateways(snapshot.Gateways), Served: s.delivery.Served(),
 	})
 	s.write(out.Notes)
@@ -196,11 +210,11 @@ func (s *speaker) pass(now time.Time) time.Duration {
 		return out.Again
 	}
 	s.routes.apply(out.Routes, s.view.NodeNames)
-	problems := s.responder.Apply(l2.Desired{Interfaces: usable(snapshot), Answers: out.Answers, Self: s.node})
+	problems := s.responder.Apply(l2.Desired{Interfaces: ethernet.Usable(snapshot), Answers: out.Answers, Self: s.node})
 	s.responder.Probe(out.Probes)
 	s.responder.Reannounce(out.Reannounce)
 
-	done := s.machine.Done(node.Applied{Now: now, Held: s.responder.Held(), Problems: texts(problems), Sessions: s.routes.status()})
+	done := s.machine.Done(node.Applied{Now: now, Held: s.responder.Held(), Problems: texts(problems, unused), Sessions: s.routes.status()})
 	s.members.Cannot(done.Unable, done.Successions)
 	s.members.Hold(done.Claims)
 	s.write(done.Notes)
@@ -239,7 +253,9 @@ func (s *speaker) depart(window time.Duration) error {
 	}
 	s.routes.close()
 	s.responder.Close()
-	return s.members.Close()
+	err := s.members.Close()
+	s.lan.Close()
+	return err
 }
 
 func (s *speaker) write(notes []node.Note) {
@@ -249,7 +265,10 @@ func (s *speaker) write(notes []node.Note) {
 	}
 }
 
-func texts(problems []l2.Problem) (all []string) {
+func texts(problems []l2.Problem, unused error) (all []string) {
+	if unused != nil {
+		all = append(all, unused.Error())
+	}
 	for _, p := range problems {
 		all = append(all, p.Error())
 	}

@@ -74,8 +74,10 @@ type admin struct {
 	server   *http.Server
 }
 
-// Limits of the admin port, against clients that never finish.
+// Limits of the admin port, against clients that never finish, or never end.
 const (
+	// adminScrapes is how many are answered with metrics at a time.
+	adminScrapes  = 4
 	adminTimeout  = 10 * time.Second
 	adminShutdown = time.Second
 )
@@ -87,14 +89,23 @@ func listenAdmin(ctx context.Context, address string, env Env) (*admin, error) {
 	if err != nil {
 		return nil, fmt.Errorf("admin port %s (--admin-address): %w", address, err)
 	}
+	tcp, ok := listener.(*net.TCPListener)
+	if !ok {
+		return nil, fmt.Errorf("admin port %s (--admin-address): %T is no TCP listener", address, listener)
+	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(env.Metrics, promhttp.HandlerOpts{Registry: env.Metrics}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(env.Metrics, promhttp.HandlerOpts{
+		Registry: env.Metrics, MaxRequestsInFlight: adminScrapes,
+	}))
 	mux.Handle("GET /healthz", env.Health.handler(func() map[string]Check { return env.Health.live }))
 	mux.Handle("GET /readyz", env.Health.handler(func() map[string]Check { return env.Health.ready }))
-	return &admin{
-		listener: listener,
-		server:   &http.Server{Handler: mux, ReadTimeout: adminTimeout, WriteTimeout: adminTimeout, MaxHeaderBytes: 1 << 16},
-	}, nil
+	a := &admin{
+		listener: newBounded(tcp),
+		server:   &http.Server{Handler: mux, ReadTimeout: adminTimeout, WriteTimeout: adminTimeout, MaxHeaderBytes: 1 << 14},
+	}
+	// One request for each connection, so that what bounds these bounds those.
+	a.server.SetKeepAlivesEnabled(false)
+	return a, nil
 }
 
 func (a *admin) serve() error {

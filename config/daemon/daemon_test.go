@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -136,6 +138,53 @@ func TestAdminPortTellsHealthReadinessAndMetrics(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Errorf("a stop that was asked for is no failure: %v", err)
 	}
+}
+
+// S4: who asks for metrics as fast as it can gets as many as it may, and the kubelet's
+// probes are answered all the while, also when strangers hold connections open.
+func TestS4_AFloodOfRequestsIsBounded(t *testing.T) {
+	url, done, stop := program(t, func(ctx context.Context, _ Env) error { <-ctx.Done(); return ctx.Err() })
+	get(t, url+"/healthz") // it runs
+	at := strings.TrimPrefix(url, "http://")
+	foreign := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 99)}, Timeout: time.Second}
+	begin := time.Now()
+	for range 2 * adminOpen { // some of which are held open
+		if conn, err := foreign.Dial("tcp", at); err == nil {
+			t.Cleanup(func() { _ = conn.Close() })
+		}
+	}
+	var answered atomic.Int64
+	var floods sync.WaitGroup
+	end := make(chan struct{})
+	for range 4 {
+		floods.Go(func() {
+			client := &http.Client{Transport: &http.Transport{DialContext: foreign.DialContext}}
+			for {
+				select {
+				case <-end:
+					return
+				default:
+				}
+				if response, err := client.Get(url + "/metrics"); err == nil {
+					_ = response.Body.Close()
+					answered.Add(1)
+				}
+			}
+		})
+	}
+	for range 50 {
+		if code, body := get(t, url+"/healthz"); code != http.StatusOK {
+			t.Errorf("a probe of this host: %d %q", code, body)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	close(end)
+	floods.Wait()
+	if most := adminBurst + int64(time.Since(begin).Seconds()*adminRate) + 1; answered.Load() > most {
+		t.Errorf("%d requests of another host were answered in %s", answered.Load(), time.Since(begin))
+	}
+	stop()
+	<-done
 }
 
 func TestTakenAdminPortIsNamed(t *testing.T) {

@@ -51,19 +51,25 @@ func spansOf(addresses []netip.Addr) []span {
 	return all
 }
 
-// filterARP lets through what answerARP can answer and what sightARP must see:
-// ARP requests and replies for IPv4 over Ethernet whose target or sender is
-// within the spans, but for what others send to each other alone. So what other
-// hosts ask each other wakes nobody here. (What this host itself sends does not
-// come back: the kernel shows it only to sockets of every protocol.)
-func filterARP(spans []span) ([]bpf.RawInstruction, error) {
+// filterARP lets through ARP requests and replies for IPv4 over Ethernet that came
+// in on the interface itself and have one of the fields within the spans: what
+// answerARP can answer and what sightARP must see, if these are the target and the
+// sender. What others send to each other alone stays out, so that what other hosts
+// ask each other wakes nobody here. (What this host itself sends does not come back:
+// the kernel shows it only to sockets of every protocol.)
+//
+// Frames of a VLAN, or of a macvlan, that has an interface of its own come to the
+// lower interface's sockets, too, with the tag taken off; only the index of the
+// interface tells them apart.
+func filterARP(index int, spans []span, fields ...uint32) ([]bpf.RawInstruction, error) {
 	const accept, perSpan = 2, 2
-	fields := []uint32{arpTarget, arpSender}
 	rest := len(fields) * (1 + perSpan*len(spans)) // instructions that look at addresses
 	drop := func(after int) uint8 { return uint8(after + rest) }
 	program := []bpf.Instruction{
 		bpf.LoadExtension{Num: bpf.ExtType},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: otherHost, SkipTrue: drop(7)},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: otherHost, SkipTrue: drop(9)},
+		bpf.LoadExtension{Num: bpf.ExtInterfaceIndex},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(index), SkipTrue: drop(7)},
 		bpf.LoadAbsolute{Off: 12, Size: 2},
 		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: etherTypeARP, SkipTrue: drop(5)},
 		bpf.LoadAbsolute{Off: 16, Size: 4}, // protocol type, lengths
@@ -85,12 +91,14 @@ func filterARP(spans []span) ([]bpf.RawInstruction, error) {
 	return assemble(append(program, bpf.RetConstant{Val: 0}, bpf.RetConstant{Val: maxFrame})...)
 }
 
-// filterNDP lets through neighbour solicitations and advertisements that have
-// not been routed.
-func filterNDP() ([]bpf.RawInstruction, error) {
+// filterNDP lets through neighbour solicitations and advertisements that came in on
+// the interface itself and have not been routed.
+func filterNDP(index int) ([]bpf.RawInstruction, error) {
 	return assemble(
 		bpf.LoadExtension{Num: bpf.ExtType},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: otherHost, SkipTrue: 8},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: otherHost, SkipTrue: 10},
+		bpf.LoadExtension{Num: bpf.ExtInterfaceIndex},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(index), SkipTrue: 8},
 		bpf.LoadAbsolute{Off: 12, Size: 2},
 		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: etherTypeIPv6, SkipTrue: 6},
 		bpf.LoadAbsolute{Off: ethernetHeader + 6, Size: 2}, // next header, hop limit

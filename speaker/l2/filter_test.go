@@ -32,7 +32,7 @@ func TestFilterPassesWhatIsAboutOurAddresses(t *testing.T) {
 				t.Fatalf("%s is not in %v", a, spans)
 			}
 		}
-		program, err := filterARP(spans)
+		program, err := filterARP(3, spans, arpTarget, arpSender)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -48,6 +48,9 @@ func TestFilterPassesWhatIsAboutOurAddresses(t *testing.T) {
 		if outside := !slices.Contains(distinct, target) && !slices.Contains(distinct, sender); len(distinct) <= mostSpans && outside && want {
 			t.Fatalf("%s for %s passes %v, though few addresses can be told apart", sender, target, spans)
 		}
+		if passesOn(t, 4, program, frame) {
+			t.Fatal("S1: what came in on another interface passes")
+		}
 		frame[13]++ // another protocol
 		if passes(t, program, frame) {
 			t.Fatal("what is not ARP passes")
@@ -55,8 +58,13 @@ func TestFilterPassesWhatIsAboutOurAddresses(t *testing.T) {
 	})
 }
 
-// passes runs a filter; the packet type, which is the kernel's, is this host.
+// passes runs a filter on a frame that came in on interface 3; the packet type, which
+// is the kernel's, is this host.
 func passes(t *rapid.T, program []bpf.RawInstruction, frame []byte) bool {
+	return passesOn(t, 3, program, frame)
+}
+
+func passesOn(t *rapid.T, index uint32, program []bpf.RawInstruction, frame []byte) bool {
 	instructions, ok := bpf.Disassemble(program)
 	if !ok {
 		t.Fatal("not a program")
@@ -65,6 +73,10 @@ func passes(t *rapid.T, program []bpf.RawInstruction, frame []byte) bool {
 		t.Fatal("the packet type is not looked at")
 	}
 	instructions[0] = bpf.LoadConstant{Dst: bpf.RegA}
+	if extension, ok := instructions[2].(bpf.LoadExtension); !ok || extension.Num != bpf.ExtInterfaceIndex {
+		t.Fatal("the interface is not looked at")
+	}
+	instructions[2] = bpf.LoadConstant{Dst: bpf.RegA, Val: index}
 	vm, err := bpf.NewVM(instructions)
 	if err != nil {
 		t.Fatal(err)

@@ -75,7 +75,7 @@ type protocol struct {
 // want opens the sockets that the addresses need, and closes the others.
 func (p *port) want(v4, v6 []netip.Addr) error {
 	spans := spansOf(v4)
-	arp, errARP := filterARP(spans)
+	arp, errARP := filterARP(p.on.Load().Index, spans, arpTarget, arpSender)
 	if errARP == nil {
 		errARP = p.wantSocket(&p.arp, len(v4) > 0, arp, &protocol{etherTypeARP, answerARP, sightARP, askARP, &p.stats.arp})
 	}
@@ -85,7 +85,7 @@ func (p *port) want(v4, v6 []netip.Addr) error {
 	if errARP == nil {
 		p.spans = spans
 	}
-	ndp, errNDP := filterNDP()
+	ndp, errNDP := filterNDP(p.on.Load().Index)
 	if errNDP == nil {
 		errNDP = p.wantSocket(&p.nd, len(v6) > 0, ndp, &protocol{etherTypeIPv6, answerNDP, sightNDP, askNDP, &p.stats.ndp})
 	}

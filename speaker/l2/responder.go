@@ -56,8 +56,8 @@ type Problem struct {
 
 func (p Problem) Error() string { return p.Err.Error() }
 
-// Responder answers and announces. Apply, Reannounce, Probe, Solicit, Quiet, Yield
-// and Close are for one goroutine; Held and Stats are for any.
+// Responder answers and announces. Apply, Reannounce, Probe, Quiet, Yield and
+// Close are for one goroutine; Held and Stats are for any.
 type Responder struct {
 	table     atomic.Pointer[table]
 	ports     atomic.Pointer[map[int]*port]
@@ -65,7 +65,6 @@ type Responder struct {
 	stats     counters
 	announcer *announcer
 	seen      sightings
-	inquirer  inquirer
 	quiet     map[netip.Addr]bool // of the last Apply
 	stop      context.CancelFunc
 	wait      sync.WaitGroup
@@ -207,7 +206,7 @@ func (r *Responder) settle(fresh []int, changed map[netip.Addr]*share) {
 func keysOf(index int, asks []ask) []key {
 	keys := make([]key, 0, len(asks))
 	for _, a := range asks {
-		keys = append(keys, key{a.address, index, a.mac})
+		keys = append(keys, key{address: a.address, index: index, client: a.mac})
 	}
 	return keys
 }
@@ -232,16 +231,17 @@ func (r *Responder) Reannounce(addresses []netip.Addr) {
 	r.announcer.change(all, nil)
 }
 
-// Probe asks whether addresses that are desired with that mode are free.
+// Probe asks whether addresses that are desired with that mode are free: at the pace
+// of announcements, and each once, however often it is called meanwhile.
 func (r *Responder) Probe(addresses []netip.Addr) {
-	probed, ports := r.table.Load().probed, *r.ports.Load()
+	probed := r.table.Load().probed
+	var all []key
 	for _, address := range addresses {
 		for _, index := range probed[address] {
-			if p := ports[index]; p != nil {
-				p.probe(address)
-			}
+			all = append(all, key{address: address, index: index, probe: true})
 		}
 	}
+	r.announcer.change(all, nil)
 }
 
 // Sightings takes the claims of others that were seen since the last time, at
@@ -293,13 +293,18 @@ func (r *Responder) Close() {
 	}
 	r.ports.Store(&map[int]*port{})
 	r.held.Store(&map[netip.Addr][]string{})
-	r.inquirer.close()
 }
 
 // send is the announcer's: what is not held any more is not announced.
 func (r *Responder) send(a announcement) {
 	p := (*r.ports.Load())[a.index]
 	t := r.table.Load()
+	if a.probe {
+		if p != nil && slices.Contains(t.probed[a.address], a.index) {
+			p.probe(a.address)
+		}
+		return
+	}
 	if p == nil || !t.holds(a.address, a.index) {
 		return
 	}

@@ -12,6 +12,8 @@ type key struct {
 	address netip.Addr
 	index   int
 	client  [6]byte
+	// probe says that it is not announced but asked for, once.
+	probe bool
 }
 
 // single tells whether one client is told.
@@ -36,7 +38,7 @@ type announcement struct {
 // often, so that switches do not forget the port. A client that is told alone
 // is not reminded: it asks us itself whether we are still there.
 //
-// Sending is paced. What was never announced goes before what was.
+// Sending is paced. What was never announced, or is asked for, goes before what was.
 type schedule struct {
 	jitter func() float64 // from 0 to 1
 
@@ -82,6 +84,9 @@ func (s *schedule) add(k key, now time.Time) {
 		heap.Push(&s.queue, item)
 		return
 	}
+	if k.probe {
+		return // it waits for its turn already
+	}
 	item.step, item.due = 0, now
 	heap.Fix(&s.queue, item.position)
 }
@@ -104,7 +109,7 @@ func (s *schedule) take(now time.Time) []announcement {
 			key: item.key, reminder: item.step > len(gaps), ask: item.step > 0 && item.step <= len(gaps),
 		})
 		s.tokens--
-		if item.single() && item.step == len(gaps) {
+		if item.probe || item.single() && item.step == len(gaps) {
 			s.remove(item.key)
 			continue
 		}

@@ -145,3 +145,49 @@ func TestScheduleKeepsItsOrder(t *testing.T) {
 		}
 	})
 }
+
+// Finding 17: what is asked for goes out at the pace of announcements, each once, in
+// the order of asking, however often it is wanted meanwhile.
+func TestF17_ProbesArePacedAndNotRepeated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin, asked := time.Now(), map[netip.Addr]int{}
+		var within int // the first tenth of a second
+		a := newAnnouncer(func(one announcement) {
+			if !one.probe {
+				t.Errorf("%s is announced", one.address)
+			}
+			asked[one.address]++
+			if time.Since(begin) < 100*time.Millisecond {
+				within++
+			}
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); a.run(ctx) }()
+		const count = 6000
+		var all []key
+		for i := range count {
+			k := keyOf(i)
+			k.probe = true
+			all = append(all, k)
+		}
+		for range 3 { // passes
+			a.change(all, nil)
+			time.Sleep(10 * time.Millisecond)
+		}
+		time.Sleep(time.Minute)
+		cancel()
+		<-done
+		if most := perSecond/10 + 2*burst; within > most {
+			t.Errorf("%d in a tenth of a second, want %d at most", within, most)
+		}
+		if len(asked) != count {
+			t.Errorf("%d of %d were asked for", len(asked), count)
+		}
+		for address, times := range asked {
+			if times > 2 { // those that were asked for before the next pass
+				t.Fatalf("%s was asked for %d times", address, times)
+			}
+		}
+	})
+}

@@ -10,41 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Question is one for the MAC of a host on the segment, in the name of this
-// one.
-type Question struct {
-	On             Interface
-	Source, Target netip.Addr // of one family
-}
-
-// inquirer sends questions. Its socket is bound to no protocol: it receives
-// nothing, and serves every interface. The zero value has none open.
-type inquirer struct {
+// sender sends frames. Its socket is bound to no protocol: it receives nothing, and
+// serves every interface. The zero value has none open.
+type sender struct {
 	fd   int
 	open bool
 }
 
-// Solicit asks as the kernel would, but now. A kernel that could not reach a
-// neighbour asks for it once a second only, and what waits for the answer waits
-// as long; each kernel that is asked, and each that gets the answer, knows the
-// other from then on. What cannot be sent is asked again soon enough.
-func (r *Responder) Solicit(questions []Question) {
-	for _, q := range questions {
-		stats := &r.stats.arp
-		if q.Target.Is6() {
-			stats = &r.stats.ndp
-		}
-		frame, err := question(&q.On, q.Source, q.Target)
-		if err == nil {
-			err = r.inquirer.send(q.On.Index, frame)
-		}
-		if err != nil {
-			stats.failed.Add(1)
-		}
-	}
-}
-
-func (a *inquirer) send(index int, frame []byte) error {
+func (a *sender) send(index int, frame []byte) error {
 	if !a.open {
 		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
@@ -59,7 +32,7 @@ func (a *inquirer) send(index int, frame []byte) error {
 	return unix.Sendto(a.fd, frame, 0, to)
 }
 
-func (a *inquirer) close() {
+func (a *sender) close() {
 	if a.open {
 		_ = unix.Close(a.fd)
 		a.open = false

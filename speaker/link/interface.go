@@ -19,6 +19,9 @@ type Interface struct {
 	// Master is the index of the bridge, bond or VRF that the interface
 	// belongs to, or 0.
 	Master int
+	// Ports are the MACs of a bond's or a team's ports, sorted, without its own:
+	// what it sends may have any of them as its source (balance-alb).
+	Ports []net.HardwareAddr
 	// Up says that the interface is administratively up and has carrier.
 	Up bool
 	// Addrs are the addresses with their prefix lengths, sorted.
@@ -68,7 +71,8 @@ func (s *Snapshot) Interface(name string) (Interface, bool) {
 
 func (i *Interface) equal(o *Interface) bool {
 	return i.Name == o.Name && i.Index == o.Index && slices.Equal(i.MAC, o.MAC) && i.Kind == o.Kind && i.Master == o.Master &&
-		i.Up == o.Up && slices.Equal(i.Addrs, o.Addrs) && slices.Equal(i.States, o.States) && i.Usable == o.Usable &&
+		slices.EqualFunc(i.Ports, o.Ports, slices.Equal) && i.Up == o.Up && slices.Equal(i.Addrs, o.Addrs) &&
+		slices.Equal(i.States, o.States) && i.Usable == o.Usable &&
 		i.Suitable == o.Suitable && i.Why == o.Why && i.Epoch == o.Epoch
 }
 
@@ -77,12 +81,23 @@ type traits struct {
 	ethernet, broadcast, loopback, pointToPoint, noARP bool
 	// masterKind is the Kind of the master, or empty.
 	masterKind string
+	// portKinds are the Kinds of a bridge's ports.
+	portKinds []string
 }
 
-// containerBridges are names, or beginnings of names, that container software
-// gives to the node's side of its own networks: nobody on the LAN is there.
-var containerBridges = []string{
-	"antrea-", "cali", "cbr", "cilium", "cni", "docker", "flannel", "kube-", "lxcbr", "lxdbr", "nodelocaldns", "ovn", "podman", "virbr", "weave",
+// containerInterfaces are beginnings of names that container networks give to the
+// node's own end where it is no bridge: nobody on the LAN is there.
+var containerInterfaces = []string{"antrea-", "cali", "cilium", "flannel", "kube-", "nodelocaldns", "ovn", "weave"}
+
+// leadsNowhere reports whether a bridge of these ports joins nothing but containers
+// and virtual machines of this node to each other: the ports are ends of cables into
+// them (veth, tap), or there to give the bridge a MAC or an MTU (dummy). Whatever is
+// called docker0, cni0 or virbr0 is one; a host of virtual machines, whose bridge has
+// a card, a bond or a VLAN as a port, has its LAN there.
+func leadsNowhere(portKinds []string) bool {
+	return !slices.ContainsFunc(portKinds, func(kind string) bool {
+		return !slices.Contains([]string{"veth", "tuntap", "tun", "dummy", "ifb"}, kind)
+	})
 }
 
 // judge decides whether an interface is usable and suitable.
@@ -93,8 +108,9 @@ var containerBridges = []string{
 // Suitable is the guess for those who name no interface: usable, and with an
 // address on a subnet that has room for neighbours. That is what tells a LAN
 // from the veth of a pod, which has no address or one without a subnet, and
-// from tunnels and dummies. What container software calls its own bridge is
-// left out by name; whoever wants it can name it in an advertisement.
+// from tunnels and dummies. A bridge that leads to containers alone is left out, and
+// so is, by its name, what container networks have beside bridges; whoever wants
+// one can name it in an advertisement.
 func judge(i *Interface, t traits) {
 	switch {
 	case t.loopback:
@@ -114,7 +130,9 @@ func judge(i *Interface, t traits) {
 		return
 	}
 	switch {
-	case slices.ContainsFunc(containerBridges, func(prefix string) bool { return strings.HasPrefix(i.Name, prefix) }):
+	case i.Kind == "bridge" && leadsNowhere(t.portKinds):
+		i.Why = "is a bridge without a port that leads to a LAN"
+	case i.Kind != "bridge" && slices.ContainsFunc(containerInterfaces, func(prefix string) bool { return strings.HasPrefix(i.Name, prefix) }):
 		i.Why = "belongs to a container network"
 	case !slices.ContainsFunc(i.Addrs, i.facesNeighbours):
 		i.Why = "has no address on a subnet"

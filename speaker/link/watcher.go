@@ -160,19 +160,20 @@ func (w *Watcher) apply(
 }
 
 func (w *Watcher) applyLink(update netlink.LinkUpdate) {
-	index := update.Attrs().Index
-	w.exits.note(index)
-	if update.Header.Type != unix.RTM_DELLINK {
-		w.links[index] = update.Link
-		w.noteEpoch(update.Link)
+	// A bridge tells of its ports, too, in its own family: without their kind, and
+	// of one that leaves it as if that came to its end.
+	if update.Family != unix.AF_UNSPEC {
 		return
 	}
-	// A bridge also reports a port that left it this way, in its own family;
-	// only the end of the interface itself has none.
-	if update.Family == unix.AF_UNSPEC {
+	index := update.Attrs().Index
+	w.exits.note(index)
+	if update.Header.Type == unix.RTM_DELLINK {
 		delete(w.links, index)
 		delete(w.addrs, index)
+		return
 	}
+	w.links[index] = update.Link
+	w.noteEpoch(update.Link)
 }
 
 // noteEpoch sees to it that a flap which is over before it is published is
@@ -244,8 +245,14 @@ func again[T any](list func() ([]T, error)) ([]T, error) {
 // publish makes a Snapshot of the state and tells the reader if it differs.
 func (w *Watcher) publish() {
 	s := &Snapshot{Interfaces: make([]Interface, 0, len(w.links)), Gateways: w.listGateways()}
+	ports := map[int][]netlink.Link{} // by master
+	for _, l := range w.links {
+		if master := l.Attrs().MasterIndex; master != 0 {
+			ports[master] = append(ports[master], l)
+		}
+	}
 	for index, l := range w.links {
-		s.Interfaces = append(s.Interfaces, w.build(index, l))
+		s.Interfaces = append(s.Interfaces, w.build(index, l, ports[index]))
 	}
 	slices.SortFunc(s.Interfaces, func(a, b Interface) int { return cmp.Compare(a.Name, b.Name) })
 	maps.DeleteFunc(w.epochs, func(name string, _ epoch) bool { _, found := s.Interface(name); return !found })
@@ -260,7 +267,7 @@ func (w *Watcher) publish() {
 	}
 }
 
-func (w *Watcher) build(index int, l netlink.Link) Interface {
+func (w *Watcher) build(index int, l netlink.Link, ports []netlink.Link) Interface {
 	attributes := l.Attrs()
 	i := Interface{
 		Name: attributes.Name, Index: index, MAC: slices.Clone(attributes.HardwareAddr), Kind: l.Type(),
@@ -278,6 +285,14 @@ func (w *Watcher) build(index int, l netlink.Link) Interface {
 	if master := w.links[i.Master]; i.Master != 0 && master != nil {
 		t.masterKind = master.Type()
 	}
+	switch i.Kind {
+	case "bridge":
+		for _, port := range ports {
+			t.portKinds = append(t.portKinds, port.Type())
+		}
+	case "bond", "team":
+		i.Ports = portMACs(i.MAC, ports)
+	}
 	judge(&i, t)
 	i.Epoch = w.epochOf(&i)
 	return i
@@ -291,6 +306,32 @@ func (w *Watcher) epochOf(i *Interface) uint64 {
 	}
 	w.epochs[i.Name] = now
 	return now.number
+}
+
+// portMACs are those of a bond's ports but its own, sorted: what they have now and
+// what they were made with, which they get back when they leave it.
+func portMACs(own net.HardwareAddr, ports []netlink.Link) []net.HardwareAddr {
+	var all []net.HardwareAddr
+	for _, port := range ports {
+		for _, mac := range []net.HardwareAddr{port.Attrs().HardwareAddr, port.Attrs().PermHWAddr} {
+			if len(mac) == 6 && !slices.Equal(mac, own) {
+				all = append(all, slices.Clone(mac))
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b net.HardwareAddr) int { return slices.Compare(a, b) })
+	return slices.CompactFunc(all, func(a, b net.HardwareAddr) bool { return slices.Equal(a, b) })
+}
+
+// Received is how many frames an interface has received, ever; 0 if there is none
+// of that name. It asks the kernel by netlink, which answers for this network
+// namespace; what stands under /sys is that of whoever mounted it.
+func Received(name string) uint64 {
+	l, err := netlink.LinkByName(name)
+	if err != nil || l.Attrs().Statistics == nil {
+		return 0
+	}
+	return l.Attrs().Statistics.RxPackets
 }
 
 // up tells whether the interface is up and has carrier.

@@ -84,7 +84,7 @@ func TestLifeOfAnInterfaceIsFollowedFromEvents(t *testing.T) {
 	ip(t, "link set lan0 master br0")
 	await(t, w, "joined a bridge", is("lan0", unusable))
 	ip(t, "addr add 192.0.2.2/24 dev br0")
-	await(t, w, "the bridge is used instead", is("br0", suitable))
+	await(t, w, "the bridge can be used instead", is("br0", func(i link.Interface) bool { return i.Usable && len(i.Addrs) > 0 }))
 	ip(t, "link set lan0 nomaster")
 	await(t, w, "left the bridge", is("lan0", usable))
 
@@ -117,6 +117,50 @@ func TestPodSideInterfacesAreNotSuitable(t *testing.T) {
 		if i.Why == "" {
 			t.Errorf("%s does not say why it is not suitable", i.Name)
 		}
+	}
+}
+
+// Container bridges of any name are no LAN: what a bridge leads to is told by its
+// ports. A card is played by a VXLAN interface, which is no cable into a container
+// either.
+func TestABridgeIsJudgedByItsPorts(t *testing.T) {
+	w := watch(t)
+	ip(t, "link add mybridge type bridge")
+	t.Cleanup(func() { ip(t, "link del mybridge") })
+	ip(t, "link set mybridge up")
+	ip(t, "addr add 198.51.100.1/24 dev mybridge")
+	for _, cable := range []string{"pod0", "pod1"} {
+		ip(t, "link add "+cable+" type veth peer name in"+cable)
+		t.Cleanup(func() { ip(t, "link del "+cable) })
+		ip(t, "link set "+cable+" up")
+		ip(t, "link set in"+cable+" up")
+		ip(t, "link set "+cable+" master mybridge")
+	}
+	isNone := func(i link.Interface) bool { return i.Usable && !i.Suitable && i.Why != "" }
+	await(t, w, "a bridge of pods", is("mybridge", isNone))
+	ip(t, "link add card0 type vxlan id 7 dstport 4789")
+	t.Cleanup(func() { ip(t, "link del card0") })
+	ip(t, "link set card0 master mybridge")
+	await(t, w, "it gets a card", is("mybridge", suitable))
+	ip(t, "link set card0 nomaster")
+	await(t, w, "it loses the card", is("mybridge", isNone))
+}
+
+// What an interface has received is counted by the kernel, in this namespace.
+func TestReceivedFramesAreCounted(t *testing.T) {
+	watch(t)
+	ip(t, "link add lan0 type veth peer name far0")
+	t.Cleanup(func() { ip(t, "link del lan0") })
+	ip(t, "link set lan0 up")
+	ip(t, "link set far0 up")
+	ip(t, "addr add 192.0.2.1/24 dev far0")
+	before := link.Received("lan0")
+	_, _ = netnstest.Try("arping -c 3 -w 1 -i far0 192.0.2.2")
+	if after := link.Received("lan0"); after < before+1 {
+		t.Errorf("%d frames, before %d", after, before)
+	}
+	if n := link.Received("none"); n != 0 {
+		t.Errorf("an interface that does not exist has received %d", n)
 	}
 }
 

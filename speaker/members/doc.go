@@ -15,6 +15,6 @@
 // living is an immutable value that is replaced on each change; Changes tells
 // that it was, in the moment it was.
 //
-// Only the speaker's main package and package lan import this package, and only
+// Only the speaker's main package and package ethernet import this package, and only
 // this package and those in its folder import memberlist.
 package members

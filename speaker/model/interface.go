@@ -32,6 +32,8 @@ type Interface struct {
 	// Epoch grows each time the interface becomes usable, or changes its MAC
 	// or its index.
 	Epoch uint64
+	// Ports are the MACs of a bond's ports, which are this node's own, too.
+	Ports []MAC
 	// Addrs are its addresses with their prefix lengths.
 	Addrs []netip.Prefix
 	// Usable says that it can be announced on, Suitable that it is also used

@@ -64,7 +64,7 @@ func locate(in *Input) (macs []model.MAC, links []model.Link) {
 		lacking[name] = true
 	}
 	for _, on := range Relevant(in.Interfaces, in.Cluster.Config) {
-		macs = append(macs, on.MAC)
+		macs = append(append(macs, on.MAC), on.Ports...)
 		links = append(links, model.Link{Name: on.Name, Usable: true, Suitable: on.Suitable, MAC: on.MAC, Addrs: on.Addrs})
 		delete(lacking, on.Name)
 	}

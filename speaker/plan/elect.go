@@ -59,11 +59,11 @@ func (p *planner) contest(holdings []holding) contest {
 	case p.yields(address, present):
 		c.owner, c.yielded = present, true
 	case present == nil || !c.able.has(present):
-		c.rivals = c.busiest(c.able.preferred)
+		c.rivals = p.busiest(c.able.preferred, &c)
 	case c.all.patience == config.FailbackNever:
 		c.owner = present
 	default:
-		c.owner = c.failedBack(present)
+		c.owner = p.failedBack(&c, present)
 	}
 	if c.owner != nil || len(c.rivals) > 0 {
 		c.able.addresses++
@@ -93,23 +93,23 @@ func (p *planner) yields(address netip.Addr, present *candidate) bool {
 // back for long enough comes before one that is less preferred, or equally and
 // has the lower weight. Loads do not count: an address that goes back must go
 // where it was.
-func (c *contest) failedBack(present *candidate) *candidate {
+func (p *planner) failedBack(c *contest, present *candidate) *candidate {
 	mature := func(one *candidate) bool { return one == present || one.aliveFor >= c.all.patience }
 	if best := highest(c.able.preferred, c.address, mature); best != nil {
 		return best
 	}
 	those := slices.DeleteFunc(slices.Clone(c.able.nodes), func(one *candidate) bool { return !mature(one) })
-	return highest(c.all.foremost(those), c.address, anyone)
+	return highest(p.foremost(those, c.all), c.address, anyone)
 }
 
 // busiest returns those of equals that have the most of the usable endpoints that
 // only the owner's node sends traffic to: the clients see more of them. What fails
 // back goes where it belongs, whoever has how many at the moment.
-func (c *contest) busiest(of []*candidate) []*candidate {
+func (p *planner) busiest(of []*candidate, c *contest) []*candidate {
 	if c.all.patience != config.FailbackNever || len(of) < 2 || !slices.ContainsFunc(c.claims, claim.confined) {
 		return of
 	}
-	return most(of, func(one *candidate) (pods int) {
+	return p.most(of, 0, func(one *candidate) (pods int) {
 		for i := range c.claims {
 			if on := &c.claims[i]; on.confined() && on.allows(one) {
 				pods += on.endpoints.Counts[one.name]
@@ -129,35 +129,29 @@ func (p *planner) able(c *contest) *field {
 	case !served:
 		return &p.nobody
 	case alike:
-		return c.all.without(unable)
+		return p.without(unable, c.all)
 	}
 	nodes := p.serving(c, unable)
 	if len(nodes) == 0 && len(unable) > 0 {
 		nodes = p.serving(c, nil)
 	}
-	return &field{nodes: nodes, preferred: c.all.foremost(nodes)}
+	return p.field(nodes, c.all)
 }
 
 // serving returns those that can own the address for the most of its Services, by
-// name.
+// name, without those that are unable.
 func (p *planner) serving(c *contest, unable []string) []*candidate {
-	most, begin := 0, len(p.lists)
-	for _, one := range p.near(c) {
-		serves := 0
+	return p.most(p.near(c), 1, func(one *candidate) (services int) {
 		for i := range c.claims {
 			if c.claims[i].allows(one) {
-				serves++
+				services++
 			}
 		}
-		if serves == 0 || serves < most || slices.Contains(unable, one.name) {
-			continue
+		if services > 0 && slices.Contains(unable, one.name) {
+			return 0
 		}
-		if serves > most {
-			most, p.lists = serves, p.lists[:begin]
-		}
-		p.lists = append(p.lists, one)
-	}
-	return p.lists[begin:len(p.lists):len(p.lists)]
+		return services
+	})
 }
 
 // near returns those that come into question by their endpoints, by name. The list

@@ -158,49 +158,55 @@ func (g *group) look(c *candidate) fitness {
 
 // without returns the members that are left without those that are unable, or all
 // if none is.
-func (g *group) without(unable []string) *field {
+func (p *planner) without(unable []string, g *group) *field {
 	key := strings.Join(unable, " ")
 	if f := g.fields[key]; f != nil {
 		return f
 	}
-	f := &field{nodes: able(g.nodes, unable)}
+	f := &field{nodes: g.nodes}
+	if len(unable) > 0 {
+		f.nodes = slices.DeleteFunc(slices.Clone(g.nodes), func(one *candidate) bool { return slices.Contains(unable, one.name) })
+	}
 	if len(f.nodes) == 0 {
 		f.nodes = g.nodes
 	}
-	f.preferred = g.foremost(f.nodes)
+	f.preferred = p.foremost(f.nodes, g)
 	g.fields[key] = f
 	return f
 }
 
-// able returns those of some that are not among the unable.
-func able(of []*candidate, unable []string) []*candidate {
-	if len(unable) == 0 {
-		return of
+// field returns one of some nodes that a single address needs.
+func (p *planner) field(nodes []*candidate, g *group) *field {
+	if len(p.fields) == cap(p.fields) {
+		const many = 256
+		p.fields = make([]field, 0, many)
 	}
-	return slices.DeleteFunc(slices.Clone(of), func(one *candidate) bool { return slices.Contains(unable, one.name) })
+	p.fields = append(p.fields, field{nodes: nodes, preferred: p.foremost(nodes, g)})
+	return &p.fields[len(p.fields)-1]
 }
 
 // foremost returns those of some that are preferred the most.
-func (g *group) foremost(of []*candidate) []*candidate {
+func (p *planner) foremost(of []*candidate, g *group) []*candidate {
 	if g.preference == nil {
 		return of
 	}
-	return most(of, func(one *candidate) int { return g.preference[one.index] })
+	return p.most(of, math.MinInt, func(one *candidate) int { return g.preference[one.index] })
 }
 
-// most returns those of some that have the most of something.
-func most(of []*candidate, has func(*candidate) int) (best []*candidate) {
-	most := math.MinInt
+// most returns those of some that have the most of something, if it is as much as
+// the least that counts.
+func (p *planner) most(of []*candidate, least int, has func(*candidate) int) []*candidate {
+	begin := len(p.lists)
 	for _, one := range of {
 		count := has(one)
-		if count > most {
-			most, best = count, nil
+		if count > least {
+			least, p.lists = count, p.lists[:begin]
 		}
-		if count == most {
-			best = append(best, one)
+		if count == least {
+			p.lists = append(p.lists, one)
 		}
 	}
-	return best
+	return p.lists[begin:len(p.lists):len(p.lists)]
 }
 
 // has reports whether a candidate is among a field's nodes.

@@ -100,10 +100,11 @@ type planner struct {
 	keys       func([]holding) []string
 	groups     groups
 	subnets    *subnets
-	// claims are those of all addresses, and lists have room for those of
-	// candidates that many addresses need.
+	// claims are those of all addresses; lists and fields have room for what
+	// single addresses need.
 	claims []claim
 	lists  []*candidate
+	fields []field
 	// everyone and nobody are all candidates, and none.
 	everyone []*candidate
 	nobody   field

@@ -45,7 +45,8 @@ func TestAKeyIsSentWithWhenAllHaveItOrAfterSomeTime(t *testing.T) {
 		t.Error("a key that all have is not sent with")
 	}
 	r.Replace(secrets(3), begin)
-	if r.Turn(begin.Add(Patience-1), nobody); r.Sending() != idOf(2) || !r.Opens(idOf(1)) || !r.Opens(idOf(3)) {
+	r.Turn(begin.Add(Patience-1), nobody)
+	if r.Sending() != idOf(2) || !r.Opens(idOf(1)) || !r.Opens(idOf(3)) {
 		t.Error("16: a key that left the file is forgotten at once")
 	}
 	if !r.Turn(begin.Add(Patience), nobody) || r.Sending() != idOf(3) {
@@ -54,7 +55,8 @@ func TestAKeyIsSentWithWhenAllHaveItOrAfterSomeTime(t *testing.T) {
 	if r.Opens(idOf(1)) || !r.Opens(idOf(2)) {
 		t.Error("what was sent with until now is not accepted any more, or what left long ago is")
 	}
-	if r.Turn(begin.Add(2*Patience), nobody); r.Opens(idOf(2)) {
+	r.Turn(begin.Add(2*Patience), nobody)
+	if r.Opens(idOf(2)) {
 		t.Error("a key is accepted for ever")
 	}
 	if got := fmt.Sprint(len(r.Keys()), len(r.Told())); got != "1 1" {
@@ -178,7 +180,7 @@ func FuzzOpen(f *testing.F) {
 	r := New(secrets(1))
 	f.Add(r.Seal(nil, []byte("beat")))
 	f.Add([]byte{Magic, Version})
-	f.Fuzz(func(t *testing.T, sealed []byte) { _, _ = r.Open(nil, sealed) })
+	f.Fuzz(func(_ *testing.T, sealed []byte) { _, _ = r.Open(nil, sealed) })
 }
 
 func BenchmarkOpen(b *testing.B) {

@@ -75,7 +75,8 @@ type nonces struct {
 func (n *nonces) append(b []byte) []byte {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.count++; n.count == 0 || !n.drawn {
+	n.count++
+	if n.count == 0 || !n.drawn {
 		_, _ = rand.Read(n.prefix[:]) // never fails
 		n.drawn = true
 	}

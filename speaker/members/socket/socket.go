@@ -243,11 +243,12 @@ func (s *Socket) Send(b []byte, to netip.AddrPort) error {
 	var err error
 	for range attempts {
 		var failed error
-		if err = s.queues[known].raw.Write(func(fd uintptr) bool {
+		closed := s.queues[known].raw.Write(func(fd uintptr) bool {
 			failed = unix.Sendto(int(fd), b, unix.MSG_DONTWAIT, sockaddr(to))
 			return true
-		}); err != nil {
-			return err // closed
+		})
+		if closed != nil {
+			return closed
 		}
 		if err = failed; err == nil || errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EMSGSIZE) {
 			return err

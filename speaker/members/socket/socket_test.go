@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -266,19 +267,17 @@ func TestOverflowIsTold(t *testing.T) {
 
 func TestStreamsOfStrangersAreBounded(t *testing.T) {
 	a := open(t, loopback(10))
-	var conns []net.Conn
 	for range 3 * strangerStreams {
 		conn, err := net.Dial("tcp", a.Address().String())
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer conn.Close()
-		conns = append(conns, conn)
+		t.Cleanup(func() { _ = conn.Close() })
 	}
 	for range strangerStreams {
 		select {
 		case one := <-a.StreamCh():
-			defer one.Close()
+			t.Cleanup(func() { _ = one.Close() })
 		case <-time.After(ceiling):
 			t.Fatal("no stream")
 		}
@@ -300,7 +299,6 @@ func TestStreamsOfStrangersAreBounded(t *testing.T) {
 	case <-time.After(ceiling):
 		t.Fatal("a speaker is kept out by strangers")
 	}
-	_ = conns
 }
 
 // The kernel tells speakers from strangers whatever their number.
@@ -310,7 +308,7 @@ func TestTheKernelKnowsManySpeakers(t *testing.T) {
 		a, b := open(t, loopback(11)), open(t, loopback(12))
 		places := map[string]netip.AddrPort{"a": a.Address()}
 		for i := range others {
-			places[fmt.Sprint(i)] = netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)}), 1)
+			places[strconv.Itoa(i)] = netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)}), 1)
 		}
 		b.Expect("test", places)
 		if err := b.attach(); err != nil {

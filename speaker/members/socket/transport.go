@@ -38,7 +38,7 @@ func (s *Socket) PacketCh() <-chan *memberlist.Packet { return s.packets }
 // DialTimeout implements memberlist.Transport.
 func (s *Socket) DialTimeout(addr string, timeout time.Duration) (net.Conn, error) {
 	dialer := net.Dialer{Timeout: timeout, LocalAddr: &net.TCPAddr{IP: s.address.Addr().AsSlice()}}
-	return dialer.Dial("tcp", addr) //nolint:noctx // the interface has none
+	return dialer.Dial("tcp", addr)
 }
 
 // StreamCh implements memberlist.Transport.

@@ -1,4 +1,4 @@
-package main
+package ethernet
 
 import (
 	"maps"
@@ -22,14 +22,14 @@ func aLink(name string, suitable bool) link.Interface {
 // L04: what the others are told, and what makes this speaker look for them, is
 // about the interfaces that addresses can be announced on, not about pods.
 func TestL04_OnlyInterfacesThatMatterAreToldAndActedOn(t *testing.T) {
-	var seen seenLinks
+	var seen View
 	of, _ := config.Build(config.Objects{L2Advertisements: []*v1beta1.L2Advertisement{{
 		ObjectMeta: metav1.ObjectMeta{Name: "some"}, Spec: v1beta1.L2AdvertisementSpec{Interfaces: []string{"eth1", "eth2"}},
 	}}})
 	now := &link.Snapshot{}
 	step := func(what string, changes bool, links map[string]bool, macs int) {
 		t.Helper()
-		if got := seen.changed(&link.Snapshot{Interfaces: slices.Clone(now.Interfaces)}, of); got != changes {
+		if got := seen.Changed(&link.Snapshot{Interfaces: slices.Clone(now.Interfaces)}, of); got != changes {
 			t.Errorf("%s: counts as a change: %v", what, got)
 		}
 		machine := node.New(node.Config{Name: "n1"})
