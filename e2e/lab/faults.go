@@ -111,9 +111,9 @@ func (l *Lab) block(ctx context.Context, node string, port int, hooks ...string)
 	return err
 }
 
-// Unblock undoes [Lab.Block] and [Lab.BlockInbound].
+// Unblock undoes [Lab.Block] and [Lab.BlockInbound], if there was one.
 func (l *Lab) Unblock(ctx context.Context, node string) error {
-	_, err := l.exec(ctx, node, "", "nft", "delete", "table", "inet", "lab-block")
+	_, err := l.exec(ctx, node, "table inet lab-block\ndelete table inet lab-block\n", "nft", "-f", "-")
 	return err
 }
 
