@@ -107,7 +107,7 @@ bench-arp: deps ## what answering ARP costs in a flood, with 10 and 10,000 addre
 	@go run ./speaker/l2/bench -rounds $(ROUNDS)
 
 .PHONY: bench-failover
-bench-failover: deps build bin/helm ## failover figures on the lab (TRIALS=20, BUSY=10m, ADDRESSES=2000; PEER_* compares another provider)
+bench-failover: deps build bin/helm ## failover figures on the lab (TRIALS=20, BUSY=10m, ADDRESSES=2000, STOPS=5, BLOCKED=20s, DEAF=4m, FORGED=30s; PEER_* compares another provider)
 	@CGO_ENABLED=0 $(GO_BUILD) e2e ./bench -- -o $(BIN)/
 	@mkdir -p artifacts
 	@cd artifacts && LAB_BIN=$(BIN) $(BIN)/bench

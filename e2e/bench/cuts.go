@@ -254,10 +254,9 @@ func (b *bench) restoreAddresses(ctx context.Context, node string) error {
 }
 
 func (b *bench) killSpeaker(_ context.Context, node string) error {
-	for _, p := range b.c.Processes(node) {
-		if strings.Contains(p.Name, "speaker-") {
-			return b.c.Signal(p.Name, unix.SIGKILL)
-		}
+	speaker, err := b.c.Speaker(node)
+	if err != nil {
+		return err
 	}
-	return fmt.Errorf("no speaker runs on %s", node)
+	return b.c.Signal(speaker.Name, unix.SIGKILL)
 }

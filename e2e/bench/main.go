@@ -52,6 +52,7 @@ type bench struct {
 	c       *cluster.Cluster
 	trials  int
 	v4, v6  netip.Addr
+	all     []netip.Addr // of these and more Services: see several
 	peer    bool
 	rows    []figures.Row
 	values  map[string]string
@@ -73,7 +74,7 @@ func (b *bench) figure(key, name string, samples []time.Duration, of func([]time
 
 func (b *bench) start(ctx context.Context) error {
 	quiet := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	config := lab.Config{Nodes: max(1, figures.Number("NODES", 3)), Log: quiet}
+	config := lab.Config{Nodes: max(1, figures.Number("NODES", 3)), Clients: 2, Log: quiet}
 	b.trials = figures.Number("TRIALS", 20)
 	manifests := os.Getenv("PEER_MANIFESTS")
 	b.peer = manifests != ""
@@ -148,7 +149,7 @@ func (b *bench) run(ctx context.Context) error {
 	}
 	parts := []func(context.Context) error{b.cuts, b.secondCuts}
 	if !b.peer {
-		parts = append(parts, b.planned, b.fast, b.many, b.busy)
+		parts = append(parts, b.planned, b.fast, b.many, b.starved, b.stops, b.blocked, b.deaf, b.forged)
 	}
 	// Last, since a link that goes down from inside loses routes for good.
 	parts = append(parts, b.otherFailures)
@@ -172,6 +173,7 @@ func (b *bench) run(ctx context.Context) error {
 	keys := []string{
 		"l2_cut_median_ms", "l2_cut_worst_ms", "l2_cut_v6_median_ms", "l2_cut_fast_median_ms", "l2_second_cut_ms", "l2_heal_one_owner_ms",
 		"l2_planned_lost", "l2_restart_lost", "l2_cut_2000_last_ms", "l2_false_failovers",
+		"l2_starved_moves", "l2_silent_300ms_moves", "l2_frozen_ms", "l2_killed_ms", "l2_blocked_port_owners", "l2_deaf_stolen", "l2_forged_lost",
 	}
 	fmt.Println(figures.Line(keys, b.values, b.trials))
 	return nil

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"os/exec"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -33,6 +31,9 @@ func (b *bench) under(ctx context.Context, do func() error) (lost int, err error
 }
 
 func (b *bench) planned(ctx context.Context) error {
+	if b.trials == 0 {
+		return nil
+	}
 	lost := 0
 	for i := range min(few, b.trials) {
 		owner, err := b.c.WaitOwner(ctx, client, b.v4)
@@ -113,6 +114,9 @@ func (b *bench) profile(ctx context.Context, name string) error {
 }
 
 func (b *bench) fast(ctx context.Context) error {
+	if b.trials == 0 {
+		return nil
+	}
 	if err := b.profile(ctx, "fast"); err != nil {
 		return err
 	}
@@ -230,29 +234,6 @@ func (b *bench) crowd(ctx context.Context, pool, victim string, count int) error
 		}
 		return there >= count, nil
 	})
-}
-
-// busy keeps every core busy and counts what the speakers take for deaths.
-func (b *bench) busy(ctx context.Context) error {
-	period, err := time.ParseDuration(os.Getenv("BUSY"))
-	if err != nil {
-		period = 10 * time.Minute
-	}
-	if period == 0 {
-		return nil
-	}
-	counted := b.countAlarms()
-	b.say("keeping %d cores busy for %s", runtime.NumCPU(), period)
-	spin, stop := context.WithTimeout(ctx, period)
-	defer stop()
-	for range runtime.NumCPU() {
-		if err := exec.CommandContext(spin, "sh", "-c", "while :; do :; done").Start(); err != nil {
-			return err
-		}
-	}
-	<-spin.Done()
-	b.values["l2_false_failovers"] = strconv.Itoa(counted("cores busy for " + period.String()))
-	return ctx.Err()
 }
 
 // countAlarms counts what the speakers take for deaths until counted is called,

@@ -3,7 +3,6 @@ package lab
 import (
 	"context"
 	"fmt"
-	"strconv"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -95,21 +94,26 @@ func (l *Lab) Drain(ctx context.Context, node string) error {
 // Block lets a node's firewall drop what comes to a port of it, and what goes to
 // that port elsewhere, TCP and UDP, until [Lab.Unblock].
 func (l *Lab) Block(ctx context.Context, node string, port int) error {
-	p := strconv.Itoa(port)
-	_, err := l.exec(ctx, node, `
-table inet lab-block
-delete table inet lab-block
-table inet lab-block {
-	chain in { type filter hook input priority -200; meta l4proto { tcp, udp } th dport `+p+` drop; }
-	chain out { type filter hook output priority -200; meta l4proto { tcp, udp } th dport `+p+` drop; }
+	return l.block(ctx, node, port, "input", "output")
 }
-`, "nft", "-f", "-")
+
+// BlockInbound is [Lab.Block] for what comes alone.
+func (l *Lab) BlockInbound(ctx context.Context, node string, port int) error {
+	return l.block(ctx, node, port, "input")
+}
+
+func (l *Lab) block(ctx context.Context, node string, port int, hooks ...string) error {
+	rules := "table inet lab-block\ndelete table inet lab-block\ntable inet lab-block {\n"
+	for _, hook := range hooks {
+		rules += fmt.Sprintf("chain %s { type filter hook %s priority -200; meta l4proto { tcp, udp } th dport %d drop; }\n", hook, hook, port)
+	}
+	_, err := l.exec(ctx, node, rules+"}\n", "nft", "-f", "-")
 	return err
 }
 
-// Unblock undoes [Lab.Block].
+// Unblock undoes [Lab.Block] and [Lab.BlockInbound], if there was one.
 func (l *Lab) Unblock(ctx context.Context, node string) error {
-	_, err := l.exec(ctx, node, "", "nft", "delete", "table", "inet", "lab-block")
+	_, err := l.exec(ctx, node, "table inet lab-block\ndelete table inet lab-block\n", "nft", "-f", "-")
 	return err
 }
 

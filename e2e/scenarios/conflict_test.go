@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -158,28 +159,67 @@ func TestL13_An_address_that_another_host_has_is_not_announced(t *testing.T) {
 	}
 }
 
-func TestL13_An_address_in_use_stays_when_another_host_comes(t *testing.T) {
+// It is defended for as long as it is used (RFC 5227 section 2.4 (c)), and the
+// other host is reported.
+func TestL13_An_address_in_use_is_defended_when_another_host_comes(t *testing.T) {
 	ctx, p := newPlot(t, 1)
 	p.service(ctx, "web", nil)
-	address := p.addresses(ctx, "web", 1)
+	text := p.addresses(ctx, "web", 1)
+	address := netip.MustParseAddr(text)
 	p.announced(ctx, "web")
-	mac, leave := p.otherHost(ctx, address)
-	// The otherHost insists, as a misconfigured host does.
+	owner := p.owner(ctx, address)
+	watch, err := p.Watch(ctx, "c1")
+	p.must(err)
+	t.Cleanup(func() { watch.Stop() })
+	mac, leave := p.otherHost(ctx, text)
+	// The other host insists, as a misconfigured host does.
 	for range 3 {
-		_, err := p.Exec(ctx, "c2", "sh", "-c", "arping -U -c 1 -w 1 -i eth0 -S "+address+" "+address+"; sleep 2; true")
+		_, err := p.Exec(ctx, "c2", "sh", "-c", "arping -U -c 1 -w 1 -i eth0 -S "+text+" "+text+"; sleep 2; true")
 		p.must(err)
 	}
-	if message := p.conflicting(ctx, "web"); !strings.Contains(message, mac) {
-		t.Errorf("the condition does not name %s: %s", mac, message)
+	defended := 0
+	for _, answer := range watch.Stop() {
+		if answer.Address == address && answer.Node == owner && !answer.Asked {
+			defended++
+		}
 	}
-	p.quarantined(ctx, address)
-	time.Sleep(5 * time.Second)
-	if got := p.addresses(ctx, "web", 1); got != address {
-		t.Errorf("%s was in use, and the Service has %s now", address, got)
+	if defended < 3 {
+		t.Errorf("%s announced the address %d times, while the stranger did three times", owner, defended)
+	}
+	p.reported(ctx, owner, v1beta1.AddressConflict{Address: text, MAC: mac, Interface: "eth0", Found: v1beta1.FoundInUse})
+	p.announced(ctx, "web")
+	p.quarantined(ctx)
+	if got := p.addresses(ctx, "web", 1); got != text {
+		t.Errorf("%s was in use, and the Service has %s now", text, got)
+	}
+	if nodes, err := p.Answerers(ctx, "c1", address); err != nil || !slices.Contains(nodes, owner) {
+		t.Errorf("%s is answered by %v (%v), want %s, too", address, nodes, err, owner)
 	}
 	leave()
-	p.answers(ctx, "c1", netip.MustParseAddr(address))
-	p.announced(ctx, "web")
+	if now := p.owner(ctx, address); now != owner {
+		t.Errorf("%s has the address, and %s had it", now, owner)
+	}
+	p.answers(ctx, "c1", address)
+}
+
+// reported waits until a speaker reports the conflict, whenever it began.
+func (p *plot) reported(ctx context.Context, node string, want v1beta1.AddressConflict) {
+	p.t.Helper()
+	var all []v1beta1.AddressConflict
+	err := lab.WaitFor(ctx, fmt.Sprintf("%s to report %+v", node, want), func() (bool, error) {
+		speaker, err := p.Baliza.BalizaV1beta1().Speakers().Get(ctx, node, metav1.GetOptions{})
+		if err != nil {
+			return false, err
+		}
+		all = speaker.Status.Conflicts
+		return slices.ContainsFunc(all, func(one v1beta1.AddressConflict) bool {
+			one.Since = want.Since
+			return one == want
+		}), nil
+	})
+	if err != nil {
+		p.t.Fatalf("%v; it reports %+v", err, all)
+	}
 }
 
 // announcers waits until the Service's condition names exactly these nodes.

@@ -340,12 +340,11 @@ func TestL10_When_the_owner_fails_another_answers(t *testing.T) {
 		},
 		"process killed": {
 			func(p *plot, ctx context.Context, node string) error {
-				for _, process := range p.Processes(node) {
-					if strings.Contains(process.Name, "/baliza-speaker-") {
-						return p.Stop(ctx, process.Name, unix.SIGKILL)
-					}
+				speaker, err := p.Speaker(node)
+				if err != nil {
+					return err
 				}
-				return fmt.Errorf("no speaker runs on %s", node)
+				return p.Stop(ctx, speaker.Name, unix.SIGKILL)
 			},
 			func(p *plot, ctx context.Context, _ string) error { return p.Rollout(ctx) },
 		},
@@ -385,26 +384,7 @@ func (p *plot) survives(ctx context.Context, a netip.Addr, fail, mend func(node 
 // waitAllReady waits until all speakers see each other again.
 func (p *plot) waitAllReady(ctx context.Context) {
 	p.t.Helper()
-	nodes := 0
-	for _, h := range p.Hosts() {
-		if strings.HasPrefix(h.Name, "n") {
-			nodes++
-		}
-	}
-	err := lab.WaitFor(ctx, "all speakers to see each other", func() (bool, error) {
-		list, err := p.Baliza.BalizaV1beta1().Speakers().List(ctx, metav1.ListOptions{})
-		if err != nil {
-			return false, nil //nolint:nilerr // the API server may be away for a moment
-		}
-		whole := 0
-		for _, speaker := range list.Items {
-			if int(speaker.Status.MembersAlive) == nodes {
-				whole++
-			}
-		}
-		return whole == nodes, nil
-	})
-	p.must(err)
+	p.must(p.WaitSpeakers(ctx))
 }
 
 func TestL15_Without_the_API_server_answering_and_failover_go_on(t *testing.T) {

@@ -20,6 +20,14 @@ func Number(name string, otherwise int) int {
 	return otherwise
 }
 
+// Time reads one from the environment, zero included.
+func Time(name string, otherwise time.Duration) time.Duration {
+	if d, err := time.ParseDuration(os.Getenv(name)); err == nil && d >= 0 {
+		return d
+	}
+	return otherwise
+}
+
 // Median of the samples; zero if there are none.
 func Median[T time.Duration | float64](samples []T) T {
 	if len(samples) == 0 {
