@@ -126,8 +126,8 @@ func TestL16_A_speaker_that_gets_no_processor_keeps_its_addresses(t *testing.T) 
 	if len(answers) < 5*len(all) {
 		t.Errorf("only %d answers were heard: nothing is proven", len(answers))
 	}
-	if n := cluster.Moves(answers, all); n > 0 {
-		t.Errorf("addresses moved %d times", n)
+	if moves := cluster.Moves(answers, all); len(moves) > 0 {
+		t.Errorf("addresses moved: %v", moves)
 	}
 }
 
