@@ -200,9 +200,11 @@ func TestL18_A_node_whose_address_changed_holds_nothing(t *testing.T) {
 	}
 }
 
-// The advertisement names no interface, so that the second network would do.
+// The advertisement names no interface, so that the second network would do but for
+// the subnet that the addresses are in.
 func TestL18_With_the_LAN_cable_out_and_another_network_up_the_addresses_move(t *testing.T) {
 	ctx, p := newPlot(t, 3)
+	p.patchPool(ctx, `"addresses":["192.0.2.200-192.0.2.207","2001:db8:1::200-2001:db8:1::207"]`)
 	all := p.spread(ctx)
 	remove, err := p.AddSecondNetwork(p.nodes()...)
 	p.must(err)
