@@ -27,6 +27,8 @@ const (
 	// others is how many Services there are beside the first, so that every node
 	// owns some addresses.
 	others = 5
+	// mostShown is how many moves are told one by one.
+	mostShown = 20
 )
 
 // several makes more Services, once, and returns the addresses of all.
@@ -104,7 +106,11 @@ func (b *bench) starved(ctx context.Context) error {
 
 // moved records how often addresses moved.
 func (b *bench) moved(key, row string, answers []cluster.Answer, all []netip.Addr) int {
-	n := cluster.Moves(answers, all)
+	moves := cluster.Moves(answers, all)
+	for _, m := range moves[:min(len(moves), mostShown)] {
+		b.say("moved: %s", m)
+	}
+	n := len(moves)
 	heard := map[netip.Addr]bool{}
 	for _, one := range answers {
 		heard[one.Address] = true

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -80,20 +81,29 @@ func claimed(text string) (netip.Addr, bool) {
 	return a, err == nil
 }
 
-// Moves counts how often an address was said to be another node's than before.
-func Moves(answers []Answer, addresses []netip.Addr) (moves int) {
+// Move of an address from one node to another, as the LAN was told.
+type Move struct {
+	Time     time.Time
+	Address  netip.Addr
+	From, To string
+}
+
+func (m Move) String() string {
+	return fmt.Sprintf("%s from %s to %s at %s", m.Address, m.From, m.To, m.Time.Format("05.000"))
+}
+
+// Moves are the answers by which an address was said to be another node's than
+// before.
+func Moves(answers []Answer, addresses []netip.Addr) (moves []Move) {
 	last := map[netip.Addr]string{}
-	for _, a := range addresses {
-		last[a] = ""
-	}
 	for _, a := range answers {
-		before, known := last[a.Address]
-		if known && before != "" && before != a.Node {
-			moves++
+		if !slices.Contains(addresses, a.Address) {
+			continue
 		}
-		if known {
-			last[a.Address] = a.Node
+		if before := last[a.Address]; before != "" && before != a.Node {
+			moves = append(moves, Move{a.Time, a.Address, before, a.Node})
 		}
+		last[a.Address] = a.Node
 	}
 	return moves
 }

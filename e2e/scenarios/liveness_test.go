@@ -126,8 +126,8 @@ func TestL16_A_speaker_that_gets_no_processor_keeps_its_addresses(t *testing.T) 
 	if len(answers) < 5*len(all) {
 		t.Errorf("only %d answers were heard: nothing is proven", len(answers))
 	}
-	if n := cluster.Moves(answers, all); n > 0 {
-		t.Errorf("addresses moved %d times", n)
+	if moves := cluster.Moves(answers, all); len(moves) > 0 {
+		t.Errorf("addresses moved: %v", moves)
 	}
 }
 
@@ -184,12 +184,14 @@ func TestL18_A_node_whose_address_changed_holds_nothing(t *testing.T) {
 	p.must(err)
 	p.must(change(ctx, own, other))
 	p.settledWithout(ctx, node, all)
-	p.single(ctx, "with the node's address changed", all, node)
-	err = lab.WaitFor(ctx, "the speaker to end", func() (bool, error) { return !speaker.Running(), nil })
+	// The kubelet keeps the log of the last run alone, and soon there is another.
+	said := false
+	err = lab.WaitFor(ctx, "the speaker to say that its address is gone, and to end", func() (bool, error) {
+		said = said || strings.Contains(p.Log(speaker.Name), host.IPv4.String()+" (--member-address) is on no interface")
+		return said && !speaker.Running(), nil
+	})
 	p.must(err)
-	if log := p.Log(speaker.Name); !strings.Contains(log, host.IPv4.String()+" (--member-address) is on no interface") {
-		t.Errorf("its log does not say why: %s", log[max(0, len(log)-1000):])
-	}
+	p.single(ctx, "with the node's address changed", all, node)
 	back()
 	p.must(p.Rollout(ctx))
 	p.waitAllReady(ctx)
@@ -198,9 +200,11 @@ func TestL18_A_node_whose_address_changed_holds_nothing(t *testing.T) {
 	}
 }
 
-// The advertisement names no interface, so that the second network would do.
+// The advertisement names no interface, so that the second network would do but for
+// the subnet that the addresses are in.
 func TestL18_With_the_LAN_cable_out_and_another_network_up_the_addresses_move(t *testing.T) {
 	ctx, p := newPlot(t, 3)
+	p.patchPool(ctx, `"addresses":["192.0.2.200-192.0.2.207","2001:db8:1::200-2001:db8:1::207"]`)
 	all := p.spread(ctx)
 	remove, err := p.AddSecondNetwork(p.nodes()...)
 	p.must(err)
