@@ -1,6 +1,7 @@
 package node
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -42,6 +43,21 @@ func working(all []model.Interface, broken map[string]string) []model.Interface 
 		}
 	}
 	return marked
+}
+
+// noteBroken tells the operator which interfaces have stopped working, or do again.
+func (n *Node) noteBroken(broken map[string]string, out *Output) {
+	for _, name := range slices.Sorted(maps.Keys(broken)) {
+		if n.broken[name] != broken[name] {
+			out.note(Warning, "interface does not work", "interface", name, "why", broken[name])
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(n.broken)) {
+		if broken[name] == "" {
+			out.note(Info, "interface works again", "interface", name)
+		}
+	}
+	n.broken = broken
 }
 
 // named are the interfaces that advertisements name.

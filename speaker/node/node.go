@@ -176,6 +176,7 @@ type Node struct {
 	start  start
 
 	alive     []string             // at the last Step
+	broken    map[string]string    // interfaces, likewise
 	since     map[string]time.Time // when each became ready
 	away      map[string]time.Time // since when other speakers are
 	parted    map[string]time.Time // since when some are, though alive
@@ -235,6 +236,7 @@ func (n *Node) Step(in Input) Output {
 	}
 	out.Acting = true
 	n.noteAlive(in.Members.Alive, &out)
+	n.noteBroken(in.Members.Broken, &out)
 	out.Again = sooner(n.noteReady(&in), n.noteAway(&in))
 	n.ranks.begin(&in, n.held)
 	n.balance.note(in.Now, n.step.members, in.Members)

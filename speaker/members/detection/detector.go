@@ -49,6 +49,7 @@ type peer struct {
 	udp         time.Time // of the last that came by UDP
 	evidence    time.Time // the latest of any
 	witness     time.Time // of its kernel's last answer
+	doubt       time.Time // until when it is not dead yet though its time is over
 	refused     time.Time // when its host said that no process listens
 	lost        time.Time // when it died, or was first heard of
 	joined      time.Time // when it became alive
@@ -282,7 +283,18 @@ func (d *detector) tick(now time.Time) (n news, next time.Time) {
 			continue
 		}
 		until := d.limit(p, now)
+		if now.Before(until) {
+			p.doubt = time.Time{}
+		} else if p.doubt.IsZero() {
+			// What has come already is taken in first: the time may have been noticed
+			// before the message that waits in a socket.
+			p.doubt = now.Add(d.settings.Pulse / 4) //nolint:mnd // a small part of the time to notice a death
+		}
+		if until.Before(p.doubt) {
+			until = p.doubt
+		}
 		if !now.Before(until) {
+			p.doubt = time.Time{}
 			p.alive, p.ready, p.lost = false, false, now
 			p.parting++
 			p.ignorant = true

@@ -569,6 +569,9 @@ func (m *Machine) Turn(now time.Time) (next time.Time) {
 func (m *Machine) watch(now, planned time.Time) (next time.Time) {
 	if late := now.Sub(planned); late > m.config.Settings.Pulse/3 {
 		m.detector.stalled(late, now)
+		for _, s := range m.segments {
+			s.stalled(late, now)
+		}
 		m.stalls++
 		m.change(false, now)
 	}

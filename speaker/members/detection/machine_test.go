@@ -18,6 +18,7 @@ type room struct {
 	// kernels are those that answer for the address of their node, and on says
 	// that all of them share a segment.
 	kernels map[string]bool
+	frames  uint64 // that each has received
 	on      bool
 	// record is where the messages of one of them are kept.
 	record string
@@ -134,7 +135,7 @@ func TestTheSilentIsDeadAfterItsMissesAndNotBefore(t *testing.T) {
 	r.expect("a", "b", "c")
 	r.steps(Default().MissesAlone-1, not("c"))
 	r.expect("a", "b", "c")
-	r.step(not("c"))
+	r.steps(2, not("c")) // what waits in a socket is taken in before
 	r.expect("a", "b")
 	r.expect("b", "a")
 	r.expect("c")
@@ -176,7 +177,7 @@ func TestWhoseHostSaysThatNobodyListensIsDead(t *testing.T) {
 	r.expect("a", "b")
 	r.step(not("b"))
 	r.machines["a"].Refused(at("b"), r.now)
-	r.step(not("b"))
+	r.steps(2, not("b"))
 	r.expect("a")
 }
 
@@ -232,8 +233,11 @@ func TestOurOwnStandstillKillsNobody(t *testing.T) {
 	m.Turn(r.now)
 	r.expect("a", "b")
 	r.now = r.now.Add(Default().patienceAlone(0))
-	m.planned = r.now
-	m.Turn(r.now)
+	for range 2 {
+		m.planned = r.now
+		m.Turn(r.now)
+		r.now = r.now.Add(Default().Pulse / 4)
+	}
 	r.expect("a") // grace once, not indefinitely
 }
 
@@ -360,5 +364,33 @@ func TestProfilesKeepTheirBounds(t *testing.T) {
 	}
 	if s.Pace(10) != s.Pulse || s.Pace(10*crowd) != 10*s.Pulse {
 		t.Errorf("pulses among 10 and %d: %s, %s", 10*crowd, s.Pace(10), s.Pace(10*crowd))
+	}
+}
+
+// L16: a process that stands still for longer than an interface may be quiet does
+// not take it for broken.
+func TestL16_OurOwnStandstillBreaksNoInterface(t *testing.T) {
+	r := newRoom(t, "a", "b")
+	r.frames = 1 // it receives something with each look, until then
+	for _, name := range r.names {
+		r.machines[name].config.Received = func(string) uint64 { return r.frames }
+	}
+	r.share()
+	r.steps(40, all)
+	m := r.machines["a"]
+	for range 20 {
+		r.now = r.now.Add(quietFor + muteFor)
+		m.Turn(r.now)
+		m.Take()
+		if broken := m.Snapshot().Broken; len(broken) > 0 {
+			t.Fatalf("broken: %v", broken)
+		}
+		r.steps(3, all)
+	}
+	// Nothing at all, and not for want of looking, is another matter.
+	r.kernels["b"] = false
+	r.steps(int(2*quietFor/Default().Pulse), not("b"))
+	if broken := m.Snapshot().Broken; broken["eth0"] == "" {
+		t.Error("an interface that receives nothing works")
 	}
 }

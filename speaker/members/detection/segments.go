@@ -20,7 +20,10 @@ const (
 	// nobody must have heard us on a segment where others hear each other. It is
 	// more, so that of two who do not hear each other the one that is deaf says so
 	// first.
-	quietFor, muteFor = 600 * time.Millisecond, 1500 * time.Millisecond
+	quietFor, muteFor = time.Second, 2 * time.Second
+	// quietSamples is how often at least that was looked at: a process that gets no
+	// processor does not know how long nothing came.
+	quietSamples = 10
 	// questionsAtOnce bounds what is asked in one turn.
 	questionsAtOnce = 20
 	// Questions for a speaker that is lost: how long each second, each of a tenth,
@@ -39,11 +42,11 @@ type segment struct {
 	// moved is when a speaker was heard on it last, or anything was received.
 	moved time.Time
 	// count is how many frames it had received when that was looked at last, and
-	// frames when it was found to be more. It is looked at, sampling, only while no
-	// other speaker is heard on it.
-	count    uint64
-	frames   time.Time
-	sampling bool
+	// frames when it was found to be more. It is looked at only while no other speaker
+	// is heard on it.
+	count   uint64
+	frames  time.Time
+	samples int // since it is looked at
 	// muteSince is since when nobody hears us.
 	muteSince time.Time
 	why       string // it is broken; empty otherwise
@@ -121,6 +124,15 @@ func (m *Machine) segmentsOf(p *peer, now time.Time) (bits byte) {
 	return bits
 }
 
+// stalled gives the segments the time that this process did not run.
+func (s *segment) stalled(by time.Duration, now time.Time) {
+	for _, at := range []*time.Time{&s.moved, &s.muteSince} {
+		if *at = at.Add(by); at.After(now) {
+			*at = now
+		}
+	}
+}
+
 // judge decides which segments are broken.
 func (m *Machine) judge(now time.Time) {
 	for place, s := range m.segments {
@@ -151,7 +163,7 @@ func (m *Machine) judge(now time.Time) {
 		}
 		why := ""
 		switch {
-		case s.peersHeard && now.Sub(s.moved) >= quietFor:
+		case s.peersHeard && now.Sub(s.moved) >= quietFor && s.samples >= quietSamples:
 			why = "receives nothing, though other speakers were heard on it before"
 		case now.Sub(s.muteSince) >= muteFor:
 			why = "sends nothing that another speaker hears, though it has carrier"
@@ -167,14 +179,15 @@ func (m *Machine) judge(now time.Time) {
 // are heard on it.
 func (m *Machine) sample(s *segment, heard bool, now time.Time) {
 	if heard || m.config.Received == nil {
-		s.moved, s.sampling = now, false
+		s.moved, s.samples = now, 0
 		return
 	}
 	count := m.config.Received(s.Name)
-	if s.sampling && count != s.count {
-		s.moved, s.frames = now, now
+	if s.samples > 0 && count != s.count {
+		s.moved, s.frames, s.samples = now, now, 0
 	}
-	s.count, s.sampling = count, true
+	s.count = count
+	s.samples++
 }
 
 // broken says what of the segments is.
