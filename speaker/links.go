@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -16,6 +17,8 @@ type seenLinks struct {
 	snapshot *link.Snapshot
 	all      []model.Interface // those of snapshot
 	relevant []model.Interface
+	local    map[netip.Addr]string // of snapshot
+	acted    map[netip.Addr]string // local of relevant
 	gateways link.Gateways
 }
 
@@ -31,15 +34,16 @@ func (s *seenLinks) model(snapshot *link.Snapshot) []model.Interface {
 			Usable: i.Usable, Suitable: i.Suitable, Why: i.Why,
 		})
 	}
+	s.local = node.LocalAddresses(s.all)
 	return s.all
 }
 
-// changed reports whether anything changed about the interfaces that matter, or
-// the default routes.
+// changed reports whether anything changed about the interfaces that matter, the
+// node's own addresses, or the default routes.
 func (s *seenLinks) changed(snapshot *link.Snapshot, of *config.Snapshot) bool {
 	relevant := node.Relevant(s.model(snapshot), of)
-	same := node.SameLinks(relevant, s.relevant) && s.gateways == snapshot.Gateways
-	s.relevant, s.gateways = relevant, snapshot.Gateways
+	same := node.SameLinks(relevant, s.relevant) && s.gateways == snapshot.Gateways && maps.Equal(s.local, s.acted)
+	s.relevant, s.gateways, s.acted = relevant, snapshot.Gateways, s.local
 	return !same
 }
 

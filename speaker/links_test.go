@@ -53,6 +53,9 @@ func TestL04_OnlyInterfacesThatMatterAreToldAndActedOn(t *testing.T) {
 	down.Usable = false
 	now.Interfaces = append(now.Interfaces, down)
 	step("one that is down", false, map[string]bool{"": true, "eth1": false, "eth2": true}, 2)
+	// T03: the node must not hold it.
+	now.Interfaces[0].Addrs = []netip.Prefix{netip.MustParsePrefix("192.0.2.11/24"), netip.MustParsePrefix("192.0.2.100/32")}
+	step("another address of the node", true, map[string]bool{"": true, "eth1": false, "eth2": true}, 2)
 }
 
 // L12: lost speakers are asked for where they are neighbors, in our own name.

@@ -180,7 +180,7 @@ func (s *speaker) pass(now time.Time) time.Duration {
 	snapshot := s.links.Snapshot()
 	out := s.machine.Step(node.Input{
 		Now: now, Cluster: s.view.Current, Members: s.members.Snapshot(), Interfaces: s.seen.model(snapshot),
-		Gateways: model.Gateways(snapshot.Gateways), Sightings: s.responder.Sightings(),
+		Gateways: model.Gateways(snapshot.Gateways), Local: s.seen.local, Sightings: s.responder.Sightings(),
 	})
 	s.write(out.Notes)
 	s.members.Locate(out.MACs, out.Links)

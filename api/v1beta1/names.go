@@ -182,6 +182,9 @@ const (
 	// ReasonAddressConflict says that another host on the network answers for
 	// the address (RFC 5227).
 	ReasonAddressConflict Reason = "AddressConflict"
+	// ReasonLocalAddress says that the address is a node's own, on one of its
+	// interfaces, so that announcing it would cut the node off.
+	ReasonLocalAddress Reason = "LocalAddress"
 	// ReasonSocketError says that the owner cannot speak ARP or NDP: the
 	// operating system refuses it a socket.
 	ReasonSocketError Reason = "SocketError"

@@ -68,7 +68,7 @@ const namesShown = 3
 // mean that no node is eligible.
 func whyWithheld() []v1beta1.Reason {
 	return []v1beta1.Reason{
-		v1beta1.ReasonAddressConflict, v1beta1.ReasonInterfaceUnavailable, v1beta1.ReasonSocketError,
+		v1beta1.ReasonAddressConflict, v1beta1.ReasonLocalAddress, v1beta1.ReasonInterfaceUnavailable, v1beta1.ReasonSocketError,
 		v1beta1.ReasonNoAdvertisement, v1beta1.ReasonNoEndpoint, v1beta1.ReasonNoLocalEndpoint,
 		v1beta1.ReasonCommunityUnresolved, v1beta1.ReasonTooManyCommunities, v1beta1.ReasonNoPeer, v1beta1.ReasonNoSession,
 		v1beta1.ReasonNodeExcluded, v1beta1.ReasonNodeNotSelected,
@@ -140,8 +140,11 @@ func (p *reports) readWithheld(s *v1beta1.Speaker) {
 				continue
 			}
 			p.withheld[a] = graver(p.withheld[a], group.Reason)
-			if group.Reason == v1beta1.ReasonAddressConflict {
+			switch {
+			case group.Reason == v1beta1.ReasonAddressConflict:
 				p.conflictingHosts[a] = ": " + group.Message
+			case group.Reason == v1beta1.ReasonLocalAddress:
+				p.conflictingHosts[a] = ": on node " + s.Name + " " + group.Message
 			}
 		}
 	}

@@ -547,6 +547,19 @@ func TestT03WhatSpeakersSeeOnNodesIsNotGiven(t *testing.T) {
 	})
 }
 
+// T03: a Service that has a node's own address says that, and which node's it is.
+func TestT03AServiceWithANodesOwnAddressSaysSo(t *testing.T) {
+	script(t, lan(), func(_ *testing.T, w *world) {
+		w.make(nil, "web")
+		w.settle()
+		w.report(speakerOf("n1", v1beta1.SpeakerStatus{Withheld: []v1beta1.WithheldAddresses{
+			{Reason: v1beta1.ReasonLocalAddress, Message: "the address is this node's own", Count: 1, Addresses: []string{"192.0.2.10"}},
+		}}))
+		w.run(time.Minute, nil)
+		w.expectAnnounced("web", "False LocalAddress: no node announces 192.0.2.10: on node n1 the address is this node's own")
+	})
+}
+
 // T17: Services that swap the addresses they name, two or more in a ring, have
 // each what they name after a moment; nobody who waits for any comes between.
 func TestT17ServicesSwapTheirNamedAddresses(t *testing.T) {

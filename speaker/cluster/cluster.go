@@ -158,7 +158,7 @@ func (v *View) passwords() {
 
 func (v *View) speakers() {
 	own := false
-	v.Current.Peers, v.Current.Missed = map[string]netip.AddrPort{}, nil
+	v.Current.Peers, v.Current.Missed, v.Current.Local = map[string]netip.AddrPort{}, nil, map[string][]netip.Addr{}
 	for _, object := range v.from.Speakers() {
 		for _, missed := range object.Status.Unreachable {
 			v.Current.Missed = append(v.Current.Missed, node.Missed{By: object.Name, UnreachableSpeaker: missed})
@@ -169,6 +169,11 @@ func (v *View) speakers() {
 		}
 		if at, err := netip.ParseAddrPort(object.Status.MemberAddress); err == nil {
 			v.Current.Peers[object.Name] = at
+		}
+		for _, text := range object.Status.LocalAddresses {
+			if a, err := config.ParseAddress(text); err == nil {
+				v.Current.Local[object.Name] = append(v.Current.Local[object.Name], a)
+			}
 		}
 	}
 	if !own && v.Current.Synced {

@@ -3,6 +3,7 @@ package cluster
 import (
 	"log/slog"
 	"net/netip"
+	"slices"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -81,6 +82,7 @@ func TestSpeakersAreThePeersButForThisOne(t *testing.T) {
 			s.Status.MemberAddress = "192.0.2.12:7946"
 		}
 		s.Status.Unreachable = []v1beta1.UnreachableSpeaker{{Name: "n9"}}
+		s.Status.LocalAddresses = []string{"192.0.2.100", "not one"}
 		p.speakers = append(p.speakers, s)
 	}
 	p.changes.Speakers = true
@@ -89,6 +91,9 @@ func TestSpeakersAreThePeersButForThisOne(t *testing.T) {
 	}
 	if len(v.Current.Missed) != 3 || v.Current.Missed[1].By != "n2" {
 		t.Errorf("missed: %+v", v.Current.Missed)
+	}
+	if own := v.Current.Local; len(own) != 2 || len(own["n1"]) > 0 || !slices.Equal(own["n3"], []netip.Addr{netip.MustParseAddr("192.0.2.100")}) {
+		t.Errorf("the nodes' own addresses: %v", own)
 	}
 	if peers := v.Read(); peers != nil {
 		t.Errorf("nothing has changed, and yet: %v", peers)

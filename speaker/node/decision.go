@@ -70,6 +70,8 @@ func (n *Node) verdict(place int, of *plan.Decision, held bool) Verdict {
 		return Verdict{false, v1beta1.ReasonAddressConflict, n.conflicts.byAddress[of.Address].host.message()}
 	case fate == waiting:
 		return Verdict{}
+	case fate == ownAddress:
+		return Verdict{false, v1beta1.ReasonLocalAddress, plan.LocalAddress(n.step.local[of.Address])}
 	case of.Announce:
 		// Planned, but the sockets refuse; the Ready condition has the details.
 		return Verdict{false, v1beta1.ReasonSocketError, "no socket could be opened for the address"}

@@ -30,6 +30,8 @@ type Input struct {
 	// Interfaces of this node, and where its default routes lead.
 	Interfaces []model.Interface
 	Gateways   model.Gateways
+	// Local are the LocalAddresses of Interfaces.
+	Local map[netip.Addr]string
 	// Sightings are what other hosts were seen to use since the last Step, at
 	// most one for each address.
 	Sightings []model.Sighting
@@ -49,6 +51,8 @@ type Cluster struct {
 	Peers map[string]netip.AddrPort
 	// Missed are the speakers that others say they miss.
 	Missed []Missed
+	// Local are the addresses that other nodes say are their own, by node.
+	Local map[string][]netip.Addr
 	// Passwords of BGP peers by the name of their Secret.
 	Passwords map[string]model.Secret
 }
@@ -175,6 +179,8 @@ type step struct {
 	answers []model.Answer
 	missed  []v1beta1.UnreachableSpeaker // see confirmedAlive
 	members *model.Membership
+	local   map[netip.Addr]string
+	ofPools []string // see localOfPools
 }
 
 // fate is what keeps a planned address from being answered for in a Step.
@@ -184,6 +190,7 @@ const (
 	asPlanned fate = iota
 	waiting        // it is probed for, or too little is known just now
 	inConflict
+	ownAddress // of the node itself
 )
 
 // New makes a Node that has seen nothing.
@@ -208,7 +215,9 @@ func (n *Node) Step(in Input) Output {
 	var wait time.Duration
 	out.Routes, wait = n.routes.step(&in, &view, &out)
 	out.Again = sooner(out.Again, wait)
-	n.step = step{made: plan.Make(view), missed: n.confirmedAlive(&in), members: in.Members}
+	n.step = step{
+		made: plan.Make(view), missed: n.confirmedAlive(&in), members: in.Members, local: in.Local, ofPools: localOfPools(&in),
+	}
 	n.decide(&in, &out)
 	n.reannounceContested(&in, &out)
 	n.step.answers = out.Answers
@@ -231,6 +240,14 @@ func (n *Node) decide(in *Input, out *Output) {
 	for i := range made {
 		d := &made[i]
 		on, owner := n.held[d.Address], in.Members.Owners[d.Address]
+		if _, own := in.Local[d.Address]; own {
+			// Never held, whoever is to own it: this node answers for it as a host.
+			n.conflicts.rest(d.Address, owner)
+			if d.Announce {
+				n.step.fates[i] = ownAddress
+			}
+			continue
+		}
 		one := model.Answer{Address: d.Address, Interfaces: d.Interfaces, Sharers: d.Sharers}
 		if len(d.Sharers) > 0 {
 			one.Mode = model.Shared
@@ -270,7 +287,7 @@ func (n *Node) view(in *Input) plan.View {
 	v := plan.View{
 		Self: n.config.Name, Config: in.Cluster.Config, Services: in.Cluster.Services, Nodes: in.Cluster.Nodes,
 		Alive: n.ready(in.Members), Owners: in.Members.Owners, Links: in.Members.Links,
-		Interfaces: in.Interfaces, AliveFor: make(map[string]time.Duration, len(n.since)),
+		Interfaces: in.Interfaces, Local: in.Local, AliveFor: make(map[string]time.Duration, len(n.since)),
 	}
 	for name, since := range n.since {
 		v.AliveFor[name] = in.Now.Sub(since)

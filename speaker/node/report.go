@@ -92,7 +92,7 @@ func (n *Node) report(applied *Applied, r *Result) {
 	r.Status = v1beta1.SpeakerStatus{
 		MemberAddress: n.step.members.Address.String(), Version: n.config.Version,
 		MembersAlive: int32(len(n.alive)), HeldCount: int32(len(applied.Held)),
-		Unreachable: n.unreachable(applied.Now), ConfirmedAlive: n.step.missed,
+		Unreachable: n.unreachable(applied.Now), ConfirmedAlive: n.step.missed, LocalAddresses: n.step.ofPools,
 	}
 	if len(n.routes.made.Peers) > 0 {
 		r.Status.BGP = n.routes.report()

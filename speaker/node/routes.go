@@ -3,6 +3,7 @@ package node
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -85,13 +86,15 @@ type planned struct {
 	revision uint64
 	self     plan.Node
 	drain    plan.Drain
+	local    map[netip.Addr]string
 }
 
 // plan makes the plan of a view, or takes the last. Its list of peers may be
 // changed.
 func (p *planned) plan(view *plan.BGPView) plan.BGPPlan {
-	now := planned{config: view.Config, services: view.Services, revision: view.Services.Revision(), self: view.Nodes[view.Self], drain: view.Drain}
-	if p.config != now.config || p.services != now.services || p.revision != now.revision || p.drain != now.drain || !p.self.Equal(&now.self) {
+	now := planned{config: view.Config, services: view.Services, revision: view.Services.Revision(), self: view.Nodes[view.Self], drain: view.Drain, local: view.Local}
+	if p.config != now.config || p.services != now.services || p.revision != now.revision || p.drain != now.drain || !p.self.Equal(&now.self) ||
+		!maps.Equal(p.local, now.local) {
 		now.BGPPlan = plan.MakeBGP(view)
 		*p = now
 	}

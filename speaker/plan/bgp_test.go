@@ -22,6 +22,7 @@ type bgpWorld struct {
 	node           plan.Node
 	drain          plan.Drain
 	peers          []*v1beta1.BGPPeer // beside the others
+	local          map[netip.Addr]string
 }
 
 func (w *bgpWorld) plan(t *testing.T) plan.BGPPlan {
@@ -50,7 +51,7 @@ func (w *bgpWorld) plan(t *testing.T) plan.BGPPlan {
 	}
 	snapshot, _ := config.Build(objects)
 	return plan.MakeBGP(&plan.BGPView{
-		View:  plan.View{Self: "n1", Config: snapshot, Services: plan.ServicesOf(w.services...), Nodes: map[string]plan.Node{"n1": w.node}},
+		View:  plan.View{Self: "n1", Config: snapshot, Services: plan.ServicesOf(w.services...), Nodes: map[string]plan.Node{"n1": w.node}, Local: w.local},
 		Drain: w.drain,
 	})
 }
@@ -107,6 +108,23 @@ func otherService(name string, args []string, local bool, clusterIPs ...string) 
 		s.ClusterIPs = append(s.ClusterIPs, netip.MustParseAddr(ip))
 	}
 	return s
+}
+
+// T03: a node's own address is announced to no router, but as an external IP.
+func TestT03_A_node_does_not_announce_its_own_address(t *testing.T) {
+	outside := otherService("outside", []string{"ready=n1"}, false)
+	outside.ExternalIPs = []netip.Addr{netip.MustParseAddr("198.51.100.11")}
+	w := bgpWorld{
+		advertisements: []v1beta1.BGPAdvertisementSpec{{Peers: []string{"four"}, ExternalIPs: true, IPAddressPools: []string{"lan"}}},
+		services: []plan.Service{
+			service("own", "203.0.113.8", []string{"ready=n1"}), service("other", "203.0.113.9", []string{"ready=n1"}), outside,
+		},
+		local: map[netip.Addr]string{netip.MustParseAddr("203.0.113.8"): "eth0", netip.MustParseAddr("198.51.100.11"): "eth0"},
+	}
+	want := []string{"four 198.51.100.11/32", "four 203.0.113.9/32", "203.0.113.8 LocalAddress"}
+	if got := lines(w.plan(t)); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
 }
 
 // B19: what is no pool's is announced by opt-in, by the same rules.

@@ -31,8 +31,8 @@ func (on *bgpClaim) local() bool {
 type bgpPolicy func(b *bgpPlanner, on *bgpClaim) (reason v1beta1.Reason, message string, violated bool)
 
 // bgpPolicies returns the chain.
-func bgpPolicies() [6]bgpPolicy {
-	return [...]bgpPolicy{bgpAdvertised, bgpServed, bgpStays, bgpSelected, bgpServedHere, bgpHeard}
+func bgpPolicies() [7]bgpPolicy {
+	return [...]bgpPolicy{bgpAdvertised, bgpNotLocal, bgpServed, bgpStays, bgpSelected, bgpServedHere, bgpHeard}
 }
 
 func (b *bgpPlanner) refuse(on *bgpClaim) *refusal {
@@ -46,6 +46,18 @@ func (b *bgpPlanner) refuse(on *bgpClaim) *refusal {
 
 func bgpAdvertised(_ *bgpPlanner, on *bgpClaim) (v1beta1.Reason, string, bool) {
 	return v1beta1.ReasonNoAdvertisement, "no BGPAdvertisement selects the address's pool and the Service", len(on.advertisements) == 0
+}
+
+// bgpNotLocal: a router that was told of one of the node's own addresses would send
+// its own traffic elsewhere. External IPs often are those, and are meant.
+func bgpNotLocal(b *bgpPlanner, on *bgpClaim) (v1beta1.Reason, string, bool) {
+	name, local := b.view.Local[on.address]
+	return v1beta1.ReasonLocalAddress, LocalAddress(name), local && on.kind == ofLoadBalancer
+}
+
+// LocalAddress says that the node has an address on an interface of its own.
+func LocalAddress(on string) string {
+	return "the address is this node's own, on interface " + on + ": take it off, or out of the pool"
 }
 
 func bgpServed(_ *bgpPlanner, on *bgpClaim) (v1beta1.Reason, string, bool) {

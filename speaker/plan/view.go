@@ -41,6 +41,9 @@ type View struct {
 	AliveFor map[string]time.Duration
 	// Interfaces of Self.
 	Interfaces []model.Interface
+	// Local are the addresses that Self has on interfaces of its own, with the
+	// interface: BGP does not announce them.
+	Local map[netip.Addr]string
 	// Links says of other nodes' interfaces, by node and name, whether they
 	// can be announced on; the empty name is whatever is suitable. What is
 	// missing here is not known, and counts as usable: a node that says that
