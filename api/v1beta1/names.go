@@ -95,6 +95,10 @@ const (
 	// ReasonUsedByCluster says that the cluster itself has the address: a node, its
 	// pods, the cluster IPs of Services, the API server. It is not given.
 	ReasonUsedByCluster Reason = "UsedByCluster"
+	// ReasonPartitioned says that this speaker and others, which live, do not hear
+	// each other, or one of them not the other: several nodes may answer for one
+	// address.
+	ReasonPartitioned Reason = "Partitioned"
 	// ReasonStopped says that a speaker was told to stop, and has.
 	ReasonStopped Reason = "Stopped"
 	// ReasonInterfaceUnavailable says that a node has none of the interfaces that

@@ -42,6 +42,8 @@ type reports struct {
 	// should be the only one, and several since when that is not so.
 	holders map[netip.Addr][]string
 	several map[netip.Addr]time.Time
+	// memberPort is where speakers hear each other, or 0 where none has said yet.
+	memberPort uint16
 	// cut says that a speaker holds or announces more than its report has room
 	// for: that an address is in none proves nothing.
 	cut      bool
@@ -84,6 +86,9 @@ func (r *Reconciler) readReports() {
 	p.conflictingHosts, p.perClient, p.conflicts = make(map[netip.Addr]string), make(map[netip.Addr]bool), make(map[netip.Addr]conflict)
 	p.holders, p.cut = make(map[netip.Addr][]string), false
 	for _, s := range speakers {
+		if at, err := netip.ParseAddrPort(s.Status.MemberAddress); err == nil {
+			p.memberPort = at.Port() // the same for all
+		}
 		p.cut = p.cut || int(s.Status.HeldCount) > len(s.Status.Held) ||
 			s.Status.BGP != nil && int(s.Status.BGP.AnnouncedCount) > len(s.Status.BGP.Announced)
 		for _, held := range s.Status.Held {
@@ -215,8 +220,8 @@ func (r *Reconciler) concluded(rec *record, addresses []netip.Addr) *metav1.Cond
 		if since, is := p.several[a]; is && r.Now().Sub(since) >= severalFor {
 			return rec.object.condition(v1beta1.ConditionAnnounced, false, v1beta1.ReasonMultipleOwners,
 				fmt.Sprintf("%s is answered for by %s at once: these nodes do not hear each other; "+
-					"is the membership port (7946, TCP and UDP) open between them?",
-					a, named(p.holders[a])), r.Now())
+					"open port %d, TCP and UDP, between them: their Speakers say which way it is closed",
+					a, named(p.holders[a]), p.memberPort), r.Now())
 		}
 	}
 	return rec.object.condition(v1beta1.ConditionAnnounced, true, v1beta1.ReasonAnnounced, "announced by "+named(by)+how, r.Now())

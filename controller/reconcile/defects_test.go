@@ -399,11 +399,13 @@ func TestT05SeveralOwnersAreSaidAndCounted(t *testing.T) {
 	script(t, lan(), func(t *testing.T, w *world) {
 		w.make(nil, "web")
 		w.settle()
-		w.report(speakerOf("n1", held("192.0.2.10")), speakerOf("n2", held("192.0.2.10")))
+		one, two := held("192.0.2.10"), held("192.0.2.10")
+		one.MemberAddress, two.MemberAddress = "198.51.100.11:7999", "198.51.100.12:7999"
+		w.report(speakerOf("n1", one), speakerOf("n2", two))
 		w.run(severalFor/2, nil)
 		w.expectAnnounced("web", "True Announced: announced by n1, n2")
 		w.run(severalFor+2*foldEvery, nil)
-		w.expectAnnounced("web", "False MultipleOwners: 192.0.2.10 is answered for by n1, n2 at once")
+		w.expectAnnounced("web", "False MultipleOwners: 192.0.2.10 is answered for by n1, n2 at once: these nodes do not hear each other; open port 7999,")
 		if n := testutil.ToFloat64(w.loop.Metrics.multipleOwners); n != 1 {
 			t.Errorf("%v addresses counted", n)
 		}

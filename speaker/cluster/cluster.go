@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/baliza-lb/baliza/api/kube"
@@ -159,6 +160,7 @@ func (v *View) passwords() {
 func (v *View) speakers() {
 	own := false
 	v.Current.Peers, v.Current.Missed, v.Current.Local = map[string]netip.AddrPort{}, nil, map[string][]netip.Addr{}
+	v.Current.Confirmed = map[string]metav1.Time{}
 	for _, object := range v.from.Speakers() {
 		for _, missed := range object.Status.Unreachable {
 			v.Current.Missed = append(v.Current.Missed, node.Missed{By: object.Name, UnreachableSpeaker: missed})
@@ -166,6 +168,11 @@ func (v *View) speakers() {
 		if object.Name == v.Node {
 			own = true
 			continue
+		}
+		for _, answered := range object.Status.ConfirmedAlive {
+			if answered.Name == v.Node {
+				v.Current.Confirmed[object.Name] = answered.Since
+			}
 		}
 		if at, err := netip.ParseAddrPort(object.Status.MemberAddress); err == nil {
 			v.Current.Peers[object.Name] = at

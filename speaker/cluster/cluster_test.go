@@ -82,6 +82,7 @@ func TestSpeakersAreThePeersButForThisOne(t *testing.T) {
 			s.Status.MemberAddress = "192.0.2.12:7946"
 		}
 		s.Status.Unreachable = []v1beta1.UnreachableSpeaker{{Name: "n9"}}
+		s.Status.ConfirmedAlive = []v1beta1.UnreachableSpeaker{{Name: "n9"}, {Name: name[:1] + "1", Since: metav1.Unix(1000, 0)}}
 		s.Status.LocalAddresses = []string{"192.0.2.100", "not one"}
 		p.speakers = append(p.speakers, s)
 	}
@@ -91,6 +92,9 @@ func TestSpeakersAreThePeersButForThisOne(t *testing.T) {
 	}
 	if len(v.Current.Missed) != 3 || v.Current.Missed[1].By != "n2" {
 		t.Errorf("missed: %+v", v.Current.Missed)
+	}
+	if c := v.Current.Confirmed; len(c) != 2 || c["n2"].Unix() != 1000 {
+		t.Errorf("confirmed: %v", c)
 	}
 	if own := v.Current.Local; len(own) != 2 || len(own["n1"]) > 0 || !slices.Equal(own["n3"], []netip.Addr{netip.MustParseAddr("192.0.2.100")}) {
 		t.Errorf("the nodes' own addresses: %v", own)

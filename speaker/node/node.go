@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/config"
 	"github.com/baliza-lb/baliza/speaker/model"
@@ -51,6 +53,9 @@ type Cluster struct {
 	Peers map[string]netip.AddrPort
 	// Missed are the speakers that others say they miss.
 	Missed []Missed
+	// Confirmed are the speakers that say that they are alive though this one
+	// does not hear them, and since when they say that it does not.
+	Confirmed map[string]metav1.Time
 	// Local are the addresses that other nodes say are their own, by node.
 	Local map[string][]netip.Addr
 	// Passwords of BGP peers by the name of their Secret.
@@ -161,6 +166,7 @@ type Node struct {
 	alive     []string             // at the last Step
 	since     map[string]time.Time // when each became ready
 	away      map[string]time.Time // since when other speakers are
+	parted    map[string]time.Time // since when some are, though alive
 	held      map[netip.Addr][]string
 	contested []netip.Addr
 	handing   map[netip.Addr]time.Time
@@ -181,6 +187,7 @@ type step struct {
 	members *model.Membership
 	local   map[netip.Addr]string
 	ofPools []string // see localOfPools
+	parts   []string // see partitions
 }
 
 // fate is what keeps a planned address from being answered for in a Step.
@@ -218,6 +225,7 @@ func (n *Node) Step(in Input) Output {
 	n.step = step{
 		made: plan.Make(view), missed: n.confirmedAlive(&in), members: in.Members, local: in.Local, ofPools: localOfPools(&in),
 	}
+	n.step.parts = n.partitions(&in, &out)
 	n.decide(&in, &out)
 	n.reannounceContested(&in, &out)
 	n.step.answers = out.Answers

@@ -251,6 +251,10 @@ func (n *Node) readyCondition(applied *Applied, r *Result) metav1.Condition {
 		ready.Reason = string(v1beta1.ReasonSocketError)
 		complaints = append(complaints, applied.Problems...)
 	}
+	if len(n.step.parts) > 0 {
+		ready.Reason = string(v1beta1.ReasonPartitioned)
+		complaints = append(complaints, n.step.parts...)
+	}
 	switch {
 	case len(complaints) > 0:
 		slices.Sort(complaints)
