@@ -54,10 +54,10 @@ type SpeakerStatus struct {
 	// +optional
 	HeldCount int32 `json:"heldCount"`
 
-	// held are the addresses that this speaker answers for, the first 4,096.
+	// held are the addresses that this speaker answers for, the first 4,096. One
+	// program writes them all, so that managedFields need not name each.
 	// +optional
-	// +listType=map
-	// +listMapKey=address
+	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=4096
 	Held []HeldAddress `json:"held,omitempty"`
 

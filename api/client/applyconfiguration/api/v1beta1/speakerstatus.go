@@ -26,7 +26,8 @@ type SpeakerStatusApplyConfiguration struct {
 	MembersAlive *int32 `json:"membersAlive,omitempty"`
 	// heldCount is how many addresses this speaker answers for.
 	HeldCount *int32 `json:"heldCount,omitempty"`
-	// held are the addresses that this speaker answers for, the first 4,096.
+	// held are the addresses that this speaker answers for, the first 4,096. One
+	// program writes them all, so that managedFields need not name each.
 	Held []HeldAddressApplyConfiguration `json:"held,omitempty"`
 	// withheld are the addresses that this speaker does not answer for and no
 	// other node owns, grouped by why. Of an interface that it lacks it also says
