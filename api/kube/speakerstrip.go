@@ -38,7 +38,7 @@ func speakerStripper(node string, service func(*corev1.Service) *corev1.Service)
 		case *v1beta1.Speaker:
 			slim := &v1beta1.Speaker{ObjectMeta: identity(o.ObjectMeta)}
 			slim.Status.MemberAddress, slim.Status.Unreachable = o.Status.MemberAddress, o.Status.Unreachable
-			slim.Status.ConfirmedAlive, slim.Status.LocalAddresses = o.Status.ConfirmedAlive, o.Status.LocalAddresses
+			slim.Status.ConfirmedAlive = o.Status.ConfirmedAlive
 			return slim, nil
 		case *v1beta1.IPAddressPool:
 			slim := &v1beta1.IPAddressPool{ObjectMeta: identity(o.ObjectMeta), Spec: o.Spec}

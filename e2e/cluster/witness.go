@@ -34,7 +34,7 @@ func (c *Cluster) Answerers(ctx context.Context, host string, a netip.Addr) ([]s
 	return slices.Compact(nodes), nil
 }
 
-// ask runs the otherHost that fits the family. Both exit with a failure when
+// ask runs the other host that fits the family. Both exit with a failure when
 // there is no answer, which is an answer here.
 func (c *Cluster) ask(ctx context.Context, host string, a netip.Addr) (string, error) {
 	argv := []string{"arping", "-i", "eth0", "-c", "2", "-W", "0.3", "-r", a.String()}

@@ -47,7 +47,7 @@ func (p *plot) otherHost(ctx context.Context, address string) (mac string, leave
 	return host.MAC.String(), leave
 }
 
-// conflicting waits until the Service says that a otherHost has its address, and
+// conflicting waits until the Service says that another host has its address, and
 // returns the message.
 func (p *plot) conflicting(ctx context.Context, name string) string {
 	p.t.Helper()
@@ -110,7 +110,7 @@ func TestL13_A_Service_is_given_another_address_than_another_hosts(t *testing.T)
 	}
 	in := p.quarantined(ctx, next.String())
 	if in[0].MAC != mac || in[0].Since.IsZero() || strings.Join(in[0].ReassignedServices, " ") != p.name+"/web" {
-		t.Errorf("the pool says %+v, the otherHost is %s", in[0], mac)
+		t.Errorf("the pool says %+v, the other host is %s", in[0], mac)
 	}
 	p.announced(ctx, "web")
 	if nodes, err := p.Answerers(ctx, "c1", next); err != nil || len(nodes) != 1 || nodes[0] != "c2" {
@@ -140,7 +140,7 @@ func TestL13_An_address_that_another_host_has_is_not_announced(t *testing.T) {
 			t.Errorf("the condition does not name %s: %s", mac, message)
 		}
 		if in := p.quarantined(ctx, address.String()); in[0].MAC != mac || len(in[0].ReassignedServices) > 0 {
-			t.Errorf("the pool says %+v, the otherHost is %s", in[0], mac)
+			t.Errorf("the pool says %+v, the other host is %s", in[0], mac)
 		}
 		time.Sleep(5 * time.Second) // longer than it takes to move what was not named
 		if got := p.addresses(ctx, name, 1); got != address.String() {
@@ -154,7 +154,7 @@ func TestL13_An_address_that_another_host_has_is_not_announced(t *testing.T) {
 		p.answers(ctx, "c1", address) // it is probed for every 30 s
 		p.announced(ctx, name)
 		p.quarantined(ctx)
-		t.Logf("%s was served %s after the otherHost had left", address, time.Since(left).Round(time.Second))
+		t.Logf("%s was served %s after the other host had left", address, time.Since(left).Round(time.Second))
 	}
 }
 

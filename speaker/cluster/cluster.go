@@ -159,7 +159,7 @@ func (v *View) passwords() {
 
 func (v *View) speakers() {
 	own := false
-	v.Current.Peers, v.Current.Missed, v.Current.Local = map[string]netip.AddrPort{}, nil, map[string][]netip.Addr{}
+	v.Current.Peers, v.Current.Missed = map[string]netip.AddrPort{}, nil
 	v.Current.Confirmed = map[string]metav1.Time{}
 	for _, object := range v.from.Speakers() {
 		for _, missed := range object.Status.Unreachable {
@@ -176,11 +176,6 @@ func (v *View) speakers() {
 		}
 		if at, err := netip.ParseAddrPort(object.Status.MemberAddress); err == nil {
 			v.Current.Peers[object.Name] = at
-		}
-		for _, text := range object.Status.LocalAddresses {
-			if a, err := config.ParseAddress(text); err == nil {
-				v.Current.Local[object.Name] = append(v.Current.Local[object.Name], a)
-			}
 		}
 	}
 	if !own && v.Current.Synced {

@@ -3,7 +3,6 @@ package cluster
 import (
 	"log/slog"
 	"net/netip"
-	"slices"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -83,7 +82,6 @@ func TestSpeakersAreThePeersButForThisOne(t *testing.T) {
 		}
 		s.Status.Unreachable = []v1beta1.UnreachableSpeaker{{Name: "n9"}}
 		s.Status.ConfirmedAlive = []v1beta1.UnreachableSpeaker{{Name: "n9"}, {Name: name[:1] + "1", Since: metav1.Unix(1000, 0)}}
-		s.Status.LocalAddresses = []string{"192.0.2.100", "not one"}
 		p.speakers = append(p.speakers, s)
 	}
 	p.changes.Speakers = true
@@ -95,9 +93,6 @@ func TestSpeakersAreThePeersButForThisOne(t *testing.T) {
 	}
 	if c := v.Current.Confirmed; len(c) != 2 || c["n2"].Unix() != 1000 {
 		t.Errorf("confirmed: %v", c)
-	}
-	if own := v.Current.Local; len(own) != 2 || len(own["n1"]) > 0 || !slices.Equal(own["n3"], []netip.Addr{netip.MustParseAddr("192.0.2.100")}) {
-		t.Errorf("the nodes' own addresses: %v", own)
 	}
 	if peers := v.Read(); peers != nil {
 		t.Errorf("nothing has changed, and yet: %v", peers)

@@ -28,8 +28,8 @@ type otherHost struct {
 	t *testing.T
 }
 
-// segment makes lan0 here and eth0 at the otherHost, joined by a cable, and
-// gives the otherHost its addresses.
+// segment makes lan0 here and eth0 at the other host, joined by a cable, and
+// gives the other host its addresses.
 func segment(t *testing.T) *otherHost {
 	t.Helper()
 	s := &otherHost{netnstest.NewHost(t), t}
@@ -43,13 +43,13 @@ func segment(t *testing.T) *otherHost {
 	return s
 }
 
-// mac is the otherHost's.
+// mac is the other host's.
 func (s *otherHost) mac() string {
 	_, rest, _ := strings.Cut(s.Run("ip -o link show dev eth0"), "link/ether ")
 	return strings.Fields(rest)[0]
 }
 
-// capture has tcpdump listen at the otherHost; the function ends it and returns
+// capture has tcpdump listen at the other host; the function ends it and returns
 // what it saw.
 func (s *otherHost) capture(t *testing.T) func() string {
 	t.Helper()

@@ -21,7 +21,7 @@ func withShares(on l2.Interface, names []string, addresses ...netip.Addr) l2.Des
 	return d
 }
 
-// asks makes the otherHost ask everybody from one of its addresses, and tells
+// asks makes the other host ask everybody from one of its addresses, and tells
 // whether it got an answer. It asks again until it got one, or the responder has
 // left the question to another node: on a busy machine an answer may be late.
 func (s *otherHost) asks(r *l2.Responder, from, address string) bool {
@@ -45,7 +45,7 @@ func (s *otherHost) asks(r *l2.Responder, from, address string) bool {
 	return false
 }
 
-// addresses gives the otherHost some more of either family.
+// addresses gives the other host some more of either family.
 func (s *otherHost) addresses(count int) (v4, v6 []string) {
 	for i := range count {
 		v4 = append(v4, fmt.Sprintf("192.0.2.%d", 101+i))

@@ -220,7 +220,7 @@ func (p *port) announce(address netip.Addr, reminder, ask bool) {
 	}
 	if ask {
 		if question, err := probe(p.on.Load(), address); err == nil {
-			all = append(all, question) // beside the announcement: a otherHost who has it answers
+			all = append(all, question) // beside the announcement: another host who has it answers
 		}
 	}
 	for _, frame := range all {

@@ -55,14 +55,9 @@ type conflictingHost struct {
 	// first says that the address had not been used before, as far as is
 	// known here.
 	first bool
-	// node is the one whose own address it is, if it is one of the cluster.
-	node string
 }
 
 func (h *conflictingHost) message() string {
-	if h.node != "" {
-		return fmt.Sprintf("the address is node %s's own, which answers for it on %s", h.node, h.on)
-	}
 	return fmt.Sprintf("%s answers for the address on %s and belongs to no node with a speaker", h.mac, h.on)
 }
 
@@ -150,7 +145,7 @@ const (
 func (c *conflicts) use(in *Input, a netip.Addr, owner string, held bool) (verdict, time.Duration) {
 	d, now := c.of(a), in.Now
 	d.used = d.used || owner != ""
-	if d.host != nil && in.Members.MACs[d.host.mac] != "" && !in.isOwn(a, d.host.mac) {
+	if d.host != nil && in.Members.MACs[d.host.mac] != "" {
 		// Its claims came later than what it said on the LAN: it is another node,
 		// which the membership settles with.
 		d.state, d.used, d.host = unassigned, true, nil
@@ -184,7 +179,7 @@ func (c *conflicts) use(in *Input, a netip.Addr, owner string, held bool) (verdi
 
 // see takes in another host's use of an address.
 func (c *conflicts) see(in *Input, s model.Sighting, held bool, out *Output) {
-	if in.Members.MACs[s.MAC] != "" && !in.isOwn(s.Address, s.MAC) {
+	if in.Members.MACs[s.MAC] != "" {
 		return // an owner before or after us: the membership settles that
 	}
 	d := c.byAddress[s.Address]
@@ -209,7 +204,7 @@ func (c *conflicts) see(in *Input, s model.Sighting, held bool, out *Output) {
 		out.Reannounce = append(out.Reannounce, s.Address)
 		return
 	}
-	found := &conflictingHost{mac: s.MAC, on: s.Interface, since: in.Now, first: d.state == probing, node: in.Members.MACs[s.MAC]}
+	found := &conflictingHost{mac: s.MAC, on: s.Interface, since: in.Now, first: d.state == probing}
 	if d.host != nil {
 		found.since, found.first = d.host.since, d.host.first
 	}

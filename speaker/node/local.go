@@ -30,13 +30,6 @@ func LocalAddresses(on []model.Interface) map[netip.Addr]string {
 	return local
 }
 
-// isOwn reports whether the node with a MAC says that an address is its own. Its
-// word alone counts for nothing, or a node that was broken into could keep every
-// address from its Service; here it was seen to use the address, too.
-func (in *Input) isOwn(a netip.Addr, mac model.MAC) bool {
-	return slices.Contains(in.Cluster.Local[in.Members.MACs[mac]], a)
-}
-
 // localOfPools are those of this node's addresses, and of its gateways, that a
 // pool would give, in order: the controller is told of them.
 func localOfPools(in *Input) []string {

@@ -51,46 +51,6 @@ func TestT03_ANodeDoesNotHoldItsOwnAddress(t *testing.T) {
 	expect([]string{address(2).String()})
 }
 
-// T03: what another node reports as its own, and answers for, is not taken over
-// from it. Either alone is no reason: reports may lie, and a node that is heard may
-// have owned the address a moment ago.
-func TestT03_AnotherNodesOwnAddressIsNotTakenOver(t *testing.T) {
-	mac := model.MAC{2, 0, 0, 0, 0, 0x99}
-	for name, c := range map[string]struct {
-		says, answers bool
-		want          string
-	}{
-		"it says so and answers": {true, true, "198.18.0.1 02:00:00:00:00:99 eth0 FirstUse 1"},
-		"it only says so":        {true, false, "held"},
-		"it only answers":        {false, true, "held"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			r := newRig(t, 1)
-			r.in.Members = &model.Membership{
-				Self: "n1", Alive: []string{"n1", "n9"}, Ready: []string{"n1"}, MACs: map[model.MAC]string{mac: "n9"},
-			}
-			if c.says {
-				r.in.Cluster.Local = map[string][]netip.Addr{"n9": {address(1)}}
-			}
-			r.turn(0)
-			r.expect(time.Second, "probing")
-			if c.answers {
-				r.intrude()
-			}
-			r.turn(0)
-			r.expect(time.Second, c.want)
-			if c.want == "held" {
-				return
-			}
-			if message := r.done.Status.Withheld[0].Message; message != "the address is node n9's own, which answers for it on eth0" {
-				t.Errorf("it says: %s", message)
-			}
-			r.intrude()
-			r.expect(retryInterval, "198.18.0.1 02:00:00:00:00:99 eth0 FirstUse 31")
-		})
-	}
-}
-
 // T03: of the node's own addresses the first 16 of pools are reported, gateways
 // among them, in order.
 func TestT03_LocalAddressesAreThoseOfPoolsAndFew(t *testing.T) {

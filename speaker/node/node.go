@@ -56,8 +56,6 @@ type Cluster struct {
 	// Confirmed are the speakers that say that they are alive though this one
 	// does not hear them, and since when they say that it does not.
 	Confirmed map[string]metav1.Time
-	// Local are the addresses that other nodes say are their own, by node.
-	Local map[string][]netip.Addr
 	// Passwords of BGP peers by the name of their Secret.
 	Passwords map[string]model.Secret
 }

@@ -75,7 +75,7 @@ func (s *show) say(format string, args ...any) {
 	fmt.Printf("%6.2fs  %s\n", time.Since(s.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
-// quote prints what a otherHost said, indented.
+// quote prints what another host said, indented.
 func (s *show) quote(text string) {
 	for line := range strings.Lines(strings.TrimSpace(text)) {
 		fmt.Printf("         | %s\n", strings.TrimRight(line, "\n"))
