@@ -145,10 +145,10 @@ func (p *reports) readWithheld(s *v1beta1.Speaker) {
 				continue
 			}
 			p.withheld[a] = graver(p.withheld[a], group.Reason)
-			switch {
-			case group.Reason == v1beta1.ReasonAddressConflict:
+			if group.Reason == v1beta1.ReasonAddressConflict {
 				p.conflictingHosts[a] = ": " + group.Message
-			case group.Reason == v1beta1.ReasonLocalAddress:
+			}
+			if group.Reason == v1beta1.ReasonLocalAddress {
 				p.conflictingHosts[a] = ": on node " + s.Name + " " + group.Message
 			}
 		}
@@ -251,7 +251,8 @@ func (r *Reconciler) unannounced(rec *record, a netip.Addr) *metav1.Condition {
 		return rec.object.condition(v1beta1.ConditionAnnounced, false, reason, fmt.Sprintf(
 			"no node announces %s; nodes that could are excluded, by the label %s or by a taint", a, v1beta1.LabelExcludeNode), r.Now())
 	}
-	return rec.object.condition(v1beta1.ConditionAnnounced, false, reason, fmt.Sprintf("no node announces %s%s", a, r.reports.conflictingHosts[a]), r.Now())
+	return rec.object.condition(v1beta1.ConditionAnnounced, false, reason,
+		fmt.Sprintf("no node announces %s%s", a, r.reports.conflictingHosts[a]), r.Now())
 }
 
 // foldReports brings the Announced conditions up to date, a few at a time and

@@ -77,21 +77,21 @@ func TestT05_A_closed_member_port_is_said(t *testing.T) {
 	}
 	nft("table inet closed { chain input { type filter hook input priority 0; udp dport 7946 drop; tcp dport 7946 drop; }; }")
 	open := func() { nft("delete table inet closed") }
-	var said string
+	var said []string
 	err = lab.WaitFor(ctx, "the Service to say that several nodes answer, and the Speakers which way is closed", func() (bool, error) {
 		c := cluster.Condition(p.get(ctx, "web").Status.Conditions, v1beta1.ConditionAnnounced)
 		speakers, err := p.Baliza.BalizaV1beta1().Speakers().List(ctx, metav1.ListOptions{})
 		if err != nil || c == nil {
 			return false, err
 		}
-		said = c.Reason + ": " + c.Message
+		said = []string{c.Reason + ": " + c.Message}
 		inward, outward := 0, 0
 		for i := range speakers.Items {
 			ready := cluster.Condition(speakers.Items[i].Status.Conditions, v1beta1.ConditionReady)
 			if ready == nil || ready.Reason != string(v1beta1.ReasonPartitioned) || !strings.Contains(ready.Message, "port 7946") {
 				continue
 			}
-			said += "\n" + speakers.Items[i].Name + ": " + ready.Message
+			said = append(said, speakers.Items[i].Name+": "+ready.Message)
 			switch own := speakers.Items[i].Name == deaf; {
 			case own && strings.Contains(ready.Message, "this speaker does not hear"):
 				inward++
@@ -103,7 +103,7 @@ func TestT05_A_closed_member_port_is_said(t *testing.T) {
 	})
 	open()
 	if err != nil {
-		t.Errorf("%v: %s", err, said)
+		t.Errorf("%v: %s", err, strings.Join(said, "\n"))
 	}
 	p.waitAllReady(ctx)
 	p.announced(ctx, "web")

@@ -30,6 +30,20 @@ func LocalAddresses(on []model.Interface) map[netip.Addr]string {
 	return local
 }
 
+// isOwn reports whether the address of the decision at a place is one of this
+// node's own. It is never held then, whoever is to own it: the kernel answers.
+func (n *Node) isOwn(in *Input, place int, owner string) bool {
+	d := &n.step.made.Decisions[place]
+	if _, own := in.Local[d.Address]; !own {
+		return false
+	}
+	n.conflicts.rest(d.Address, owner)
+	if d.Announce {
+		n.step.fates[place] = ownAddress
+	}
+	return true
+}
+
 // localOfPools are those of this node's addresses, and of its gateways, that a
 // pool would give, in order: the controller is told of them.
 func localOfPools(in *Input) []string {

@@ -246,12 +246,7 @@ func (n *Node) decide(in *Input, out *Output) {
 	for i := range made {
 		d := &made[i]
 		on, owner := n.held[d.Address], in.Members.Owners[d.Address]
-		if _, own := in.Local[d.Address]; own {
-			// Never held, whoever is to own it: this node answers for it as a host.
-			n.conflicts.rest(d.Address, owner)
-			if d.Announce {
-				n.step.fates[i] = ownAddress
-			}
+		if n.isOwn(in, i, owner) {
 			continue
 		}
 		one := model.Answer{Address: d.Address, Interfaces: d.Interfaces, Sharers: d.Sharers}
