@@ -212,7 +212,7 @@ func TestDefect6HangingWritesOfOneTenantKeepNobodyElseWaiting(t *testing.T) {
 		for i := range 200 {
 			w.api.create(fmt.Sprintf("bad/s%d", i), nil)
 		}
-		for range 3 * 60 { // first attempts, and then retries for ever
+		for range 3 * 60 { // first attempts, and then retries indefinitely
 			w.deliver(len(w.cache.events))
 			w.pass()
 			w.wait(time.Second)

@@ -14,7 +14,7 @@ import (
 	"github.com/baliza-lb/baliza/controller/quarantine"
 )
 
-const strangersMAC = "02:00:00:00:00:99"
+const foreignMAC = "02:00:00:00:00:99"
 
 // says makes the Speaker of a node report a status.
 func (c *cluster) says(node string, change func(*v1beta1.SpeakerStatus)) {
@@ -39,11 +39,11 @@ func conflicting(found v1beta1.ConflictFound, addresses ...string) func(*v1beta1
 	return func(s *v1beta1.SpeakerStatus) {
 		*s = v1beta1.SpeakerStatus{}
 		for _, a := range addresses {
-			s.Conflicts = append(s.Conflicts, v1beta1.AddressConflict{Address: a, MAC: strangersMAC, Found: found, Since: metav1.Unix(1000, 0)})
+			s.Conflicts = append(s.Conflicts, v1beta1.AddressConflict{Address: a, MAC: foreignMAC, Found: found, Since: metav1.Unix(1000, 0)})
 		}
 		if len(addresses) > 0 {
 			s.Withheld = []v1beta1.WithheldAddresses{{
-				Reason: v1beta1.ReasonAddressConflict, Message: strangersMAC + " answers", Count: int32(len(addresses)), Addresses: addresses,
+				Reason: v1beta1.ReasonAddressConflict, Message: foreignMAC + " answers", Count: int32(len(addresses)), Addresses: addresses,
 			}}
 		}
 	}
@@ -97,7 +97,7 @@ func (c *cluster) stays(name, addresses string) {
 	}
 }
 
-func TestL13_AServiceIsGivenAnotherAddressForAStrangersThatItNeverUsed(t *testing.T) {
+func TestL13_AServiceIsGivenAnotherAddressForAother hostsThatItNeverUsed(t *testing.T) {
 	t.Parallel()
 	inCluster(t, func(t *testing.T, c *cluster) {
 		c.pool("lan", nil, "192.0.2.10-192.0.2.20")
@@ -111,15 +111,15 @@ func TestL13_AServiceIsGivenAnotherAddressForAStrangersThatItNeverUsed(t *testin
 		c.says("n1", conflicting(v1beta1.FoundAtFirstUse, "192.0.2.10"))
 		c.expectShown("web", "192.0.2.11")
 		c.expectReason("web", v1beta1.ReasonAllocated)
-		c.expectQuarantined("192.0.2.10 " + strangersMAC + " default/web*")
+		c.expectQuarantined("192.0.2.10 " + foreignMAC + " default/web*")
 		c.says("n1", holding("192.0.2.11"))
 		c.expectAnnounced("True Announced: announced by n1")
-		c.expectQuarantined("192.0.2.10 " + strangersMAC + " default/web")
+		c.expectQuarantined("192.0.2.10 " + foreignMAC + " default/web")
 		if got := c.live("web").Annotations[v1beta1.AnnotationUnannounced]; got != "" {
 			t.Errorf("unannounced are %q though they are announced", got)
 		}
 		if events := run.events.of("web"); !slices.ContainsFunc(events, func(e string) bool {
-			return strings.Contains(e, "Move AddressConflict: 192.0.2.10") && strings.Contains(e, strangersMAC)
+			return strings.Contains(e, "Move AddressConflict: 192.0.2.10") && strings.Contains(e, foreignMAC)
 		}) {
 			t.Errorf("events: %q", events)
 		}
@@ -189,9 +189,9 @@ func TestL13_AnAddressInUseIsNotTakenFromItsService(t *testing.T) {
 				run.stop() // the next leader knows it, too
 				c.start()
 				c.says("n1", conflicting(test.found, "192.0.2.10"))
-				c.expectQuarantined("192.0.2.10 " + strangersMAC + " *")
+				c.expectQuarantined("192.0.2.10 " + foreignMAC + " *")
 				c.stays("web", "192.0.2.10")
-				c.expectAnnounced("False AddressConflict: no node announces 192.0.2.10: " + strangersMAC + " answers")
+				c.expectAnnounced("False AddressConflict: no node announces 192.0.2.10: " + foreignMAC + " answers")
 				c.says("n2", holding())
 				c.says("n1", holding("192.0.2.10"))
 				c.expectAnnounced("True Announced: announced by n1")
@@ -212,7 +212,7 @@ func TestL13_AnAdoptedAddressIsNotTakenFromItsService(t *testing.T) {
 		})
 		c.start()
 		c.says("n1", conflicting(v1beta1.FoundAtFirstUse, "192.0.2.15"))
-		c.expectQuarantined("192.0.2.15 " + strangersMAC + " *")
+		c.expectQuarantined("192.0.2.15 " + foreignMAC + " *")
 		c.stays("web", "192.0.2.15")
 	})
 }
@@ -263,7 +263,7 @@ func TestL13_ALyingSpeakerDoesLittleHarm(t *testing.T) {
 		c.stays("honest", "192.0.2.1")
 		c.says("liar", conflicting(v1beta1.FoundAtFirstUse, all...))
 		c.eventually(func() string {
-			if n := strings.Count(c.quarantinedOf("lan"), strangersMAC); n != quarantine.PerPool {
+			if n := strings.Count(c.quarantinedOf("lan"), foreignMAC); n != quarantine.PerPool {
 				return fmt.Sprintf("%d in quarantine, want %d", n, quarantine.PerPool)
 			}
 			return ""

@@ -82,7 +82,7 @@ func (d *desired) content(note string) string {
 
 // written is the memory of what was last written to a Service. Whatever undoes
 // it, be it admission, an operator or another provider, is not answered at once
-// for ever: each repetition waits twice as long as the one before.
+// indefinitely: each repetition waits twice as long as the one before.
 type written struct {
 	content string
 	at      time.Time

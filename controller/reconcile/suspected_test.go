@@ -53,7 +53,7 @@ func TestSuspectedOfTwoSharersThatChangeTogetherTheYoungerLeaves(t *testing.T) {
 	})
 }
 
-// Suspected: a Service that was left to another provider is left alone for ever,
+// Suspected: a Service that was left to another provider is left alone indefinitely,
 // though that one is gone. One annotation brings it back, with the address that it
 // shows where a pool has that.
 func TestSuspectedAServiceIsYieldedOnlyUntilItAsksForUs(t *testing.T) {
@@ -140,7 +140,7 @@ func TestSuspectedWhenAllSpeakersEndNothingIsAnnounced(t *testing.T) {
 }
 
 // Suspected: when all Speakers die at once, by a fault that all have or with their
-// nodes, what they said last is not believed for ever.
+// nodes, what they said last is not believed indefinitely.
 func TestSuspectedWhenAllSpeakersDieNothingIsKnown(t *testing.T) {
 	script(t, lan(), func(_ *testing.T, w *world) {
 		w.make(nil, "web")

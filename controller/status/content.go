@@ -87,7 +87,7 @@ func (v *View) ready(kind string, object metav1.Object, before []metav1.Conditio
 
 // Message shortens the message of a condition to the API's limit without cutting a
 // character in two: what the API server would mend in it would be written again
-// for ever.
+// indefinitely.
 func Message(text string) string {
 	if len(text) <= messageLimit {
 		return text

@@ -103,8 +103,8 @@ func (b *bench) profile(ctx context.Context, name string) error {
 		return err
 	}
 	for i, arg := range args {
-		if strings.HasPrefix(arg, "--failure-detection-profile=") {
-			patch := fmt.Sprintf(`[{"op":"replace","path":"/spec/template/spec/containers/0/args/%d","value":"--failure-detection-profile=%s"}]`, i, name)
+		if flag := "--failure-detection-profile="; strings.HasPrefix(arg, flag) {
+			patch := fmt.Sprintf(`[{"op":"replace","path":"/spec/template/spec/containers/0/args/%d","value":"%s%s"}]`, i, flag, name)
 			if _, err := b.c.Kubectl(ctx, "-n", cluster.Namespace, "patch", "daemonset/baliza-speaker", "--type=json", "-p", patch); err != nil {
 				return err
 			}

@@ -101,9 +101,9 @@ func (b *bench) owners(ctx context.Context, all []netip.Addr) (least, most int, 
 	return least, most, nil
 }
 
-// deaf lets a node send and not receive, and looks at the neighbour entries of a
+// deaf lets a node send and not receive, and looks at the neighbor entries of a
 // client that connects to all addresses all the time: none of another node's may
-// point to it for longer than a second. An owner reminds its neighbours every two
+// point to it for longer than a second. An owner reminds its neighbors every two
 // minutes, so it takes some minutes.
 func (b *bench) deaf(ctx context.Context) error {
 	period := figures.Time("DEAF", 4*time.Minute)
@@ -157,7 +157,7 @@ func (b *bench) deaf(ctx context.Context) error {
 	return b.c.WaitSpeakers(ctx)
 }
 
-// entries are the client's neighbours that have a MAC: which node's.
+// entries are the client's neighbors that have a MAC: which node's.
 func (b *bench) entries(ctx context.Context) (map[netip.Addr]string, error) {
 	out, err := b.c.Exec(ctx, client, "ip", "neigh", "show", "dev", "eth0")
 	if err != nil {

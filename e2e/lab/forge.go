@@ -10,7 +10,7 @@ import (
 )
 
 // Forge lets a host say once, unasked, that it has an address, which it need not
-// have: an ARP announcement (RFC 5227 section 1.1), or a neighbour advertisement
+// have: an ARP announcement (RFC 5227 section 1.1), or a neighbor advertisement
 // that overrides (RFC 4861 section 7.2.6). It goes to one other host, so that no
 // other learns of it, or to all if that is empty.
 func (l *Lab) Forge(host, to string, address netip.Addr) error {

@@ -159,7 +159,7 @@ func TestT23_A_peer_by_its_link_local_address_and_the_interface(t *testing.T) {
 }
 
 // linkLocalConfig is FRR's for a node behind eth0 with that address. It sends no
-// router advertisements, as it does not for any neighbour that has an address.
+// router advertisements, as it does not for any neighbor that has an address.
 func linkLocalConfig(node string) string {
 	unnumbered := strings.NewReplacer("neighbor eth0 interface remote-as external", "neighbor "+node+" remote-as external\n neighbor "+node+" interface eth0",
 		"neighbor eth0 ", "neighbor "+node+" ").Replace(cluster.FRRUnnumberedConfig)

@@ -184,7 +184,7 @@ func TestL13_An_address_in_use_is_defended_when_another_host_comes(t *testing.T)
 		}
 	}
 	if defended < 3 {
-		t.Errorf("%s announced the address %d times, while the stranger did three times", owner, defended)
+		t.Errorf("%s announced the address %d times, while the other host did three times", owner, defended)
 	}
 	p.reported(ctx, owner, v1beta1.AddressConflict{Address: text, MAC: mac, Interface: "eth0", Found: v1beta1.FoundInUse})
 	p.announced(ctx, "web")

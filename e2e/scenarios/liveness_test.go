@@ -240,9 +240,9 @@ func TestL19_A_node_that_sends_and_does_not_receive_takes_nothing(t *testing.T) 
 	p.settledWithout(ctx, node, all)
 	p.single(ctx, "with a node that does not receive", all, node)
 	for _, a := range foreign {
-		neighbour, err := p.Neighbor(ctx, "c1", a)
-		if err != nil || neighbour == node {
-			t.Errorf("the client's kernel sends %s to %q (%v)", a, neighbour, err)
+		neighbor, err := p.Neighbor(ctx, "c1", a)
+		if err != nil || neighbor == node {
+			t.Errorf("the client's kernel sends %s to %q (%v)", a, neighbor, err)
 		}
 	}
 	for _, answer := range watch.Stop() {

@@ -47,6 +47,9 @@ type Membership struct {
 	Successions map[netip.Addr]Handing
 	// Left are those that have departed as planned, sorted.
 	Left []string
+	// FramesOnly are the living, sorted, that are heard over a segment and not at the
+	// member port.
+	FramesOnly []string
 	// Broken are this speaker's interfaces over which nothing comes from the
 	// others, or nothing gets to them, and why, in words.
 	Broken map[string]string

@@ -28,7 +28,9 @@ const (
 
 // partitions says which speakers that are alive and this one do not hear each
 // other, or one of the two not the other, and which port is to be opened where
-// (T05). Each of them may answer for an address that only one should.
+// (T05). Each of them may answer for an address that only one should. Where they do
+// hear each other by frames on a segment nothing is wrong yet, and one of two ways is
+// closed.
 //
 // That another does not hear this one it says itself (status.unreachable). That
 // one which is not heard here lives is known by its answer (status.confirmedAlive),
@@ -76,6 +78,9 @@ func (n *Node) partitions(in *Input, out *Output) []string {
 	}
 	say(bothWays, "this speaker and %s do not hear each other: open %s between their nodes, both ways")
 	say(outward, "this speaker is not heard by %s, which it hears: open %s for what this node sends to theirs")
+	if len(in.Members.FramesOnly) > 0 {
+		texts = append(texts, fmt.Sprintf("this speaker hears %s over the LAN alone: open %s for what their nodes send to this one", few(in.Members.FramesOnly), port))
+	}
 	say(inward, "this speaker does not hear %s, though they are alive: open %s for what their nodes send to this one")
 	return texts
 }

@@ -92,7 +92,10 @@ type planned struct {
 // plan makes the plan of a view, or takes the last. Its list of peers may be
 // changed.
 func (p *planned) plan(view *plan.BGPView) plan.BGPPlan {
-	now := planned{config: view.Config, services: view.Services, revision: view.Services.Revision(), self: view.Nodes[view.Self], drain: view.Drain, local: view.Local}
+	now := planned{
+		config: view.Config, services: view.Services, revision: view.Services.Revision(), self: view.Nodes[view.Self],
+		drain: view.Drain, local: view.Local,
+	}
 	if p.config != now.config || p.services != now.services || p.revision != now.revision || p.drain != now.drain || !p.self.Equal(&now.self) ||
 		!maps.Equal(p.local, now.local) {
 		now.BGPPlan = plan.MakeBGP(view)

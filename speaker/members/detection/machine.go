@@ -124,6 +124,7 @@ type Machine struct {
 	// alone and unproven: see prove. duplicate: see superseded.
 	alone, unproven, duplicate bool
 	askedGateways              time.Time
+	framesOnly                 []string                  // see portClosed
 	wanted                     map[string]netip.AddrPort // see Seek
 
 	planned time.Time // the next turn
@@ -167,7 +168,7 @@ func (m *Machine) Snapshot() *model.Membership {
 		owners, contested, claimants := m.ledger.Owners()
 		m.snapshot = &model.Membership{
 			Self: m.config.Name, Address: m.config.Address, Alive: m.alive, Ready: m.living, Owners: owners, Contested: contested,
-			Claimants: claimants, Unable: m.ledger.Unable(), Successions: m.ledger.Successions(), Left: m.detector.departed(), Broken: m.broken(), Duplicate: m.duplicate,
+			Claimants: claimants, Unable: m.ledger.Unable(), Successions: m.ledger.Successions(), Left: m.detector.departed(), FramesOnly: m.framesOnly, Broken: m.broken(), Duplicate: m.duplicate,
 			Links: m.ledger.Links(), MACs: m.ledger.MACs(), UnsettledUntil: m.unsettled(), Changed: m.changedAt, Stalls: m.stalls,
 		}
 	}
@@ -579,6 +580,7 @@ func (m *Machine) watch(now, planned time.Time) (next time.Time) {
 	m.apply(n, now)
 	m.weigh(now)
 	m.judge(now)
+	m.portClosed(now)
 	m.prove(now)
 	m.askAround(now)
 	return next

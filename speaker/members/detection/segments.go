@@ -175,6 +175,26 @@ func (m *Machine) judge(now time.Time) {
 	}
 }
 
+// portClosedAfter is how long a living speaker is not heard by UDP before that is
+// worth a word.
+const portClosedAfter = 5 * time.Second
+
+// portClosed keeps which of the living are not heard at the member port: a firewall
+// is the usual reason. Heartbeats go on as frames.
+func (m *Machine) portClosed(now time.Time) {
+	var all []string
+	for _, name := range m.detector.names() {
+		p := m.detector.peers[name]
+		if p.alive && now.Sub(p.direct) < portClosedAfter && now.Sub(p.udp) >= portClosedAfter && now.Sub(p.joined) >= portClosedAfter {
+			all = append(all, name)
+		}
+	}
+	if !slices.Equal(all, m.framesOnly) {
+		m.framesOnly = all
+		m.change(true, now)
+	}
+}
+
 // sample looks at how many frames the segment has received, unless other speakers
 // are heard on it.
 func (m *Machine) sample(s *segment, heard bool, now time.Time) {
