@@ -97,7 +97,7 @@ func (c *cluster) stays(name, addresses string) {
 	}
 }
 
-func TestL13_AServiceIsGivenAnotherAddressForAother hostsThatItNeverUsed(t *testing.T) {
+func TestL13_AServiceIsGivenAnotherAddressForAForeignOneThatItNeverUsed(t *testing.T) {
 	t.Parallel()
 	inCluster(t, func(t *testing.T, c *cluster) {
 		c.pool("lan", nil, "192.0.2.10-192.0.2.20")
