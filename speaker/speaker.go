@@ -124,7 +124,7 @@ func newSpeaker(d dependencies) *speaker {
 }
 
 // run acts on changes until ctx ends, or the node has lost its member address.
-func (s *speaker) run(ctx context.Context) error {
+func (s *speaker) run(ctx context.Context) error { //nolint:cyclop // a case for each source of changes
 	ctx, end := context.WithCancel(ctx)
 	defer end()
 	timer := time.NewTimer(0)

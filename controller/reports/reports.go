@@ -143,10 +143,10 @@ func (r *Reports) readWithheld(s *v1beta1.Speaker) {
 			if before, known := r.withheld[a]; !known || rank(group.Reason) < rank(before) {
 				r.withheld[a] = group.Reason
 			}
-			switch {
-			case group.Reason == v1beta1.ReasonAddressConflict:
+			if group.Reason == v1beta1.ReasonAddressConflict {
 				r.detail[a] = ": " + group.Message
-			case group.Reason == v1beta1.ReasonLocalAddress:
+			}
+			if group.Reason == v1beta1.ReasonLocalAddress {
 				r.detail[a] = ": on node " + s.Name + " " + group.Message
 			}
 		}

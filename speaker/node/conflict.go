@@ -72,8 +72,8 @@ func (h *conflictingHost) message() string {
 		if h.own {
 			return fmt.Sprintf("the address is node %s's own, which answers for it on %s", h.node, h.on)
 		}
-		return fmt.Sprintf("node %s itself answers for the address on %s (%s): it is an address of the node, or of kube-vip or keepalived on it, or kube-proxy in IPVS mode has it without strictARP",
-			h.node, h.on, h.mac)
+		return fmt.Sprintf("node %s itself answers for the address on %s (%s): it is an address of the node, or of kube-vip "+
+			"or keepalived on it, or kube-proxy in IPVS mode has it without strictARP", h.node, h.on, h.mac)
 	}
 	return fmt.Sprintf("%s answers for the address on %s and belongs to no node with a speaker", h.mac, h.on)
 }
@@ -219,10 +219,20 @@ func (c *conflicts) use(in *Input, a netip.Addr, owner string, held bool) (v ver
 		return free, 0, false
 	case d.state != probing:
 		d.state, d.since, d.probes, d.suspect = probing, now, 0, time.Time{}
-	case d.probes >= probeNum && now.Sub(d.asked) >= probeInterval && (d.suspect.IsZero() || now.Sub(d.suspect) > 2*probeInterval):
+	case d.unanswered(now):
 		d.state, d.since, d.used, d.first, d.host = assigned, now, true, true, nil
 		return free, 0, false
 	}
+	return c.probe(d, now)
+}
+
+// unanswered reports whether all probes were sent, and nobody has answered.
+func (d *detection) unanswered(now time.Time) bool {
+	return d.probes >= probeNum && now.Sub(d.asked) >= probeInterval && (d.suspect.IsZero() || now.Sub(d.suspect) > 2*probeInterval)
+}
+
+// probe is the turn of an address that is probed for.
+func (c *conflicts) probe(d *detection, now time.Time) (v verdict, again time.Duration, probe bool) {
 	v, again = unsure, max(time.Millisecond, probeInterval-now.Sub(d.asked))
 	if d.host != nil {
 		v = unsureAgain
@@ -269,22 +279,20 @@ func (c *conflicts) see(s model.Sighting, members *model.Membership, held, own b
 	case own:
 		// Its word alone counts for nothing, or a node that was broken into could
 		// keep every address from its Service; here it was seen to use it, too.
-	case d.state == probing && name != "":
-		if owner != "" {
-			return // the membership settles that
+	case name != "" && d.state == probing:
+		if !d.unclaimed(owner, now) {
+			return
 		}
-		if d.suspect = now; now.Sub(d.since) < claimDelay {
-			return // its claim may be on its way
-		}
-	case d.state == probing, d.first && now.Sub(d.since) <= fresh && name == "":
 	case name != "" && owner != members.Self:
 		return // an owner before or after us
-	default:
+	case d.state == assigned && (name != "" || !d.first || now.Sub(d.since) > fresh):
 		c.defend(d, s, name, now, out)
 		return
 	}
 	pairs := []any{"address", s.Address, "mac", s.MAC.String(), "interface", s.Interface}
-	found := &conflictingHost{mac: s.MAC, node: name, own: own, on: s.Interface, since: now, seen: now, first: d.state == probing || !own}
+	found := &conflictingHost{
+		mac: s.MAC, node: name, own: own, on: s.Interface, since: now, seen: now, first: d.state == probing || !own,
+	}
 	if d.host != nil {
 		found.since, found.first = d.host.since, d.host.first
 	}
@@ -293,13 +301,25 @@ func (c *conflicts) see(s model.Sighting, members *model.Membership, held, own b
 	out.Changed = true
 }
 
+// unclaimed reports whether a speaker that was seen to answer for what is probed for
+// claims it too late: its claim may be on its way. What another owns the membership
+// settles.
+func (d *detection) unclaimed(owner string, now time.Time) bool {
+	if owner != "" {
+		return false
+	}
+	d.suspect = now
+	return now.Sub(d.since) >= claimDelay
+}
+
 // defend tells the neighbors again of an address in use that another host uses,
 // too, or another node says that it does, unless that was done a moment ago.
 func (c *conflicts) defend(d *detection, s model.Sighting, name string, now time.Time, out *Seen) {
 	if name == "" {
 		if d.host == nil || d.host.mac != s.MAC {
 			d.host = &conflictingHost{mac: s.MAC, on: s.Interface, since: now}
-			out.Notes = append(out.Notes, Note{Warning, "address conflict: defending", []any{"address", s.Address, "mac", s.MAC.String(), "interface", s.Interface}})
+			pairs := []any{"address", s.Address, "mac", s.MAC.String(), "interface", s.Interface}
+			out.Notes = append(out.Notes, Note{Warning, "address conflict: defending", pairs})
 			out.Changed = true
 		}
 		d.host.seen = now

@@ -270,59 +270,71 @@ func (n *Node) decide(in *Input, out *Output) {
 	for i := range made {
 		d := &made[i]
 		on, owner := n.held[d.Address], in.Members.Owners[d.Address]
-		if _, own := in.Local[d.Address]; own {
-			// Never held, whoever is to own it: this node answers for it as a host.
-			out.Again = sooner(out.Again, n.conflicts.rest(in, d.Address, owner))
-			if d.Announce {
-				n.step.fates[i] = ownAddress
-			}
-			continue
-		}
-		one := model.Answer{Address: d.Address, Interfaces: d.Interfaces, Sharers: d.Sharers}
-		if len(d.Sharers) > 0 {
-			one.Mode = model.Shared
-		}
+		_, own := in.Local[d.Address]
 		out.Again = sooner(out.Again, n.ranks.wait(in, d, settled))
-		wanted := d.Announce && !in.Members.Duplicate
-		if wanted && !settled && len(on) == 0 {
-			wanted, n.step.fates[i] = false, waiting
-		}
-		if wanted && len(on) == 0 {
-			if checks, left := n.undelivered(in, d); len(checks) > 0 {
-				out.check(checks)
-				out.Again = sooner(out.Again, left)
-				wanted, n.step.fates[i] = false, waiting
-			}
-		}
-		if !wanted {
-			out.Again = sooner(out.Again, n.conflicts.rest(in, d.Address, owner))
-			if n.handOver(in, d, on, owner, handing, out) {
-				out.Answers = append(out.Answers, model.Answer{Address: d.Address, Interfaces: on, Mode: model.Quiet})
-			}
+		if !own && n.wanted(in, i, settled, out) {
+			n.answer(in, i, out)
 			continue
 		}
-		verdict, again, probe := n.conflicts.use(in, d.Address, owner, len(on) > 0)
-		out.Again = sooner(out.Again, again)
-		switch verdict {
-		case free:
-			out.Answers = append(out.Answers, one)
-			continue
-		case unsure, unsureAgain:
-			one.Mode, one.Sharers = model.Probe, nil
-			out.Answers = append(out.Answers, one)
-			if probe {
-				out.Probes = append(out.Probes, d.Address)
-			}
-		case taken:
-		}
-		n.step.fates[i] = waiting
-		if verdict != unsure {
-			n.step.fates[i] = inConflict
+		out.Again = sooner(out.Again, n.conflicts.rest(in, d.Address, owner))
+		switch {
+		case own && d.Announce:
+			// Never held, whoever is to own it: this node answers for it as a host.
+			n.step.fates[i] = ownAddress
+		case !own && n.handOver(in, d, on, owner, handing, out):
+			out.Answers = append(out.Answers, model.Answer{Address: d.Address, Interfaces: on, Mode: model.Quiet})
 		}
 	}
 	n.handing = handing
 	n.ranks.end()
 	n.conflicts.end()
+}
+
+// wanted reports whether the address at a place of the plan is to be answered for
+// now: what is not held yet waits until enough is known, and the node can deliver.
+func (n *Node) wanted(in *Input, place int, settled bool, out *Output) bool {
+	d := &n.step.made.Decisions[place]
+	if !d.Announce || in.Members.Duplicate {
+		return false
+	}
+	if len(n.held[d.Address]) > 0 {
+		return true
+	}
+	checks, left := n.undelivered(in, d)
+	if settled && len(checks) == 0 {
+		return true
+	}
+	out.check(checks)
+	out.Again = sooner(out.Again, left)
+	n.step.fates[place] = waiting
+	return false
+}
+
+// answer decides how an address that is wanted is answered for.
+func (n *Node) answer(in *Input, place int, out *Output) {
+	d := &n.step.made.Decisions[place]
+	one := model.Answer{Address: d.Address, Interfaces: d.Interfaces, Sharers: d.Sharers}
+	if len(d.Sharers) > 0 {
+		one.Mode = model.Shared
+	}
+	verdict, again, probe := n.conflicts.use(in, d.Address, in.Members.Owners[d.Address], len(n.held[d.Address]) > 0)
+	out.Again = sooner(out.Again, again)
+	switch verdict {
+	case free:
+		out.Answers = append(out.Answers, one)
+		return
+	case unsure, unsureAgain:
+		one.Mode, one.Sharers = model.Probe, nil
+		out.Answers = append(out.Answers, one)
+		if probe {
+			out.Probes = append(out.Probes, d.Address)
+		}
+	case taken:
+	}
+	n.step.fates[place] = waiting
+	if verdict != unsure {
+		n.step.fates[place] = inConflict
+	}
 }
 
 func (n *Node) view(in *Input, links []model.Link) plan.View {

@@ -79,7 +79,8 @@ func (n *Node) partitions(in *Input, out *Output) []string {
 	say(bothWays, "this speaker and %s do not hear each other: open %s between their nodes, both ways")
 	say(outward, "this speaker is not heard by %s, which it hears: open %s for what this node sends to theirs")
 	if len(in.Members.FramesOnly) > 0 {
-		texts = append(texts, fmt.Sprintf("this speaker hears %s over the LAN alone: open %s for what their nodes send to this one", few(in.Members.FramesOnly), port))
+		texts = append(texts, fmt.Sprintf("this speaker hears %s over the LAN alone: open %s for what their nodes send to this one",
+			few(in.Members.FramesOnly), port))
 	}
 	say(inward, "this speaker does not hear %s, though they are alive: open %s for what their nodes send to this one")
 	return texts

@@ -345,28 +345,21 @@ func (o owner) before(other owner) bool {
 // another claims, too, and who claims what more than one does, sorted.
 func (l *Ledger) Owners() (owners map[netip.Addr]string, contested []netip.Addr, claimants map[netip.Addr][]string) {
 	best := make(map[netip.Addr]owner, len(l.mine.List))
-	claimed := make(map[netip.Addr]bool, len(l.mine.List))
+	claimants = map[netip.Addr][]string{}
 	for _, c := range l.mine.List {
-		best[c.Address], claimed[c.Address] = owner{l.self, l.strength, c.Epoch}, true
+		best[c.Address] = owner{l.self, l.strength, c.Epoch}
 	}
-	twice := map[netip.Addr]bool{}
 	for name, claims := range l.theirs {
 		for _, c := range claims.List {
 			o := owner{name, claims.strength, c.Epoch}
-			if claimed[c.Address] {
-				twice[c.Address] = true
+			b, claimed := best[c.Address]
+			if claimed && claimants[c.Address] == nil {
+				claimants[c.Address] = []string{b.name}
 			}
-			b, ok := best[c.Address]
-			if ok {
-				if claimants == nil {
-					claimants = map[netip.Addr][]string{}
-				}
-				if claimants[c.Address] == nil {
-					claimants[c.Address] = []string{b.name}
-				}
+			if claimed {
 				claimants[c.Address] = append(claimants[c.Address], name)
 			}
-			if !ok || o.before(b) {
+			if !claimed || o.before(b) {
 				best[c.Address] = o
 			}
 		}
@@ -374,13 +367,13 @@ func (l *Ledger) Owners() (owners map[netip.Addr]string, contested []netip.Addr,
 	owners = make(map[netip.Addr]string, len(best))
 	for a, o := range best {
 		owners[a] = o.name
-		if twice[a] && o.name == l.self {
+	}
+	for a, names := range claimants {
+		slices.Sort(names)
+		if owners[a] == l.self {
 			contested = append(contested, a)
 		}
 	}
 	slices.SortFunc(contested, netip.Addr.Compare)
-	for _, names := range claimants {
-		slices.Sort(names)
-	}
 	return owners, contested, claimants
 }

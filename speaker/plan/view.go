@@ -166,7 +166,7 @@ func ServiceOf(object *corev1.Service, endpoints []*discoveryv1.EndpointSlice) S
 	service := Service{
 		Key: config.ServiceKey(object), Labels: object.Labels, Pool: pool,
 		Local:         object.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
-		HealthPort:    uint16(object.Spec.HealthCheckNodePort), //nolint:gosec // a port
+		HealthPort:    uint16(object.Spec.HealthCheckNodePort),
 		InternalLocal: object.Spec.InternalTrafficPolicy != nil && *object.Spec.InternalTrafficPolicy == corev1.ServiceInternalTrafficPolicyLocal,
 		ClusterIPs:    addresses(object.Spec.ClusterIPs), ExternalIPs: addresses(object.Spec.ExternalIPs),
 		IPv4: endpointsOf(endpoints, discoveryv1.AddressTypeIPv4), IPv6: endpointsOf(endpoints, discoveryv1.AddressTypeIPv6),

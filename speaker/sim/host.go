@@ -83,7 +83,9 @@ type process struct {
 }
 
 func newHost(w *World, number int) *Host {
-	h := &Host{world: w, name: nodeName(number), number: number, kernel: map[netip.Addr]bool{}, received: map[string]uint64{}, keys: []string{"first"}}
+	h := &Host{
+		world: w, name: nodeName(number), number: number, kernel: map[netip.Addr]bool{}, received: map[string]uint64{}, keys: []string{"first"},
+	}
 	networks := []string{lan}
 	if w.second {
 		networks = append(networks, backbone)
@@ -359,7 +361,10 @@ func (h *Host) look() {
 	w := h.world
 	w.Stats.Passes++
 	h.busyUntil = w.now.Add(time.Duration(len(w.Cluster.addresses)) * w.passTime)
-	in := node.Input{Now: w.now, Cluster: h.view.current, Members: h.machine.Snapshot(), Interfaces: h.interfaces, Local: node.LocalAddresses(h.interfaces), Served: h.served}
+	in := node.Input{
+		Now: w.now, Cluster: h.view.current, Members: h.machine.Snapshot(), Interfaces: h.interfaces,
+		Local: node.LocalAddresses(h.interfaces), Served: h.served,
+	}
 	out := h.node.Step(in)
 	h.check(out.Checks)
 	h.machine.Locate(out.MACs, out.Links, w.now)

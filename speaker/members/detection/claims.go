@@ -244,7 +244,8 @@ func (a *assembly) add(p *part) (whole []byte, done bool) {
 		return nil, false
 	}
 	a.parts[p.number] = append([]byte{}, p.body...)
-	if a.missing--; a.missing > 0 {
+	a.missing--
+	if a.missing > 0 {
 		return nil, false
 	}
 	for _, one := range a.parts {

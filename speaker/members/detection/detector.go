@@ -158,7 +158,7 @@ func (d *detector) hear(m *message, from Way, now time.Time) (n news) {
 		return n
 	case m.incarnation == p.incarnation && m.sequence <= p.sequence:
 		if m.sequence == p.sequence && p.alive {
-			p.came(m, from, now) // the same one by another way
+			p.came(from, now) // the same one by another way
 		}
 		return n
 	case m.incarnation > p.incarnation:
@@ -166,7 +166,7 @@ func (d *detector) hear(m *message, from Way, now time.Time) (n news) {
 	}
 	n.fresh = true
 	p.sequence, p.version, p.strength, p.pulse, p.key, p.at = m.sequence, m.beat.version, m.beat.strength, m.beat.pulse, m.beat.key, m.at
-	p.came(m, from, now)
+	p.came(from, now)
 	if m.beat.leaving {
 		p.left = true
 		if p.alive {
@@ -198,7 +198,7 @@ func (p *peer) begin(name string, incarnation uint64) (n news) {
 }
 
 // came notes by which way it did.
-func (p *peer) came(m *message, from Way, now time.Time) {
+func (p *peer) came(from Way, now time.Time) {
 	if from.On == "" {
 		p.udp = now
 		return
@@ -234,7 +234,7 @@ func (d *detector) heard(now time.Time, segments func(p *peer) byte) []heard {
 	for _, name := range d.names() {
 		p := d.peers[name]
 		if age := now.Sub(p.direct); p.alive && age < d.settings.Patience(p.pulse) {
-			all = append(all, heard{identify(name), age, uint16(p.version), byte(p.parting), segments(p)}) //nolint:gosec // the lowest bits
+			all = append(all, heard{identify(name), age, uint16(p.version), byte(p.parting), segments(p)}) // the lowest bits
 		}
 	}
 	slices.SortStableFunc(all, func(a, b heard) int { return int(a.age - b.age) })
@@ -326,7 +326,7 @@ func (d *detector) together() (together, alive int) {
 // part takes in how often a speaker says, in its last 8 bits, that it and this
 // one parted. That is news if it held this speaker dead and is not known to have.
 func (p *peer) part(parting byte) (news bool) {
-	behind := int8(parting - byte(p.parting)) //nolint:gosec // a difference of the lowest bits
+	behind := int8(parting - byte(p.parting)) // a difference of the lowest bits
 	p.ignorant = behind < 0
 	if behind <= 0 {
 		return false

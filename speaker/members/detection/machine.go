@@ -168,7 +168,8 @@ func (m *Machine) Snapshot() *model.Membership {
 		owners, contested, claimants := m.ledger.Owners()
 		m.snapshot = &model.Membership{
 			Self: m.config.Name, Address: m.config.Address, Alive: m.alive, Ready: m.living, Owners: owners, Contested: contested,
-			Claimants: claimants, Unable: m.ledger.Unable(), Successions: m.ledger.Successions(), Left: m.detector.departed(), FramesOnly: m.framesOnly, Broken: m.broken(), Duplicate: m.duplicate,
+			Claimants: claimants, Unable: m.ledger.Unable(), Successions: m.ledger.Successions(), Left: m.detector.departed(),
+			FramesOnly: m.framesOnly, Broken: m.broken(), Duplicate: m.duplicate,
 			Links: m.ledger.Links(), MACs: m.ledger.MACs(), UnsettledUntil: m.unsettled(), Changed: m.changedAt, Stalls: m.stalls,
 		}
 	}
@@ -393,7 +394,8 @@ func (m *Machine) hearsay(from *message, sender *peer, now time.Time) {
 			m.ask(name, from.name, now)
 			continue
 		}
-		if p.alive && now.Sub(p.direct) > m.config.Settings.Patience(p.pulse) && uint16(m.ledger.Version(name)) != h.version { //nolint:gosec // the lowest bits
+		lowest := m.ledger.Version(name) & 0xffff //nolint:mnd // as many bits as are told
+		if p.alive && now.Sub(p.direct) > m.config.Settings.Patience(p.pulse) && lowest != uint64(h.version) {
 			m.ask(name, from.name, now)
 		}
 	}
@@ -467,7 +469,9 @@ func (m *Machine) answer(from *message, now time.Time) {
 		return
 	}
 	asker.asks = from.sequence
-	reply := portrait{at: m.config.Address, pulse: m.config.Settings.Pace(len(m.alive)), ready: m.fit(), strength: m.ledger.Strength(), claims: m.ledger.Claims()}
+	reply := portrait{
+		at: m.config.Address, pulse: m.config.Settings.Pace(len(m.alive)), ready: m.fit(), strength: m.ledger.Strength(), claims: m.ledger.Claims(),
+	}
 	head := part{incarnation: m.config.Incarnation, echo: from.sequence}
 	if from.subject != m.config.Name {
 		p := m.detector.peers[from.subject]
@@ -493,13 +497,7 @@ func (m *Machine) answer(from *message, now time.Time) {
 // claims.
 func (m *Machine) believe(from *message, now time.Time) {
 	p := m.detector.peers[from.subject]
-	sender := m.detector.peers[from.name]
-	switch {
-	case p == nil || sender == nil || !sender.alive || sender.incarnation != from.incarnation:
-		return
-	case from.part.echo != p.question.sequence || from.name != p.question.to:
-		return // nobody has asked, or long ago
-	case from.part.incarnation < p.incarnation || from.part.incarnation == p.incarnation && (p.left || p.alive && from.part.version < m.ledger.Version(from.subject)):
+	if p == nil || !m.asked(p, from) || m.outdated(p, from) {
 		return
 	}
 	whole, done := p.assembly.add(&from.part)
@@ -519,6 +517,22 @@ func (m *Machine) believe(from *message, now time.Time) {
 	m.ledger.Hear(from.subject, said.claims, said.strength)
 	m.know(p, from.subject)
 	m.change(true, now)
+}
+
+// asked reports whether claims answer the last question, which nobody can have
+// recorded before it was put.
+func (m *Machine) asked(p *peer, from *message) bool {
+	sender := m.detector.peers[from.name]
+	return sender != nil && sender.alive && sender.incarnation == from.incarnation &&
+		from.part.echo == p.question.sequence && from.name == p.question.to
+}
+
+// outdated reports whether claims are older than what is known.
+func (m *Machine) outdated(p *peer, from *message) bool {
+	if from.part.incarnation != p.incarnation {
+		return from.part.incarnation < p.incarnation
+	}
+	return p.left || p.alive && from.part.version < m.ledger.Version(from.subject)
 }
 
 // introduce is another's word that a speaker lives which is not heard here.

@@ -133,32 +133,39 @@ func (s *segment) stalled(by time.Duration, now time.Time) {
 	}
 }
 
+// hearing is how many of the living that share a segment were heard on it, just now
+// and lately, how many said anything at all lately, and how many that they hear us.
+type hearing struct{ justNow, lately, talking, us int }
+
+func (m *Machine) hearing(s *segment, place int, now time.Time) (h hearing) {
+	lately := now.Add(-2 * m.config.Settings.Patience(0))
+	justNow := now.Add(-m.config.Settings.Pace(len(m.alive)) * 3 / 2)
+	for _, p := range m.detector.peers {
+		if !p.alive || !s.shares(p) {
+			continue
+		}
+		h.justNow += count(s.heardHere(p, justNow))
+		h.lately += count(s.heardHere(p, lately))
+		h.talking += count(p.direct.After(lately))
+		h.us += count(p.hears.After(lately) && p.hearsOn&(1<<place) != 0)
+	}
+	return h
+}
+
+func count(is bool) int {
+	if is {
+		return 1
+	}
+	return 0
+}
+
 // judge decides which segments are broken.
 func (m *Machine) judge(now time.Time) {
 	for place, s := range m.segments {
-		recently := now.Add(-2 * m.config.Settings.Patience(0))
-		justNow := now.Add(-m.config.Settings.Pace(len(m.alive)) * 3 / 2)
-		heard, lately, talking, hearing := 0, 0, 0, 0
-		for _, p := range m.detector.peers {
-			if !p.alive || !s.shares(p) {
-				continue
-			}
-			if s.heardHere(p, recently) {
-				heard++
-			}
-			if s.heardHere(p, justNow) {
-				lately++
-			}
-			if p.direct.After(recently) {
-				talking++
-			}
-			if p.hears.After(recently) && p.hearsOn&(1<<place) != 0 {
-				hearing++
-			}
-		}
-		s.peersHeard, s.usHeard = s.peersHeard || heard > 0, s.usHeard || hearing > 0
-		m.sample(s, lately > 0, now)
-		if talking == 0 || hearing > 0 || !s.usHeard { // who is not heard at all says nothing of us
+		h := m.hearing(s, place, now)
+		s.peersHeard, s.usHeard = s.peersHeard || h.lately > 0, s.usHeard || h.us > 0
+		m.sample(s, h.justNow > 0, now)
+		if h.talking == 0 || h.us > 0 || !s.usHeard { // who is not heard at all says nothing of us
 			s.muteSince = now
 		}
 		why := ""
@@ -264,18 +271,20 @@ func (m *Machine) askAround(now time.Time) {
 			m.askFor(p, s, late)
 		}
 	}
-	if !m.alone {
-		return
+	if m.alone && now.Sub(m.askedGateways) >= m.config.Settings.Pulse {
+		m.askedGateways = now
+		m.askGateways()
 	}
+}
+
+// askGateways asks for whoever should be there in any case.
+func (m *Machine) askGateways() {
 	for _, s := range m.segments {
 		for _, gateway := range s.Gateways {
-			if now.Sub(m.askedGateways) >= m.config.Settings.Pulse && len(m.output.Questions) < questionsAtOnce {
+			if len(m.output.Questions) < questionsAtOnce {
 				m.output.Questions = append(m.output.Questions, Question{s.Name, gateway})
 			}
 		}
-	}
-	if now.Sub(m.askedGateways) >= m.config.Settings.Pulse {
-		m.askedGateways = now
 	}
 }
 
