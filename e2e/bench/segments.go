@@ -116,10 +116,15 @@ func (b *bench) deaf(ctx context.Context) error {
 	}
 	nodes := b.nodes()
 	victim := nodes[len(nodes)-1]
+	var probers []*lab.Prober
 	for _, a := range all {
-		p := b.c.Probe(ctx, client, netip.AddrPortFrom(a, 80), 200*time.Millisecond)
-		defer p.Stop()
+		probers = append(probers, b.c.Probe(ctx, client, netip.AddrPortFrom(a, 80), 200*time.Millisecond))
 	}
+	defer func() {
+		for _, p := range probers {
+			p.Stop()
+		}
+	}()
 	time.Sleep(before)
 	entries, err := b.entries(ctx)
 	if err != nil {
@@ -147,7 +152,8 @@ func (b *bench) deaf(ctx context.Context) error {
 		return err
 	}
 	b.values["l2_deaf_stolen"] = strconv.Itoa(stolen)
-	note := fmt.Sprintf("%d times an entry pointed to it for over %s; its own had gone after %s", stolen, tolerated, seen.left.Round(time.Millisecond))
+	note := fmt.Sprintf("%d times an entry pointed to it for over %s; its own had gone after %s",
+		stolen, tolerated, seen.left.Round(time.Millisecond))
 	b.rows = append(b.rows, figures.Row{Name: fmt.Sprintf("a node sends and does not receive for %s", period), Note: note})
 	b.say("a node that does not receive: %s", note)
 	err = lab.WaitFor(ctx, victim+" to be Ready", func() (bool, error) { return b.c.NodeReady(ctx, victim) })

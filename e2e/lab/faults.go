@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -103,11 +104,12 @@ func (l *Lab) BlockInbound(ctx context.Context, node string, port int) error {
 }
 
 func (l *Lab) block(ctx context.Context, node string, port int, hooks ...string) error {
-	rules := "table inet lab-block\ndelete table inet lab-block\ntable inet lab-block {\n"
+	var rules strings.Builder
 	for _, hook := range hooks {
-		rules += fmt.Sprintf("chain %s { type filter hook %s priority -200; meta l4proto { tcp, udp } th dport %d drop; }\n", hook, hook, port)
+		fmt.Fprintf(&rules, "chain %s { type filter hook %s priority -200; meta l4proto { tcp, udp } th dport %d drop; }\n", hook, hook, port)
 	}
-	_, err := l.exec(ctx, node, rules+"}\n", "nft", "-f", "-")
+	table := "table inet lab-block\ndelete table inet lab-block\ntable inet lab-block {\n" + rules.String() + "}\n"
+	_, err := l.exec(ctx, node, table, "nft", "-f", "-")
 	return err
 }
 

@@ -77,7 +77,9 @@ func (l *Lab) plugInSecond(name string) error {
 		}
 		attrs := netlink.NewLinkAttrs()
 		attrs.Name, attrs.MasterIndex = secondPorts([]string{name})[0], bridge.Attrs().Index
-		cable := &netlink.Veth{LinkAttrs: attrs, PeerName: SecondNIC, PeerHardwareAddr: mac(macHost, address), PeerNamespace: netlink.NsFd(int(end.Fd()))}
+		cable := &netlink.Veth{
+			LinkAttrs: attrs, PeerName: SecondNIC, PeerHardwareAddr: mac(macHost, address), PeerNamespace: netlink.NsFd(int(end.Fd())),
+		}
 		if err := netlink.LinkAdd(cable); err != nil {
 			return err
 		}

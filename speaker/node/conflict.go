@@ -279,12 +279,8 @@ func (c *conflicts) see(s model.Sighting, members *model.Membership, held, own b
 	case own:
 		// Its word alone counts for nothing, or a node that was broken into could
 		// keep every address from its Service; here it was seen to use it, too.
-	case name != "" && d.state == probing:
-		if !d.unclaimed(owner, now) {
-			return
-		}
-	case name != "" && owner != members.Self:
-		return // an owner before or after us
+	case name != "" && !d.foreign(owner, members.Self, now):
+		return
 	case d.state == assigned && (name != "" || !d.first || now.Sub(d.since) > fresh):
 		c.defend(d, s, name, now, out)
 		return
@@ -301,10 +297,13 @@ func (c *conflicts) see(s model.Sighting, members *model.Membership, held, own b
 	out.Changed = true
 }
 
-// unclaimed reports whether a speaker that was seen to answer for what is probed for
-// claims it too late: its claim may be on its way. What another owns the membership
-// settles.
-func (d *detection) unclaimed(owner string, now time.Time) bool {
+// foreign reports whether the use of an address by another node with a speaker is one
+// that nobody has the right to. What a node owns, or owned just now, the membership
+// settles; whoever answers for what is probed for may claim it a moment later.
+func (d *detection) foreign(owner, self string, now time.Time) bool {
+	if d.state != probing {
+		return owner == self
+	}
 	if owner != "" {
 		return false
 	}
