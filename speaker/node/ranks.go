@@ -158,7 +158,7 @@ func (r *ranks) refused(n *Node, applied *Applied) (all []netip.Addr) {
 		switch {
 		case d.Announce && !held && n.step.fates[i] == inConflict:
 			r.own[d.Address] = refusal{applied.Now.Add(retryInterval), true}
-		case d.Announce && !held && (n.step.fates[i] == asPlanned || n.step.fates[i] == ownAddress):
+		case d.Announce && !held && n.step.fates[i] == asPlanned:
 			r.own[d.Address] = refusal{applied.Now.Add(refusedFor), false}
 		case held && d.Announce:
 			delete(r.own, d.Address)

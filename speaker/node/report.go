@@ -69,6 +69,17 @@ func (n *Node) claims(held map[netip.Addr][]string) []netip.Addr {
 			claims = append(claims, a.Address)
 		}
 	}
+	before := len(claims)
+	for i, fate := range n.step.fates {
+		if fate == ownAddress {
+			// Its kernel answers for it as a host: another that took it would cut the
+			// node off (T03).
+			claims = append(claims, n.step.made.Decisions[i].Address)
+		}
+	}
+	if len(claims) > before {
+		slices.SortFunc(claims, netip.Addr.Compare)
+	}
 	return claims
 }
 
