@@ -204,7 +204,7 @@ func TestL13_An_address_in_use_is_defended_when_another_host_comes(t *testing.T)
 	p.answers(ctx, "c1", address)
 }
 
-// reports reports whether a speaker reports the conflict, whenever it began.
+// reports is whether a speaker has the conflict in its report, whenever it began.
 func (p *plot) reports(ctx context.Context, node string, want v1beta1.AddressConflict) (bool, error) {
 	speaker, err := p.Baliza.BalizaV1beta1().Speakers().Get(ctx, node, metav1.GetOptions{})
 	if err != nil {
