@@ -1,8 +1,10 @@
 package detection
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/baliza-lb/baliza/speaker/model"
@@ -65,7 +67,7 @@ func (m *Machine) SetSegments(all []Segment, now time.Time) {
 		s.Segment = one
 		next = append(next, s)
 	}
-	slices.SortFunc(next, func(a, b *segment) int { return compare(a.Name, b.Name) })
+	slices.SortFunc(next, func(a, b *segment) int { return strings.Compare(a.Name, b.Name) })
 	m.segments = next[:min(len(next), mostSegments)]
 	for _, p := range m.detector.peers {
 		p.nextQuestion = time.Time{}
@@ -205,7 +207,8 @@ func (m *Machine) portClosed(now time.Time) {
 // sample looks at how many frames the segment has received, unless other speakers
 // are heard on it.
 func (m *Machine) sample(s *segment, heard bool, now time.Time) {
-	if heard || m.config.Received == nil {
+	nobody := !s.peersHeard && len(m.detector.peers) == 0 // it is of no use, and costs a question to the kernel
+	if heard || nobody || m.config.Received == nil {
 		s.moved, s.samples = now, 0
 		return
 	}
@@ -322,18 +325,9 @@ func (m *Machine) askFor(p *peer, s *segment, late bool) {
 		targets[p.claimed[p.asked%len(p.claimed)]] = true
 		p.asked++
 	}
-	for _, target := range sortedAddresses(targets) {
+	for _, target := range slices.SortedFunc(maps.Keys(targets), netip.Addr.Compare) {
 		m.output.Questions = append(m.output.Questions, Question{s.Name, target})
 	}
-}
-
-func sortedAddresses(set map[netip.Addr]bool) []netip.Addr {
-	all := make([]netip.Addr, 0, len(set))
-	for a := range set {
-		all = append(all, a)
-	}
-	slices.SortFunc(all, netip.Addr.Compare)
-	return all
 }
 
 // Answered says who has answered for an address, by ARP or NDP, that was in
@@ -380,14 +374,4 @@ func (m *Machine) Refused(at netip.AddrPort, now time.Time) {
 // not heard proves nothing for a while.
 func (m *Machine) Overflowed(now time.Time) {
 	m.detector.deafUntil = now.Add(m.config.Settings.patienceAlone(0))
-}
-
-func compare(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
