@@ -41,6 +41,11 @@ func hierarchies() ([]hierarchy, error) {
 	if len(all) == 0 {
 		return nil, errors.New("no control groups are mounted below " + cgroupRoot)
 	}
+	if group := os.Getenv(groupVariable); group != "" {
+		for i := range all { // whoever asks may have joined already
+			all[i].root = strings.TrimSuffix(all[i].root, "/"+group+"/"+hostsGroup)
+		}
+	}
 	return all, nil
 }
 
@@ -120,19 +125,30 @@ func (h hierarchy) makeGroup(path string) (string, error) {
 	return at, nil
 }
 
-// makePreferred makes the lab's group, with ten times the share of the processors
-// that it would have: as much as ten busy programs beside it. All nodes are in this
-// one group, and a compiler or another lab's API server would count as much as all
-// of them: heartbeats would be late and nodes be taken for dead.
+// hostsGroup is where everything runs that is on no node: the API server, routers,
+// clients, and the test itself.
+const hostsGroup = "hosts"
+
+// makePreferred makes the lab's group, with twice the share of the processors
+// that it would have: as much as two busy programs beside it. The whole lab is in this
+// one group, and a compiler or another lab would count as much as all of it:
+// heartbeats would be late and nodes be taken for dead. The calling process joins it,
+// or what is on no node would wait for what is.
 func makePreferred(all []hierarchy, path string) error {
 	for _, h := range all {
 		at, err := h.makeGroup(path)
+		if err == nil {
+			_, err = h.makeGroup(path + "/" + hostsGroup)
+		}
+		if err == nil {
+			err = h.joinGroup(path + "/" + hostsGroup)
+		}
 		if err != nil {
 			return err
 		}
-		file, value := filepath.Join(at, "cpu.weight"), "1000" // of 100
+		file, value := filepath.Join(at, "cpu.weight"), "200" // of 100
 		if h.options != "" {
-			file, value = filepath.Join(at, "cpu.shares"), "10240" // of 1024
+			file, value = filepath.Join(at, "cpu.shares"), "2048" // of 1024
 		}
 		if _, err := os.Stat(file); err != nil {
 			continue // the hierarchy is another controller's, or the kernel lacks this one
@@ -146,7 +162,10 @@ func makePreferred(all []hierarchy, path string) error {
 
 // joinGroup moves the calling process into the group, which exists.
 func (h hierarchy) joinGroup(path string) error {
-	return os.WriteFile(filepath.Join(h.root, path, "cgroup.procs"), []byte("0"), 0)
+	if err := os.WriteFile(filepath.Join(h.root, path, "cgroup.procs"), []byte("0"), 0); err != nil {
+		return fmt.Errorf("control group: %w", err)
+	}
+	return nil
 }
 
 // freezeGroup stops all processes in a group and below, or lets them go on.

@@ -133,7 +133,7 @@ func (p *routed) established(ctx context.Context) string {
 		if strings.Count(out, "BGP state:          Established") != 3 {
 			p.t.Fatalf("not three sessions: %s", out)
 		}
-		return strings.Join(birdSince.FindAllString(out, -1), "; ")
+		return strings.Join(birdSince.FindAllString(out, -1), "\n")
 	}
 	var out string
 	err := lab.WaitFor(ctx, "three sessions", func() (bool, error) {
@@ -155,6 +155,38 @@ func (p *routed) established(ctx context.Context) string {
 
 // birdSince is BIRD's line about a session, with the time of its last change.
 var birdSince = regexp.MustCompile(`(?m)^n\d +BGP .*$`)
+
+// notReset fails the test if a session has been reset since established said this.
+func (p *routed) notReset(ctx context.Context, before string) {
+	p.t.Helper()
+	after := p.established(ctx)
+	if after == before {
+		return
+	}
+	// BIRD reckons when that was each time anew from how long ago it was, and is a
+	// millisecond off now and then. No session comes back within 100.
+	b, a := changes(before), changes(after)
+	if len(b) == 0 || len(a) != len(b) {
+		p.t.Errorf("sessions were reset: %s, before %s", after, before)
+		return
+	}
+	for i := range b {
+		if a[i].Sub(b[i]).Abs() > 100*time.Millisecond {
+			p.t.Errorf("sessions were reset: %s, before %s", after, before)
+			return
+		}
+	}
+}
+
+// changes are the times in BIRD's lines.
+func changes(lines string) (all []time.Time) {
+	for _, word := range strings.Fields(lines) {
+		if at, err := time.Parse("15:04:05.000", word); err == nil {
+			all = append(all, at)
+		}
+	}
+	return all
+}
 
 func local(svc *corev1.Service) {
 	svc.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal

@@ -168,6 +168,7 @@ func TestL13_An_address_in_use_is_defended_when_another_host_comes(t *testing.T)
 	address := netip.MustParseAddr(text)
 	p.announced(ctx, "web")
 	owner := p.owner(ctx, address)
+	time.Sleep(3 * time.Second) // another host in the first two is a conflict of the first use
 	watch, err := p.Watch(ctx, "c1")
 	p.must(err)
 	t.Cleanup(func() { watch.Stop() })

@@ -31,6 +31,9 @@ type detector struct {
 	sorted   []string // see names
 	// deafUntil is when messages that the kernel has dropped are forgotten.
 	deafUntil time.Time
+	// waiting says that somebody's time is over, and that it is not known whether
+	// this node receives anything: see tick.
+	waiting bool
 }
 
 // peer is another speaker, alive or not.
@@ -274,9 +277,11 @@ func (d *detector) extended(p *peer, until, now time.Time) time.Time {
 	return until
 }
 
-// tick declares dead who has been silent for too long, and returns when to
-// look again.
+// tick declares dead who has been silent for too long, and returns when to look
+// again.
 func (d *detector) tick(now time.Time) (n news, next time.Time) {
+	var over []string // whose time is
+	receiving, living := false, false
 	for _, name := range d.names() {
 		p := d.peers[name]
 		if !p.alive {
@@ -294,18 +299,39 @@ func (d *detector) tick(now time.Time) (n news, next time.Time) {
 			until = p.doubt
 		}
 		if !now.Before(until) {
-			p.doubt = time.Time{}
-			p.alive, p.ready, p.lost = false, false, now
-			p.parting++
-			p.ignorant = true
-			n.changed, n.reborn = true, append(n.reborn, name)
+			over = append(over, name)
 			continue
 		}
+		living, receiving = true, receiving || now.Sub(p.received()) < d.settings.promised(p.pulse)*3/2
 		if next.IsZero() || until.Before(next) {
 			next = until
 		}
 	}
+	// Where nothing comes from the others either, it may be that nothing comes in at
+	// all. Then all are dead, or none: some of them were only heard a little later.
+	if d.waiting = len(over) > 0 && living && !receiving; d.waiting {
+		return n, next
+	}
+	for _, name := range over {
+		p := d.peers[name]
+		p.doubt = time.Time{}
+		p.alive, p.ready, p.lost = false, false, now
+		p.parting++
+		p.ignorant = true
+		n.changed, n.reborn = true, append(n.reborn, name)
+	}
 	return n, next
+}
+
+// received is when anything came from the speaker's node last.
+func (p *peer) received() time.Time {
+	last := p.direct
+	for _, at := range []time.Time{p.witness, p.refused} {
+		if at.After(last) {
+			last = at
+		}
+	}
+	return last
 }
 
 // together counts the living from whom this speaker was not parted, itself

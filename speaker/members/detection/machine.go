@@ -351,7 +351,7 @@ func (m *Machine) hear(from *message, way Way, now time.Time) {
 		}
 		m.send(packet)
 	}
-	if n.joined {
+	if n.joined || m.detector.waiting {
 		m.output.Early = true // it shall hear of us as soon as we of it
 	}
 	if !n.fresh || !p.alive {

@@ -200,6 +200,37 @@ func TestWhoIsDeafHoldsNobodyDead(t *testing.T) {
 // The path between two of them is broken: both hear of each other by way of
 // the third, and nobody takes what its owner still holds. Who starts anew learns
 // of the other, and of its claims, by way of the third, too (review 11).
+// What came last from each of the others differs by a pulse, so that the time of one
+// is over first: that it is dead and another alive must not be the verdict of who
+// hears nobody any more (its interface sends, and receives nothing).
+func TestL19_WhoReceivesNothingMoreHoldsNobodyDeadBeforeAllAre(t *testing.T) {
+	for _, late := range []string{"b", "c"} {
+		r := newRoom(t, "a", "b", "c")
+		r.share()
+		r.steps(20, all)
+		r.kernels["b"], r.kernels["c"] = false, false // nor their answers
+		r.step(func(from, to string) bool { return to != "a" || from == late })
+		for range 20 {
+			r.step(func(_, to string) bool { return to != "a" })
+			if alive := r.machines["a"].Alive(); len(alive) == 2 {
+				t.Fatalf("%s was heard last, and after that nothing: it and nobody else is alive: %v", late, alive)
+			}
+		}
+		r.expect("a")
+	}
+}
+
+// One that ended is dead as soon as it was, while others are heard.
+func TestOneDeathWaitsForNobodyWhileOthersAreHeard(t *testing.T) {
+	r := newRoom(t, "a", "b", "c")
+	r.share()
+	r.steps(20, all)
+	r.machines["b"], r.kernels["b"] = nil, false
+	r.steps(Default().Misses+1, all)
+	r.expect("a", "c")
+	r.expect("c", "a")
+}
+
 func TestAThirdVouchesForWhoIsHeardByNobodyElse(t *testing.T) {
 	r := newRoom(t, "a", "b", "c")
 	r.steps(3, all)

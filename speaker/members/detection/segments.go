@@ -352,6 +352,7 @@ func (m *Machine) Answered(on string, mac model.MAC, address netip.Addr, now tim
 			p.witness = now
 		}
 	}
+	m.output.Early = m.output.Early || m.detector.waiting
 }
 
 // has reports whether a speaker says that a MAC is its own.
