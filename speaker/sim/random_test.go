@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"testing"
@@ -224,6 +225,42 @@ func (r *trial) death(before map[netip.Addr]string) {
 	if _, _, err := r.Await(promisedRest); err != nil {
 		r.t.Fatalf("after the death of %s: %v\n%s", victim.name, err, r.Dump())
 	}
+}
+
+// L19: a node that nothing gets to any more takes no address, at whatever moment of
+// its heartbeats and the others' that begins.
+func TestL19_WhoBecomesDeafTakesNothing(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r := &trial{World: New(rapid.Uint64().Draw(t, "seed")), t: t}
+		for range rapid.IntRange(2, 5).Draw(t, "nodes") {
+			r.AddNode()
+		}
+		r.AddClient()
+		r.wires[lan].jitter = rapid.SampledFrom([]time.Duration{0, 3 * time.Millisecond}).Draw(t, "jitter")
+		r.addServices()
+		for _, h := range r.nodes {
+			h.Start()
+			r.Run(time.Duration(rapid.IntRange(0, 300).Draw(t, "between starts")) * time.Millisecond)
+		}
+		if _, _, err := r.Await(promisedRest); err != nil {
+			t.Fatalf("at first: %v", err)
+		}
+		r.Run(time.Duration(rapid.IntRange(0, 3000).Draw(t, "before ms")) * time.Millisecond)
+		deaf := r.node()
+		had := maps.Clone(deaf.responder.held)
+		r.wires[lan].deaf[deaf.name] = true
+		for range 300 {
+			r.Run(10 * time.Millisecond)
+			for a := range deaf.responder.held {
+				if had[a] == nil {
+					t.Fatalf("%s is deaf, and took %s\n%s", deaf.name, a, r.Dump())
+				}
+			}
+		}
+		if _, _, err := r.Await(promisedRest); err != nil {
+			t.Fatalf("with a deaf node: %v\n%s", err, r.Dump())
+		}
+	})
 }
 
 // The same seed makes the same world.

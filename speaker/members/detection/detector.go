@@ -52,11 +52,15 @@ type peer struct {
 	udp         time.Time // of the last that came by UDP
 	evidence    time.Time // the latest of any
 	witness     time.Time // of its kernel's last answer
-	doubt       time.Time // until when it is not dead yet though its time is over
-	refused     time.Time // when its host said that no process listens
-	lost        time.Time // when it died, or was first heard of
-	joined      time.Time // when it became alive
-	left        bool
+	// pause is the longest time, of those since pauseAt and a little before, for which
+	// it was silent and did not die.
+	pause   time.Duration
+	pauseAt time.Time
+	doubt   time.Time // until when it is not dead yet though its time is over
+	refused time.Time // when its host said that no process listens
+	lost    time.Time // when it died, or was first heard of
+	joined  time.Time // when it became alive
+	left    bool
 	// stations are where it was heard, by our interface.
 	stations map[string]*station
 	// hears is when it last said that it hears us, and where.
@@ -182,6 +186,7 @@ func (d *detector) hear(m *message, from Way, now time.Time) (n news) {
 		return n
 	}
 	p.direct = now
+	d.resumes(p, now)
 	p.lives(now, now, &n)
 	if p.ready != m.beat.ready {
 		p.ready, n.changed = m.beat.ready, true
@@ -197,6 +202,7 @@ func (p *peer) begin(name string, incarnation uint64) (n news) {
 	p.incarnation, p.sequence, p.asks, p.left = incarnation, 0, 0, false
 	p.parting, p.apart, p.ignorant, p.ready = 0, true, false, false
 	p.witness, p.refused, p.hears, p.hearsOn = time.Time{}, time.Time{}, time.Time{}, 0
+	p.pause, p.pauseAt = 0, time.Time{}
 	return n
 }
 
@@ -246,9 +252,9 @@ func (d *detector) heard(now time.Time, segments func(p *peer) byte) []heard {
 
 // limit is when a living speaker is dead unless there is new evidence.
 func (d *detector) limit(p *peer, now time.Time) time.Time {
-	if p.refused.After(p.evidence) && now.Sub(p.udp) < d.settings.Silence {
-		// Its process has ended. Two heartbeats are more than what was under way.
-		return d.extended(p, p.evidence.Add(2*d.settings.promised(p.pulse)), now)
+	if p.refused.After(p.evidence) && now.Sub(p.udp) < d.silence(p, now) {
+		// Its process has ended. The next heartbeat is late: nothing is under way.
+		return d.extended(p, p.evidence.Add(d.settings.promised(p.pulse)*3/2), now)
 	}
 	if p.witness.IsZero() {
 		return d.extended(p, p.evidence.Add(d.settings.patienceAlone(p.pulse)), now)
@@ -258,11 +264,33 @@ func (d *detector) limit(p *peer, now time.Time) time.Time {
 	if p.witness.After(p.evidence) {
 		// It is silent: the kernel answers.
 		until = p.witness.Add(patience)
-		if bound := p.evidence.Add(d.settings.Silence); until.After(bound) {
+		if bound := p.evidence.Add(d.silence(p, now)); until.After(bound) {
 			until = bound
 		}
 	}
 	return d.extended(p, until, now)
+}
+
+// silence is how long a speaker may be silent whose kernel answers. One that was
+// silent before and came back gets no processor now and then, and hangs less likely
+// than another: it gets three times as long as it took lately, up to a bound.
+func (d *detector) silence(p *peer, now time.Time) time.Duration {
+	least := d.settings.Silence
+	if now.Sub(p.pauseAt) > pauseCounts {
+		return least
+	}
+	return min(max(least, 3*p.pause), max(least, longestSilence)) //nolint:mnd // so much a pause differs from the last ones
+}
+
+// resumes notes that a silent speaker has not died, and how long it was silent.
+func (d *detector) resumes(p *peer, now time.Time) {
+	pause := now.Sub(p.evidence)
+	if !p.alive || pause < d.settings.Patience(p.pulse) {
+		return
+	}
+	if pause >= p.pause || now.Sub(p.pauseAt) > pauseCounts {
+		p.pause, p.pauseAt = pause, now
+	}
 }
 
 // extended gives more time while the kernel drops what comes.
@@ -271,7 +299,7 @@ func (d *detector) extended(p *peer, until, now time.Time) time.Time {
 		return until
 	}
 	until = d.deafUntil
-	if bound := p.evidence.Add(d.settings.Silence); until.After(bound) {
+	if bound := p.evidence.Add(d.silence(p, now)); until.After(bound) {
 		until = bound
 	}
 	return until

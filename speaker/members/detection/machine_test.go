@@ -166,6 +166,42 @@ func TestL16_TheSilentWhoseKernelAnswersKeepsItsTime(t *testing.T) {
 
 // A process that has ended is known by its host's word, which counts only while
 // it is silent.
+// On a node that has too little processor time the pauses vary. Who came back from
+// some is not dead as soon as one is a little longer; who never paused is.
+func TestL16_WhoPausesNowAndThenGetsMoreTime(t *testing.T) {
+	silence := int(Default().Silence / Default().Pulse)
+	for _, test := range []struct {
+		name   string
+		before []int // pauses, in pulses
+		then   int   // a longer one
+		after  int   // pulses between them
+		dies   bool
+	}{
+		{"never paused", nil, silence * 3 / 2, 40, true},
+		{"paused shortly", []int{8, 12, 8}, silence * 3 / 2, 40, true},
+		{"paused for long", []int{12, silence * 3 / 4, 12}, silence * 2, 40, false},
+		{"paused for long, and hangs", []int{silence * 3 / 4}, silence * 5, 40, true},
+		{"paused for long, and long ago", []int{silence * 3 / 4}, silence * 2, int(2 * time.Minute / Default().Pulse), true},
+	} {
+		r := newRoom(t, "a", "b", "c")
+		r.share()
+		r.steps(20, all)
+		for _, pulses := range test.before {
+			r.steps(pulses, not("b"))
+			r.expect("a", "b", "c")
+			r.steps(test.after, all)
+		}
+		died := false
+		for range test.then {
+			r.step(not("b"))
+			died = died || !slices.Contains(r.machines["a"].Alive(), "b")
+		}
+		if died != test.dies {
+			t.Errorf("%s: dead %v, want %v", test.name, died, test.dies)
+		}
+	}
+}
+
 func TestWhoseHostSaysThatNobodyListensIsDead(t *testing.T) {
 	r := newRoom(t, "a", "b")
 	r.share()

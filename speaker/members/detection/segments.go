@@ -148,7 +148,8 @@ func (m *Machine) hearing(s *segment, place int, now time.Time) (h hearing) {
 		}
 		h.justNow += count(s.heardHere(p, justNow))
 		h.lately += count(s.heardHere(p, lately))
-		h.talking += count(p.direct.After(lately))
+		// One that receives nothing itself says that it is not ready, and nothing of us.
+		h.talking += count(p.ready && p.direct.After(lately))
 		h.us += count(p.hears.After(lately) && p.hearsOn&(1<<place) != 0)
 	}
 	return h
@@ -366,6 +367,8 @@ func (p *peer) has(mac model.MAC) bool {
 func (m *Machine) Refused(at netip.AddrPort, now time.Time) {
 	for _, p := range m.detector.peers {
 		if p.alive && p.at == at {
+			// The first time only: a turn sends heartbeats, which are answered so again.
+			m.output.Early = m.output.Early || !p.refused.After(p.evidence)
 			p.refused = now
 		}
 	}

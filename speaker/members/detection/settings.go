@@ -21,7 +21,8 @@ type Settings struct {
 	MissesAlone int
 	// Silence is how long a speaker may be silent, at most, whose kernel answers:
 	// it gets no processor, or hangs. Its neighbors' caches, and the kernel's
-	// forwarding, go on without it.
+	// forwarding, go on without it. One that came back from silences lately gets more:
+	// see detector.silence.
 	Silence time.Duration
 	// SeekInterval is how often a lost speaker is called, in the first
 	// minute; SeekSlowly is how often afterwards. Both are jittered.
@@ -37,6 +38,10 @@ const (
 	longestPulse  = 2 * time.Second
 	fewestMisses  = 3
 	mostMisses    = 20
+	// pauseCounts is how long a silence that ended is remembered, and longestSilence
+	// the bound of what it gives a speaker.
+	pauseCounts    = time.Minute
+	longestSilence = 4 * time.Second
 	// crowd is the number of speakers from which heartbeats become slower in
 	// proportion, so that a speaker's work stays bounded.
 	crowd = 24

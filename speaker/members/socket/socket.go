@@ -71,6 +71,29 @@ type Socket struct {
 type queue struct {
 	conn *net.UDPConn
 	raw  syscall.RawConn
+	last int // another descriptor of the socket, see keepLast; -1 is none
+}
+
+// lastDescriptor is more than a speaker opens.
+const lastDescriptor = 512
+
+// keepLast makes the socket the first that the kernel gives up when the process ends,
+// as others are told by its kernel as soon as it has (see Config.Refused): Linux puts
+// the files of a process that ended away in the reverse order of their numbers, and
+// takes some ten milliseconds for each packet socket (synchronize_net).
+func (q *queue) keepLast() {
+	_ = q.raw.Control(func(fd uintptr) {
+		if fd, err := unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, lastDescriptor); err == nil {
+			q.last = fd // there may be a lower limit of descriptors: then it takes longer
+		}
+	})
+}
+
+func (q *queue) close() {
+	_ = q.conn.Close()
+	if q.last >= 0 {
+		_ = unix.Close(q.last)
+	}
 }
 
 const known, unknown = 0, 1
@@ -123,11 +146,12 @@ func (s *Socket) open() error {
 		if !ok {
 			return fmt.Errorf("%T is no UDP socket", conn)
 		}
-		q := &queue{conn: udp}
+		q := &queue{conn: udp, last: -1}
 		s.queues[i] = q
 		if q.raw, err = udp.SyscallConn(); err != nil {
 			return err
 		}
+		q.keepLast()
 	}
 	return s.attach()
 }
@@ -272,7 +296,7 @@ func (s *Socket) Shutdown() error {
 		_ = s.listener.Close()
 		for _, q := range s.queues {
 			if q != nil {
-				_ = q.conn.Close()
+				q.close()
 			}
 		}
 	})

@@ -121,6 +121,34 @@ func TestATakenPortIsRefused(t *testing.T) {
 
 // A process that ended is known from its host's answer, whatever else was sent
 // meanwhile.
+// What a process has opened last is what the kernel closes first when it ends.
+func TestTheSocketsHaveTheHighestDescriptorsWhileTheyAreOpen(t *testing.T) {
+	high := func() (n int) {
+		open, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, one := range open {
+			if number, err := strconv.Atoi(one.Name()); err == nil && number >= lastDescriptor {
+				n++
+			}
+		}
+		return n
+	}
+	before := high()
+	s, err := Listen(Config{Listen: loopback(8), Magic: magic})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := high() - before; n != 2 {
+		t.Errorf("%d of the two sockets have one", n)
+	}
+	_ = s.Shutdown()
+	if n := high() - before; n != 0 {
+		t.Errorf("%d are left open", n)
+	}
+}
+
 func TestAPortWithoutAProcessIsTold(t *testing.T) {
 	for _, listen := range []netip.AddrPort{loopback(3), netip.MustParseAddrPort("[::1]:0")} {
 		a, gone := open(t, listen), open(t, netip.AddrPortFrom(listen.Addr(), 0))
