@@ -410,6 +410,46 @@ func TestClaimsComeInPackets(t *testing.T) {
 	}
 }
 
+// Who knows of a speaker that something has changed, and not yet what, tells nobody
+// what it was before as if it were the newest: a node would be held unable for good
+// whose interfaces were not known at first.
+func TestClaimsThatAreKnownInPartAreNotPassedOn(t *testing.T) {
+	r := newRoom(t, "a", "b", "c")
+	r.share()
+	r.steps(20, all)
+	a, b, c := r.machines["a"], r.machines["b"], r.machines["c"]
+	asks := func() (answers int) {
+		r.now = r.now.Add(askAgain)
+		a.ask("c", "b", r.now)
+		for _, p := range a.Take().Packets {
+			if err := b.Receive(p.Bytes, Way{At: at("a")}, r.now); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, p := range b.Take().Packets {
+			if m, err := unmarshal(p.Bytes); err == nil && m.kind == kindClaims && p.To == "a" {
+				answers++
+			}
+		}
+		return answers
+	}
+	if asks() == 0 {
+		t.Fatal("b does not say what c claims")
+	}
+	c.Locate([]model.MAC{macOf("d")}, nil, r.now)
+	c.Turn(r.now)
+	for _, p := range c.Take().Packets {
+		if p.To == "b" && p.On == "" {
+			if err := b.Receive(p.Bytes, Way{At: at("c")}, r.now); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if asks() != 0 {
+		t.Error("b passes on claims of c that it knows in part")
+	}
+}
+
 func TestProfilesKeepTheirBounds(t *testing.T) {
 	for _, name := range Profiles() {
 		s, err := Profile(name)

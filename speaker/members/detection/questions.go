@@ -31,7 +31,7 @@ func (m *Machine) answer(from *message, now time.Time) {
 	if from.subject != m.config.Name {
 		p := m.detector.peers[from.subject]
 		claims, strength, known := m.ledger.Foreign(from.subject)
-		if p == nil || !p.alive || !known {
+		if p == nil || !p.alive || !known || !m.ledger.Knows(from.subject, claims.Version) {
 			return
 		}
 		reply = portrait{p.at, p.pulse, p.ready, strength, claims}
