@@ -121,7 +121,6 @@ type Machine struct {
 	partial time.Time
 	// alone and unproven: see prove. duplicate: see superseded.
 	alone, unproven, duplicate bool
-	askedGateways              time.Time
 	framesOnly                 []string                  // see portClosed
 	wanted                     map[string]netip.AddrPort // see Seek
 

@@ -49,6 +49,9 @@ type segment struct {
 	count   uint64
 	frames  time.Time
 	samples int // since it is looked at
+	// asked is when anybody was asked for on it last: see askAnybody. answered is when
+	// another node's kernel answered last, so that what we send arrives.
+	asked, answered time.Time
 	// muteSince is since when nobody hears us.
 	muteSince time.Time
 	why       string // it is broken; empty otherwise
@@ -168,7 +171,8 @@ func (m *Machine) judge(now time.Time) {
 		h := m.hearing(s, place, now)
 		s.peersHeard, s.usHeard = s.peersHeard || h.lately > 0, s.usHeard || h.us > 0
 		m.sample(s, h.justNow > 0, now)
-		if h.talking == 0 || h.us > 0 || !s.usHeard { // who is not heard at all says nothing of us
+		// Who is not heard at all says nothing of us, and the network may drop frames.
+		if h.talking == 0 || h.us > 0 || !s.usHeard || now.Sub(s.answered) < quietFor {
 			s.muteSince = now
 		}
 		why := ""
@@ -275,19 +279,27 @@ func (m *Machine) askAround(now time.Time) {
 			m.askFor(p, s, late)
 		}
 	}
-	if m.alone && now.Sub(m.askedGateways) >= m.config.Settings.Pulse {
-		m.askedGateways = now
-		m.askGateways()
+	for _, s := range m.segments {
+		quiet := s.samples > 0 && now.Sub(s.moved) >= quietFor/2 || now.Sub(s.muteSince) >= quietFor/2
+		if (m.alone || quiet) && now.Sub(s.asked) >= m.config.Settings.Pulse {
+			s.asked = now
+			m.askAnybody(s)
+		}
 	}
 }
 
-// askGateways asks for whoever should be there in any case.
-func (m *Machine) askGateways() {
-	for _, s := range m.segments {
-		for _, gateway := range s.Gateways {
-			if len(m.output.Questions) < questionsAtOnce {
-				m.output.Questions = append(m.output.Questions, Question{s.Name, gateway})
-			}
+// askAnybody asks on a segment for whoever should be there in any case: where nobody
+// has a reason to say anything, nothing comes in.
+func (m *Machine) askAnybody(s *segment) {
+	for _, gateway := range s.Gateways {
+		m.output.Questions = append(m.output.Questions, Question{s.Name, gateway})
+	}
+	for _, name := range m.detector.names() {
+		if len(m.output.Questions) >= questionsAtOnce {
+			return
+		}
+		if p := m.detector.peers[name]; p.alive {
+			m.askFor(p, s, false)
 		}
 	}
 }
@@ -351,6 +363,11 @@ func (m *Machine) Answered(on string, mac model.MAC, address netip.Addr, now tim
 			return slices.ContainsFunc(l.Addrs, func(a netip.Prefix) bool { return a.Addr() == address })
 		}) {
 			p.witness = now
+			for _, s := range m.segments {
+				if s.Name == on {
+					s.answered = now
+				}
+			}
 		}
 	}
 	m.output.Early = m.output.Early || m.detector.waiting
