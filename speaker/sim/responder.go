@@ -32,10 +32,11 @@ type responder struct {
 	rounds  map[netip.Addr]int // an announcement that was planned before another is void
 	free    time.Time          // when the next may be sent
 	still   bool               // nothing is announced any more
+	open    map[string]uint64  // interfaces with sockets, and which epoch they are of
 }
 
 func newResponder(h *Host) *responder {
-	return &responder{host: h, answers: map[netip.Addr]*model.Answer{}, held: map[netip.Addr][]string{}, rounds: map[netip.Addr]int{}}
+	return &responder{host: h, answers: map[netip.Addr]*model.Answer{}, held: map[netip.Addr][]string{}, rounds: map[netip.Addr]int{}, open: map[string]uint64{}}
 }
 
 // apply makes the answers the truth, and returns what could not be done.
@@ -45,7 +46,7 @@ func (r *responder) apply(answers []model.Answer) (problems []string) {
 	held := make(map[netip.Addr][]string, len(answers))
 	for i := range answers {
 		a := &answers[i]
-		if r.host.refuse {
+		if !r.opens(a.Interfaces) {
 			if problems == nil {
 				problems = []string{"too many open files"}
 			}
@@ -60,6 +61,7 @@ func (r *responder) apply(answers []model.Answer) (problems []string) {
 			r.announce(a.Address)
 		}
 	}
+	r.close()
 	for a := range before {
 		if now := r.answers[a]; now == nil || now.Mode != model.Announce {
 			delete(r.rounds, a)
@@ -67,6 +69,35 @@ func (r *responder) apply(answers []model.Answer) (problems []string) {
 	}
 	r.held = held
 	return problems
+}
+
+// opens reports whether the sockets of interfaces are open, or can be opened. They stay
+// open until the interface changes, or nothing needs them.
+func (r *responder) opens(names []string) bool {
+	for i := range r.host.interfaces {
+		on := &r.host.interfaces[i]
+		if epoch, open := r.open[on.Name]; !slices.Contains(names, on.Name) || open && epoch == on.Epoch {
+			continue
+		}
+		if r.host.refuse {
+			return false
+		}
+		r.open[on.Name] = on.Epoch
+	}
+	return true
+}
+
+// close closes the sockets that nothing needs.
+func (r *responder) close() {
+	for name := range r.open {
+		needed := false
+		for _, a := range r.answers {
+			needed = needed || slices.Contains(a.Interfaces, name)
+		}
+		if !needed {
+			delete(r.open, name)
+		}
+	}
 }
 
 // announce tells everybody, some times.
