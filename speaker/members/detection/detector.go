@@ -102,6 +102,7 @@ type question struct {
 	sequence uint64
 	at       time.Time
 	to       string
+	tries    int // since the last answer
 }
 
 func newDetector(self string, settings Settings) *detector {

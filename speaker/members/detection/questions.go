@@ -12,13 +12,33 @@ func (m *Machine) ask(subject, whom string, now time.Time) {
 	}
 	message := m.message(kindAsk)
 	message.subject = subject
-	p.question = question{message.sequence, now, whom}
-	m.sendTo(whom, message.marshal(), now)
+	p.question = question{message.sequence, now, whom, p.question.tries + 1}
+	m.sendTo(whom, message.marshal(), p.question.tries%2 == 0, now)
 }
 
-// answer sends the claims that somebody has asked for, if they are known. A
-// question that was heard before is not answered again.
-func (m *Machine) answer(from *message, now time.Time) {
+// sendTo sends a question by a way by which the speaker was heard a moment ago: UDP,
+// unless it was heard by frames only. What is heard by a way need not hear by it: the
+// next attempt takes the other one.
+func (m *Machine) sendTo(name string, b []byte, other bool, now time.Time) {
+	p := m.detector.peers[name]
+	if p == nil {
+		return
+	}
+	recently := now.Add(-m.config.Settings.patienceAlone(p.pulse))
+	if p.udp.After(recently) == other {
+		for _, s := range m.segments {
+			if at := p.stations[s.Name]; at != nil && at.heard.After(recently) {
+				m.send(Packet{To: name, On: s.Name, MAC: at.mac, Bytes: b})
+				return
+			}
+		}
+	}
+	m.send(Packet{To: name, At: p.at, Bytes: b})
+}
+
+// answer sends the claims that somebody has asked for, if they are known, by the way
+// by which the question came. One that was heard before is not answered again.
+func (m *Machine) answer(from *message, way Way, now time.Time) {
 	asker := m.detector.peers[from.name]
 	if asker == nil || asker.incarnation != from.incarnation || from.sequence <= asker.asks {
 		return
@@ -44,7 +64,7 @@ func (m *Machine) answer(from *message, now time.Time) {
 		message := m.message(kindClaims)
 		message.subject, message.part = from.subject, head
 		message.part.number, message.part.body = i, body[int(i)*longestPart:min(len(body), (int(i)+1)*longestPart)]
-		m.sendTo(from.name, message.marshal(), now)
+		m.send(Packet{To: from.name, At: asker.at, On: way.On, MAC: way.MAC, Bytes: message.marshal()})
 	}
 }
 
@@ -59,6 +79,7 @@ func (m *Machine) believe(from *message, now time.Time) {
 	if !done {
 		return
 	}
+	p.question.tries = 0
 	said, err := unmarshalPortrait(whole, from.part.version)
 	if err != nil {
 		return

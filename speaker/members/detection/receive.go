@@ -18,7 +18,7 @@ func (m *Machine) Receive(b []byte, way Way, now time.Time) error {
 	case kindBeat:
 		m.hear(&from, way, now)
 	case kindAsk:
-		m.answer(&from, now)
+		m.answer(&from, way, now)
 	case kindClaims:
 		m.believe(&from, now)
 	case kindSuperseded:
@@ -120,22 +120,3 @@ func (m *Machine) message(kind byte) *message {
 }
 
 func (m *Machine) send(p Packet) { m.output.Packets = append(m.output.Packets, p) }
-
-// sendTo sends by a way by which the speaker was heard a moment ago: UDP, unless
-// it was heard by frames only.
-func (m *Machine) sendTo(name string, b []byte, now time.Time) {
-	p := m.detector.peers[name]
-	if p == nil {
-		return
-	}
-	recently := now.Add(-m.config.Settings.patienceAlone(p.pulse))
-	if !p.udp.After(recently) {
-		for _, s := range m.segments {
-			if at := p.stations[s.Name]; at != nil && at.heard.After(recently) {
-				m.send(Packet{To: name, On: s.Name, MAC: at.mac, Bytes: b})
-				return
-			}
-		}
-	}
-	m.send(Packet{To: name, At: p.at, Bytes: b})
-}
