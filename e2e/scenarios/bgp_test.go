@@ -180,7 +180,7 @@ func (p *routed) notReset(ctx context.Context, before string) {
 
 // changes are the times in BIRD's lines.
 func changes(lines string) (all []time.Time) {
-	for _, word := range strings.Fields(lines) {
+	for word := range strings.FieldsSeq(lines) {
 		if at, err := time.Parse("15:04:05.000", word); err == nil {
 			all = append(all, at)
 		}

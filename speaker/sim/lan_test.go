@@ -106,8 +106,8 @@ func (r *trial) rotate() {
 // L01, L16, L17, L19: as long as the LAN is well there is exactly one owner for each
 // address, whatever else breaks and stays broken, and every client knows it.
 //
-// One world in some thousand still has a moment without an owner: a node whose sockets
-// fail tries again, and the one that has the address meanwhile lets go too early.
+// One world in some thousand still fails, in which a node's kernel drops nine packets of
+// ten, and the network its frames: for seconds it does not learn what others claim.
 func TestOneOwnerWhateverBreaksOffTheLAN(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := &trial{World: New(rapid.Uint64().Draw(t, "seed")), t: t}

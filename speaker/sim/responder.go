@@ -36,7 +36,9 @@ type responder struct {
 }
 
 func newResponder(h *Host) *responder {
-	return &responder{host: h, answers: map[netip.Addr]*model.Answer{}, held: map[netip.Addr][]string{}, rounds: map[netip.Addr]int{}, open: map[string]uint64{}}
+	return &responder{
+		host: h, answers: map[netip.Addr]*model.Answer{}, held: map[netip.Addr][]string{}, rounds: map[netip.Addr]int{}, open: map[string]uint64{},
+	}
 }
 
 // apply makes the answers the truth, and returns what could not be done.

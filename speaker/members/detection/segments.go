@@ -279,6 +279,12 @@ func (m *Machine) askAround(now time.Time) {
 			m.askFor(p, s, late)
 		}
 	}
+	m.askOnQuiet(now)
+}
+
+// askOnQuiet asks on the segments on which it is not clear whether anything comes in,
+// or gets out.
+func (m *Machine) askOnQuiet(now time.Time) {
 	for _, s := range m.segments {
 		quiet := s.samples > 0 && now.Sub(s.moved) >= quietFor/2 || now.Sub(s.muteSince) >= quietFor/2
 		if (m.alone || quiet) && now.Sub(s.asked) >= m.config.Settings.Pulse {
