@@ -123,3 +123,24 @@ func TestNamesAreCompleted(t *testing.T) {
 		}
 	}
 }
+
+// K01: files are looked at without a cluster.
+func TestValidate(t *testing.T) {
+	for name, one := range map[string]struct {
+		line   string
+		status int
+	}{
+		"validate":         {"validate -f testdata/manifests", command.StatusWrong},
+		"validate-well":    {"validate -f testdata/manifests/pool.yaml", command.StatusWell},
+		"validate-no-file": {"validate -f testdata/nothing.yaml", command.StatusUnknown},
+		"validate-nothing": {"validate", command.StatusUnknown},
+	} {
+		w := newWorld()
+		w.unreachable = true
+		got, status := w.ask(t, one.line)
+		if status != one.status || len(w.kubernetes.Actions()) > 0 {
+			t.Errorf("%s: exit status %d, %d requests", name, status, len(w.kubernetes.Actions()))
+		}
+		compare(t, name, fmt.Sprintf("$ kubectl baliza %s\n%sexit status %d\n", one.line, got, status))
+	}
+}

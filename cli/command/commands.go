@@ -40,7 +40,7 @@ func (o *options) commands() []*cobra.Command {
 			p.Peers(peers)
 			return peers
 		}),
-		o.version(),
+		o.validate(), o.version(),
 	}
 }
 

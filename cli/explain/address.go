@@ -349,7 +349,7 @@ func (c *Cluster) localOf(node string) map[netip.Addr]string {
 
 // Peers are the BGP sessions of all nodes, by peer and node.
 func (c *Cluster) Peers() []Session {
-	var all []Session
+	all := []Session{} // which is no null in JSON
 	for _, s := range c.objects.Speakers {
 		all = append(all, c.sessionsOf(s.Name)...)
 	}

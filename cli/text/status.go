@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/baliza-lb/baliza/cli/explain"
+	"github.com/baliza-lb/baliza/cli/manifests"
 )
 
 // manySpeakers is how many speakers a screen has room for; of more, only those in
@@ -224,6 +225,20 @@ func (p *Printer) Peers(all []explain.Session) {
 		rows = append(rows, []string{s.Peer, s.Node, s.Address, asn, s.State, p.age(s.Since), s.BFD, strconv.Itoa(int(s.Routes)), s.Error})
 	}
 	p.table([]string{"PEER", "NODE", "ROUTER", "ASN", "STATE", "SINCE", "BFD", "ROUTES", "LAST ERROR"}, rows)
+}
+
+// Findings prints what is wrong with the objects of files.
+func (p *Printer) Findings(all []manifests.Finding, objects int) {
+	if len(all) == 0 {
+		p.printf("%s  objects without a mistake: %d\n", p.paint(green, "OK"), objects)
+		return
+	}
+	var rows [][]string
+	for i := range all {
+		f := &all[i]
+		rows = append(rows, []string{f.File, strings.Trim(f.Kind+"/"+f.Name, "/"), f.Field, string(f.Reason), f.Message})
+	}
+	p.table([]string{"FILE", "OBJECT", "FIELD", "REASON", "MESSAGE"}, rows)
 }
 
 // Versions prints what is of which version.
