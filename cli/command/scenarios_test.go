@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -119,6 +120,8 @@ func scenarios() map[string]scenario {
 		"several-owners":        {ask: "explain address 192.0.2.10", set: severalOwners, status: command.StatusWrong, reason: v1beta1.ReasonMultipleOwners},
 		"partitioned":           {ask: "explain node n1", set: partitioned, status: command.StatusWrong, reason: v1beta1.ReasonPartitioned},
 		"speaker-missing":       {ask: "explain node n3", set: func(w *world) { w.speakers = w.speakers[:2] }, status: command.StatusWrong, says: "no speaker runs on this node"},
+		"speaker-not-meant":     {ask: "explain node n3", set: speakerNotMeant, says: "does not tolerate the taint example.org/storage"},
+		"status-not-meant":      {ask: "status", set: speakerNotMeant, says: "all is well"},
 		"speaker-dead":          {ask: "status", set: speakerDead, status: command.StatusWrong, says: "cannot reach it"},
 		"controller-stale":      {ask: explainNew, set: controllerStale, status: command.StatusWrong, says: "has not renewed its Lease for 10m"},
 		"controller-not-ready":  {ask: "status", set: func(w *world) { w.controller.Status.ReadyReplicas = 0 }, status: command.StatusWrong, says: "describe deployment baliza-controller"},
@@ -264,6 +267,16 @@ func partitioned(w *world) {
 	w.speakers[0].Status.Conditions = ready(v1beta1.ReasonPartitioned, "n2 is alive and is not heard here: open port 7946, TCP and UDP, from n2 to n1")
 	w.speakers[0].Status.Unreachable = []v1beta1.UnreachableSpeaker{{Name: "n2", Since: ago(time.Minute)}}
 	w.speakers[1].Status.ConfirmedAlive = []v1beta1.UnreachableSpeaker{{Name: "n1", Since: ago(time.Minute)}}
+}
+
+func speakerNotMeant(w *world) {
+	w.speakers = w.speakers[:2]
+	w.nodes[2].Spec.Taints = []corev1.Taint{
+		{Key: "node.kubernetes.io/unschedulable", Effect: corev1.TaintEffectNoSchedule}, {Key: "example.org/storage", Effect: corev1.TaintEffectNoSchedule},
+	}
+	w.daemonSet = &appsv1.DaemonSet{ObjectMeta: named("baliza-system", "baliza-speaker")}
+	w.daemonSet.Labels = map[string]string{"app.kubernetes.io/name": "baliza"}
+	w.daemonSet.Spec.Template.Spec.Tolerations = []corev1.Toleration{{Key: "node-role.kubernetes.io/control-plane", Operator: corev1.TolerationOpExists}}
 }
 
 func speakerDead(w *world) {

@@ -40,6 +40,7 @@ type world struct {
 	endpoints   []*discoveryv1.EndpointSlice
 	namespaces  []*corev1.Namespace
 	controller  *appsv1.Deployment
+	daemonSet   *appsv1.DaemonSet
 	lease       *coordinationv1.Lease
 	kubernetes  *fake.Clientset
 	forbidden   map[string]bool
@@ -191,6 +192,9 @@ func (w *world) clients(t *testing.T) kube.Clients {
 	}
 	if w.controller != nil {
 		native = append(native, w.controller)
+	}
+	if w.daemonSet != nil {
+		native = append(native, w.daemonSet)
 	}
 	if w.lease != nil {
 		native = append(native, w.lease)

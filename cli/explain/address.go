@@ -299,7 +299,7 @@ func prefixed(prefix, text string) string {
 // says, or that there is none that could. It reports whether that is all.
 func (c *Cluster) told(out *NodeView, s *Speaker, a netip.Addr) bool {
 	if !s.Alive {
-		out.Message = s.Trouble
+		out.Message = cmp.Or(s.Trouble, prefixed("no speaker runs on this node: ", s.NotMeant))
 		if s.Reason == v1beta1.ReasonStopped {
 			out.Reason = v1beta1.ReasonStopped
 		}

@@ -193,3 +193,42 @@ func BenchmarkExplain10kServices(b *testing.B) {
 		}
 	})
 }
+
+// Where the DaemonSet of the speakers is not meant to put one, none is lacking.
+func TestWhereASpeakerIsMeantToRun(t *testing.T) {
+	pod := func(change func(*corev1.PodSpec)) *appsv1.DaemonSet {
+		d := &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: "lb", Name: "baliza-speaker"}}
+		change(&d.Spec.Template.Spec)
+		return d
+	}
+	tolerate := func(one corev1.Toleration) func(*corev1.PodSpec) {
+		return func(spec *corev1.PodSpec) { spec.Tolerations = []corev1.Toleration{one} }
+	}
+	taint := corev1.Taint{Key: "example.org/storage", Value: "fast", Effect: corev1.TaintEffectNoSchedule}
+	for sentence, test := range map[string]struct {
+		daemonSet *appsv1.DaemonSet
+		taint     corev1.Taint
+		meant     bool
+	}{
+		"everything is tolerated":          {pod(tolerate(corev1.Toleration{Operator: corev1.TolerationOpExists})), taint, true},
+		"the value is tolerated":           {pod(tolerate(corev1.Toleration{Key: taint.Key, Value: "fast"})), taint, true},
+		"another value is":                 {pod(tolerate(corev1.Toleration{Key: taint.Key, Value: "slow"})), taint, false},
+		"another effect is":                {pod(tolerate(corev1.Toleration{Key: taint.Key, Value: "fast", Effect: corev1.TaintEffectNoExecute})), taint, false},
+		"nothing is":                       {pod(func(*corev1.PodSpec) {}), taint, false},
+		"nothing needs to be":              {pod(func(*corev1.PodSpec) {}), corev1.Taint{Key: "node.kubernetes.io/not-ready", Effect: corev1.TaintEffectNoExecute}, true},
+		"the taint is a wish":              {pod(func(*corev1.PodSpec) {}), corev1.Taint{Key: taint.Key, Effect: corev1.TaintEffectPreferNoSchedule}, true},
+		"another node is selected":         {pod(func(spec *corev1.PodSpec) { spec.NodeSelector = map[string]string{"uplink": "yes"} }), corev1.Taint{Key: "node.kubernetes.io/x"}, false},
+		"an affinity may select another":   {pod(func(spec *corev1.PodSpec) { spec.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{}} }), corev1.Taint{Key: "node.kubernetes.io/x"}, false},
+		"the DaemonSet could not be found": {nil, taint, true},
+	} {
+		node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}}
+		node.Spec.Taints = []corev1.Taint{test.taint}
+		objects := explain.Objects{Nodes: []*corev1.Node{node}}
+		if test.daemonSet != nil {
+			objects.DaemonSets = []*appsv1.DaemonSet{test.daemonSet}
+		}
+		if got := explain.New(objects, now()).Speakers()[0]; (got.NotMeant == "") != test.meant || (got.Trouble != "") != test.meant {
+			t.Errorf("%s: %+v", sentence, got)
+		}
+	}
+}

@@ -190,6 +190,8 @@ type Speaker struct {
 	Ready   bool           `json:"ready"`
 	Reason  v1beta1.Reason `json:"reason,omitempty"`
 	Message string         `json:"message,omitempty"`
+	// NotMeant says why no speaker is to run on the node.
+	NotMeant string `json:"notMeant,omitempty"`
 	// Excluded says what takes the node out of load balancing.
 	Excluded string `json:"excluded,omitempty"`
 	Held     int32  `json:"held"`
@@ -226,9 +228,9 @@ func (c *Cluster) speaker(name string) Speaker {
 	out := Speaker{Node: name, Excluded: c.nodes[name].Excluded}
 	s := c.speakers[name]
 	if s == nil {
-		out.Trouble = "no speaker runs on this node"
-		if c.unread("speakers") {
-			out.Trouble = ""
+		out.NotMeant = c.installation.notMeant(c.nodeObject(name))
+		if out.NotMeant == "" && !c.unread("speakers") {
+			out.Trouble = "no speaker runs on this node"
 		}
 		return out
 	}

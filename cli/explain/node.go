@@ -109,6 +109,11 @@ func verdictOfNode(n *Node) Verdict {
 	switch {
 	case !s.Exists && s.Excluded != "":
 		return Verdict{Well: true, Message: "no speaker runs on this node, and it is out of load balancing: " + s.Excluded}
+	case !s.Exists && s.NotMeant != "":
+		return Verdict{
+			Well: true, Message: "no speaker runs on this node: " + s.NotMeant,
+			Cure: "If one should run here, change the values of the chart: speaker.nodeSelector, speaker.tolerations, speaker.affinity.",
+		}
 	case !s.Exists:
 		return Verdict{
 			Message: s.Trouble, Next: "kubectl get pods --all-namespaces -o wide -l app.kubernetes.io/component=speaker",

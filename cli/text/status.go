@@ -185,6 +185,9 @@ func (p *Printer) Speakers(all []explain.Speaker) {
 			row = append(row, s.MemberAddress, s.Version)
 		}
 		trouble := s.Trouble
+		if s.NotMeant != "" {
+			trouble = "none is to run here: " + s.NotMeant
+		}
 		if s.Excluded != "" {
 			trouble = strings.TrimPrefix(trouble+"; excluded: "+s.Excluded, "; ")
 		}
