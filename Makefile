@@ -123,7 +123,7 @@ bench-bgp: deps build bin/helm ## BGP figures on the lab, against FRR (TRIALS=20
 ##@ Build it
 
 .PHONY: build
-build: deps bin/kube bin/gobgpd programs native-images lab-images ## the controller, the speaker and the lab, into bin/, and their images
+build: deps bin/kube bin/gobgpd programs native-images lab-images ## the controller, the speaker, kubectl-baliza and the lab, into bin/, and the images
 
 .PHONY: images
 images: deps-go images-tool ## images of controller and speaker, into bin/images/ (PLATFORMS="linux/amd64 linux/arm64", or native)
@@ -174,6 +174,7 @@ deps-go:
 .PHONY: programs
 programs:
 	@CGO_ENABLED=0 $(GO_BUILD) . ./controller ./speaker -- -o $(BIN)/ -trimpath -ldflags "$$(hack/ldflags.sh)"
+	@CGO_ENABLED=0 $(GO_BUILD) . ./cli -- -o $(BIN)/kubectl-baliza -trimpath -ldflags "$$(hack/ldflags.sh)"
 	@CGO_ENABLED=0 $(GO_BUILD) e2e ./cmd/lab ./cmd/web -- -o $(BIN)/ -trimpath -ldflags "-s -w"
 
 # Another of some thousand packages, in a module of its own because it wants

@@ -52,7 +52,7 @@ type importRule struct {
 // pureFolders compute and do nothing else.
 var pureFolders = []string{
 	"config", "controller/ipam", "controller/queue", "controller/reports", "controller/quarantine", "speaker/plan", "speaker/model", "speaker/node", "speaker/ownership", "speaker/members/detection",
-	"speaker/members/keyring",
+	"speaker/members/keyring", "cli/explain", "cli/cures", "cli/manifests",
 }
 
 // outsideWorld are the standard packages through which a package would touch it.
@@ -84,17 +84,17 @@ func siblingRules() []importRule {
 var importRules = []importRule{
 	{
 		in: isPure, forbids: within("k8s.io/client-go"), indirect: true,
-		reason: "config, controller/{ipam,queue,reports,quarantine} and speaker/{plan,node,ownership,members/{detection,keyring}} are pure: they get objects and return decisions, " +
+		reason: "config, controller/{ipam,queue,reports,quarantine}, speaker/{plan,node,ownership,members/{detection,keyring}} and cli/{explain,cures,manifests} are pure: they get objects and return decisions, " +
 			"so that every decision can be tested without a cluster",
 	},
 	{
 		in: isPure, forbids: oneOf(outsideWorld...),
-		reason: "config, controller/{ipam,queue,reports,quarantine} and speaker/{plan,node,ownership,members/{detection,keyring}} are pure: no sockets, no files, no processes, no logging; " +
+		reason: "config, controller/{ipam,queue,reports,quarantine}, speaker/{plan,node,ownership,members/{detection,keyring}} and cli/{explain,cures,manifests} are pure: no sockets, no files, no processes, no logging; " +
 			"what they have to say they return",
 	},
 	{
 		in: isPure, forbids: ownBut("api/v1beta1", pureFolders...), indirect: true,
-		reason: "config, controller/{ipam,queue,reports,quarantine} and speaker/{plan,node,ownership,members/{detection,keyring}} are pure, and so is what they stand on: api/v1beta1 and each other",
+		reason: "config, controller/{ipam,queue,reports,quarantine}, speaker/{plan,node,ownership,members/{detection,keyring}} and cli/{explain,cures,manifests} are pure, and so is what they stand on: api/v1beta1 and each other",
 	},
 	{
 		in: outside("speaker/l2"), forbids: within("github.com/mdlayher"),
@@ -138,8 +138,32 @@ var importRules = []importRule{
 		reason: "what the Speakers report, and what is to be requested next, does not depend on who was given what or on what was written",
 	},
 	{
-		in: outside("controller"), forbids: own("controller/queue", "controller/reports", "controller/quarantine", "controller/status", "controller/reconcile"),
-		reason: "these are the parts of one loop; controller/ipam alone is for others, too, who explain or measure what it decides",
+		in: outside("controller"), forbids: own("controller/queue", "controller/quarantine", "controller/status", "controller/reconcile"),
+		reason: "these are the parts of one loop; controller/ipam and controller/reports alone are for others, too, who explain what they decide",
+	},
+	{
+		in: outside("controller", "cli"), forbids: own("controller/reports"),
+		reason: "controller/reports is for the loop, and for cli, which explains",
+	},
+	{
+		in: under("cli"), indirect: true,
+		forbids: own(
+			"controller/queue", "controller/quarantine", "controller/status", "controller/reconcile", "speaker/node", "speaker/l2", "speaker/bgp", "speaker/bfd",
+			"speaker/members", "speaker/link", "speaker/segment", "speaker/ethernet",
+		),
+		reason: "cli gathers objects, asks the packages that decide, and prints: it does nothing of what it explains",
+	},
+	{
+		in: outside("cli"), forbids: own("cli/command", "cli/explain", "cli/text", "cli/manifests"),
+		reason: "cli stands above controller and speaker, which know nothing of it; cli/cures is for all",
+	},
+	{
+		in: under("cli/cures"), forbids: ownBut("api/v1beta1"), indirect: true,
+		reason: "cli/cures is a table for whoever explains a reason, so it imports api/v1beta1 alone",
+	},
+	{
+		in: under("cli/text"), forbids: oneOf(outsideWorld...),
+		reason: "cli/text prints to a writer that it is given",
 	},
 	{
 		in: under("controller/status"), forbids: own("api/kube", "controller/reconcile"), indirect: true,
@@ -365,6 +389,17 @@ func TestImportRulesComplain(t *testing.T) {
 		"status may count allocations":              {folder: "controller/status", imports: []string{baliza + "controller/ipam", "log/slog"}},
 		"status may not reach api/kube":             {folder: "controller/status", indirect: []string{baliza + "api/kube"}, want: "declares the API"},
 		"others may not use the queue":              {folder: "cli", imports: []string{baliza + "controller/queue"}, want: "parts of one loop"},
+		"cli may read what Speakers report":         {folder: "cli/explain", imports: []string{baliza + "controller/reports", baliza + "controller/ipam", baliza + "speaker/plan", baliza + "cli/cures"}},
+		"others may not read it":                    {folder: "api/kube", imports: []string{baliza + "controller/reports"}, want: "for the loop, and for cli"},
+		"explain may not ask the API server":        {folder: "cli/explain", imports: []string{baliza + "api/kube"}, want: "what they stand on"},
+		"explain may not read files":                {folder: "cli/explain", imports: []string{"os"}, want: "no files"},
+		"commands may reach client-go by api/kube":  {folder: "cli/command", imports: []string{baliza + "api/kube", "k8s.io/cli-runtime/pkg/genericclioptions"}, indirect: []string{"k8s.io/client-go/rest"}},
+		"commands may not import client-go":         {folder: "cli/command", imports: []string{"k8s.io/client-go/kubernetes"}, want: "the one place"},
+		"cli may not answer for addresses":          {folder: "cli/command", indirect: []string{baliza + "speaker/l2"}, want: "does nothing of what it explains"},
+		"the controller may not use commands":       {folder: "controller", imports: []string{baliza + "cli/explain"}, want: "know nothing of it"},
+		"the controller may show cures":             {folder: "controller", imports: []string{baliza + "cli/cures"}},
+		"cures may not know plans":                  {folder: "cli/cures", imports: []string{baliza + "speaker/plan"}, want: "api/v1beta1 alone"},
+		"text may not use files":                    {folder: "cli/text", imports: []string{"os"}, want: "a writer that it is given"},
 		"plan may not use the filesystem":           {folder: "speaker/plan", imports: []string{"os"}, want: "no files"},
 		"a package inside a pure one is pure":       {folder: "speaker/plan/rank", imports: []string{"net/http"}, want: "no sockets"},
 		"l2 may use mdlayher":                       {folder: "speaker/l2", imports: []string{"github.com/mdlayher/arp", "net"}},

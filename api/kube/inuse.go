@@ -101,6 +101,15 @@ func slimInUse(object any) (any, error) {
 
 // InUse returns the addresses that the cluster itself has, in any order.
 func (v *ControllerView) InUse() []InUse {
+	var cidrs []*networkingv1.ServiceCIDR
+	if v.inUse.cidrs != nil {
+		cidrs = all(v.inUse.cidrs.List)
+	}
+	return inUseOf(all(v.inUse.nodes.List), cidrs, all(v.inUse.apiServer.List))
+}
+
+// inUseOf are the addresses that these objects say the cluster has.
+func inUseOf(nodes []*corev1.Node, cidrs []*networkingv1.ServiceCIDR, apiServer []*discoveryv1.EndpointSlice) []InUse {
 	var found []InUse
 	address := func(text, by string) {
 		if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
@@ -113,7 +122,7 @@ func (v *ControllerView) InUse() []InUse {
 			found = append(found, InUse{p.Masked(), by})
 		}
 	}
-	for _, node := range all(v.inUse.nodes.List) {
+	for _, node := range nodes {
 		for _, a := range node.Status.Addresses {
 			address(a.Address, "node "+node.Name)
 		}
@@ -121,14 +130,12 @@ func (v *ControllerView) InUse() []InUse {
 			prefix(text, "the pods of node "+node.Name)
 		}
 	}
-	if v.inUse.cidrs != nil {
-		for _, cidr := range all(v.inUse.cidrs.List) {
-			for _, text := range cidr.Spec.CIDRs {
-				prefix(text, "the cluster IPs of Services (ServiceCIDR "+cidr.Name+")")
-			}
+	for _, cidr := range cidrs {
+		for _, text := range cidr.Spec.CIDRs {
+			prefix(text, "the cluster IPs of Services (ServiceCIDR "+cidr.Name+")")
 		}
 	}
-	for _, slice := range all(v.inUse.apiServer.List) {
+	for _, slice := range apiServer {
 		for i := range slice.Endpoints {
 			for _, text := range slice.Endpoints[i].Addresses {
 				address(text, "the API server")

@@ -25,7 +25,7 @@ func living(speakers []*v1beta1.Speaker, missed map[string]time.Time, now time.T
 	for _, s := range speakers {
 		since, known := missed[s.Name]
 		switch {
-		case !isMissed(s, speakers):
+		case !Missed(s, speakers):
 			alive = append(alive, s)
 			continue
 		case known:
@@ -43,8 +43,9 @@ func living(speakers []*v1beta1.Speaker, missed map[string]time.Time, now time.T
 	return alive, stillMissed, undecided
 }
 
-// isMissed reports whether somebody misses a Speaker that does not deny it.
-func isMissed(speaker *v1beta1.Speaker, speakers []*v1beta1.Speaker) bool {
+// Missed reports whether one of the speakers misses a Speaker that does not deny it: what
+// that one reported is then the report of a dead one.
+func Missed(speaker *v1beta1.Speaker, speakers []*v1beta1.Speaker) bool {
 	for _, other := range speakers {
 		for _, missing := range other.Status.Unreachable {
 			if missing.Name != speaker.Name || other.Name == speaker.Name {

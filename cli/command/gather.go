@@ -1,0 +1,89 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/baliza-lb/baliza/api/kube"
+	"github.com/baliza-lb/baliza/cli/explain"
+	"github.com/baliza-lb/baliza/config"
+)
+
+// gather reads what there is. A namespace restricts the Services; without one, and
+// without the right to see those of all namespaces, it is the present one.
+func (o *options) gather(ctx context.Context, namespace string) (kube.Clients, explain.Objects, error) {
+	clients, err := o.connect()
+	if err != nil {
+		return clients, explain.Objects{}, err
+	}
+	inventory, err := kube.ReadInventory(ctx, clients, namespace)
+	if err != nil {
+		return clients, explain.Objects{}, err
+	}
+	isServices := func(u kube.Unread) bool { return u.Kind == "services" && u.Forbidden }
+	if namespace == "" && !o.allNamespaces && slices.ContainsFunc(inventory.Unread, isServices) {
+		if namespace, err = o.namespace(); err != nil {
+			return clients, explain.Objects{}, err
+		}
+		if inventory, err = kube.ReadInventory(ctx, clients, namespace); err != nil {
+			return clients, explain.Objects{}, err
+		}
+	}
+	objects := objectsOf(inventory)
+	objects.Namespace = namespace
+	return clients, objects, nil
+}
+
+// namespace is the one that is named, or the present one of the kubeconfig.
+func (o *options) namespace() (string, error) {
+	if *o.flags.Namespace != "" {
+		return *o.flags.Namespace, nil
+	}
+	if o.env.Connect != nil {
+		return "default", nil
+	}
+	namespace, _, err := o.flags.ToRawKubeConfigLoader().Namespace()
+	if err != nil {
+		return "", fmt.Errorf("kubeconfig: %w", err)
+	}
+	return namespace, nil
+}
+
+// restriction is the namespace that a list is about; empty is all.
+func (o *options) restriction() string {
+	if o.allNamespaces {
+		return ""
+	}
+	return *o.flags.Namespace
+}
+
+func objectsOf(i *kube.Inventory) explain.Objects {
+	objects := explain.Objects{
+		Services: i.Services, Nodes: i.Nodes, Namespaces: i.Namespaces, Deployments: i.Deployments, DaemonSets: i.DaemonSets, Leases: i.Leases,
+		Pools: i.Pools, L2Advertisements: i.L2Advertisements, BGP: config.BGPObjects(i.BGP), Speakers: i.Speakers,
+	}
+	for _, one := range i.InUse {
+		objects.InUse = append(objects.InUse, config.InUse{Range: config.Prefixed(one.Prefix), By: one.By})
+	}
+	for _, one := range i.Unread {
+		objects.Unread = append(objects.Unread, explain.Unread{Kind: one.Kind, Why: one.Why})
+	}
+	return objects
+}
+
+// withEndpoints adds the EndpointSlices of Services, by namespace/name.
+func (o *options) withEndpoints(ctx context.Context, clients kube.Clients, objects explain.Objects, keys []string) (*explain.Cluster, error) {
+	services := make([]kube.NamespacedName, 0, len(keys))
+	for _, key := range keys {
+		namespace, name, _ := strings.Cut(key, "/")
+		services = append(services, kube.NamespacedName{Namespace: namespace, Name: name})
+	}
+	found, err := kube.ReadEndpoints(ctx, clients, services)
+	if err != nil {
+		return nil, err
+	}
+	objects.EndpointSlices = found
+	return explain.New(objects, o.env.Now()), nil
+}
