@@ -107,18 +107,8 @@ func (c *Cluster) report(out *Node, s *v1beta1.Speaker) {
 func verdictOfNode(n *Node) Verdict {
 	s := &n.Speaker
 	switch {
-	case !s.Exists && s.Excluded != "":
-		return Verdict{Well: true, Message: "no speaker runs on this node, and it is out of load balancing: " + s.Excluded}
-	case !s.Exists && s.NotMeant != "":
-		return Verdict{
-			Well: true, Message: "no speaker runs on this node: " + s.NotMeant,
-			Cure: "If one should run here, change the values of the chart: speaker.nodeSelector, speaker.tolerations, speaker.affinity.",
-		}
 	case !s.Exists:
-		return Verdict{
-			Message: s.Trouble, Next: "kubectl get pods --all-namespaces -o wide -l app.kubernetes.io/component=speaker",
-			Cure: "Let the DaemonSet baliza-speaker run here: look at its nodeSelector, its tolerations and its pods on this node.",
-		}
+		return withoutSpeaker(s)
 	case s.Trouble != "" && !s.Alive:
 		v := Verdict{Message: s.Trouble, Cure: "Look at the pod of the speaker on this node, and whether the node itself is up."}
 		if s.Reason == v1beta1.ReasonStopped {
@@ -150,6 +140,23 @@ func verdictOfNode(n *Node) Verdict {
 		}
 	}
 	return Verdict{Well: true, Reason: s.Reason, Message: s.Message}
+}
+
+// withoutSpeaker is the verdict on a node without one.
+func withoutSpeaker(s *Speaker) Verdict {
+	switch {
+	case s.Excluded != "":
+		return Verdict{Well: true, Message: "no speaker runs on this node, and it is out of load balancing: " + s.Excluded}
+	case s.NotMeant != "":
+		return Verdict{
+			Well: true, Message: "no speaker runs on this node: " + s.NotMeant,
+			Cure: "If one should run here, change the values of the chart: speaker.nodeSelector, speaker.tolerations, speaker.affinity.",
+		}
+	}
+	return Verdict{
+		Message: s.Trouble, Next: "kubectl get pods --all-namespaces -o wide -l app.kubernetes.io/component=speaker",
+		Cure: "Let the DaemonSet baliza-speaker run here: look at its nodeSelector, its tolerations and its pods on this node.",
+	}
 }
 
 func lowerFirst(text string) string {
