@@ -232,11 +232,10 @@ func (l *Lab) Close() {
 	for _, h := range l.groups {
 		err = errors.Join(err, h.joinGroup("."))
 	}
-	if err == nil {
-		err = removeGroups(l.groups, os.Getenv(groupVariable))
-	}
 	if err != nil { // see startSweep
 		l.log.Debug("removing the control groups is left to the end of the process", "error", err)
+	} else if err := removeGroups(l.groups, os.Getenv(groupVariable)); err != nil {
+		l.log.Warn("closing the lab", "error", err)
 	}
 	if l.net != nil {
 		for name := range l.net.hosts {

@@ -254,8 +254,8 @@ func (d *detector) heard(now time.Time, segments func(p *peer) byte) []heard {
 // limit is when a living speaker is dead unless there is new evidence.
 func (d *detector) limit(p *peer, now time.Time) time.Time {
 	if p.refused.After(p.evidence) && now.Sub(p.udp) < d.silence(p, now) {
-		// Its process has ended. The next heartbeat is late: nothing is under way.
-		return d.extended(p, p.evidence.Add(d.settings.promised(p.pulse)*3/2), now)
+		// Its process has ended, and what was under way has come.
+		return d.extended(p, p.evidence.Add(d.settings.late(p.pulse)), now)
 	}
 	if p.witness.IsZero() {
 		return d.extended(p, p.evidence.Add(d.settings.patienceAlone(p.pulse)), now)
@@ -331,7 +331,7 @@ func (d *detector) tick(now time.Time) (n news, next time.Time) {
 			over = append(over, name)
 			continue
 		}
-		living, receiving = true, receiving || now.Sub(p.received()) < d.settings.promised(p.pulse)*3/2
+		living, receiving = true, receiving || now.Sub(p.received()) < d.settings.late(p.pulse)
 		if next.IsZero() || until.Before(next) {
 			next = until
 		}

@@ -50,8 +50,8 @@ func (m *Machine) answer(from *message, way Way, now time.Time) {
 	head := part{incarnation: m.config.Incarnation, echo: from.sequence}
 	if from.subject != m.config.Name {
 		p := m.detector.peers[from.subject]
-		claims, strength, known := m.ledger.Foreign(from.subject)
-		if p == nil || !p.alive || !known || !m.ledger.Knows(from.subject, claims.Version) {
+		claims, strength, _ := m.ledger.Foreign(from.subject)
+		if p == nil || !p.alive || !m.ledger.Knows(from.subject, claims.Version) { // whole, or not at all
 			return
 		}
 		reply = portrait{p.at, p.pulse, p.ready, strength, claims}

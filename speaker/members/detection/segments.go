@@ -267,7 +267,7 @@ func (m *Machine) askAround(now time.Time) {
 		if p.left || len(m.output.Questions) >= questionsAtOnce {
 			continue
 		}
-		late := p.alive && now.Sub(p.evidence) >= m.config.Settings.promised(p.pulse)*3/2
+		late := p.alive && now.Sub(p.evidence) >= m.config.Settings.late(p.pulse)
 		if !late && p.nextQuestion.After(now) {
 			continue
 		}
@@ -298,7 +298,9 @@ func (m *Machine) askOnQuiet(now time.Time) {
 // has a reason to say anything, nothing comes in.
 func (m *Machine) askAnybody(s *segment) {
 	for _, gateway := range s.Gateways {
-		m.output.Questions = append(m.output.Questions, Question{s.Name, gateway})
+		if len(m.output.Questions) < questionsAtOnce {
+			m.output.Questions = append(m.output.Questions, Question{s.Name, gateway})
+		}
 	}
 	for _, name := range m.detector.names() {
 		if len(m.output.Questions) >= questionsAtOnce {

@@ -117,6 +117,9 @@ func (s Settings) patienceAlone(promised time.Duration) time.Duration {
 	return s.promised(promised) * time.Duration(s.MissesAlone)
 }
 
+// late is how long after a heartbeat the next one is late: what was under way has come.
+func (s Settings) late(promised time.Duration) time.Duration { return s.promised(promised) * 3 / 2 } //nolint:mnd // half a pulse more
+
 func (s Settings) promised(pulse time.Duration) time.Duration {
 	return slices.Max([]time.Duration{s.Pulse, shortestPulse, min(pulse, longestPulse)})
 }
