@@ -37,9 +37,6 @@ type flags struct {
 // seconds, and nothing in it waits for a request.
 const longestTurn = time.Minute
 
-// leaseName is the Lease by which replicas choose their leader.
-const leaseName = "baliza-controller"
-
 func main() {
 	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-") {
 		os.Exit(runTask(os.Args[1:], os.Stdout, os.Stderr))
@@ -102,7 +99,7 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 		return err
 	}
 	passwords.Store(kube.NewPasswords(clients, f.namespace, view.BGP, env.Log))
-	election := kube.NewElection(clients, f.namespace, leaseName, identity())
+	election := kube.NewElection(clients, f.namespace, kube.ControllerLease, identity())
 	leading := election.Leading
 	if !f.leaderElect {
 		leading = func() bool { return true }

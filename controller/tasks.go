@@ -119,7 +119,7 @@ func (t *task) releaseServices(ctx context.Context) error {
 	}
 	waiting, cancel := t.step(ctx)
 	defer cancel()
-	if err := kube.WaitNoLeader(waiting, clients, t.namespace, leaseName, time.Now); err != nil {
+	if err := kube.WaitNoLeader(waiting, clients, t.namespace, kube.ControllerLease, time.Now); err != nil {
 		return err
 	}
 	released := 0

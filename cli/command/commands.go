@@ -20,25 +20,21 @@ import (
 func (o *options) commands() []*cobra.Command {
 	return []*cobra.Command{
 		o.status(), o.explain(),
-		o.list("pools", "ipaddresspools", "Pools, how full they are, and what advertises them", func(c *explain.Cluster, p *text.Printer) any {
+		o.list("pools", "ipaddresspools", "Pools, how full they are, and what advertises them", func(c *explain.Cluster) (any, func(*text.Printer)) {
 			pools := c.Pools()
-			p.Pools(pools)
-			return pools
+			return pools, func(p *text.Printer) { p.Pools(pools) }
 		}),
-		o.list("speakers", "speakers", "Speakers, as they see each other", func(c *explain.Cluster, p *text.Printer) any {
+		o.list("speakers", "speakers", "Speakers, as they see each other", func(c *explain.Cluster) (any, func(*text.Printer)) {
 			speakers := c.Speakers()
-			p.Speakers(speakers)
-			return speakers
+			return speakers, func(p *text.Printer) { p.Speakers(speakers) }
 		}),
-		o.list("addresses", "services", "Addresses, who has them, and who announces them", func(c *explain.Cluster, p *text.Printer) any {
+		o.list("addresses", "services", "Addresses, who has them, and who announces them", func(c *explain.Cluster) (any, func(*text.Printer)) {
 			addresses := c.Addresses()
-			p.Addresses(addresses)
-			return addresses
+			return addresses, func(p *text.Printer) { p.Addresses(addresses) }
 		}),
-		o.list("peers", "speakers", "BGP sessions of all nodes", func(c *explain.Cluster, p *text.Printer) any {
+		o.list("peers", "speakers", "BGP sessions of all nodes", func(c *explain.Cluster) (any, func(*text.Printer)) {
 			peers := c.Peers()
-			p.Peers(peers)
-			return peers
+			return peers, func(p *text.Printer) { p.Peers(peers) }
 		}),
 		o.validate(), o.version(),
 	}
@@ -96,7 +92,7 @@ func (o *options) status() *cobra.Command {
 
 // list makes a command that prints a list, for which a kind must be readable; there is
 // nothing wrong about one.
-func (o *options) list(name, needs, short string, of func(*explain.Cluster, *text.Printer) any) *cobra.Command {
+func (o *options) list(name, needs, short string, of func(*explain.Cluster) (any, func(*text.Printer))) *cobra.Command {
 	return &cobra.Command{
 		Use: name, Short: short, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -108,11 +104,7 @@ func (o *options) list(name, needs, short string, of func(*explain.Cluster, *tex
 			if why := cluster.CannotRead(needs); why != "" {
 				return errors.New(why)
 			}
-			printer := o.printer()
-			var printed strings.Builder
-			printer.Out = &printed
-			value := of(cluster, printer)
-			return o.show(value, func(*text.Printer) { fmt.Fprint(o.env.Out, printed.String()) })
+			return o.show(of(cluster))
 		},
 	}
 }
@@ -167,7 +159,7 @@ func (o *options) explainService(ctx context.Context, name string) error {
 	case !cluster.HasService(key):
 		return fmt.Errorf("there is no Service %s of type LoadBalancer", key)
 	}
-	if cluster, err = o.withEndpoints(ctx, clients, objects, cluster.Sharers(key)); err != nil {
+	if err := addEndpoints(ctx, clients, cluster, cluster.Sharers(key)); err != nil {
 		return err
 	}
 	service, _ := cluster.Service(key)
@@ -187,7 +179,7 @@ func (o *options) explainAddress(ctx context.Context, arg string) error {
 	if why := cluster.CannotRead("services", "speakers"); why != "" {
 		return errors.New(why) // who has it, and who answers for it
 	}
-	if cluster, err = o.withEndpoints(ctx, clients, objects, cluster.Holders(a)); err != nil {
+	if err := addEndpoints(ctx, clients, cluster, cluster.Holders(a)); err != nil {
 		return err
 	}
 	address := cluster.Address(a)

@@ -73,8 +73,8 @@ func objectsOf(i *kube.Inventory) explain.Objects {
 	return objects
 }
 
-// withEndpoints adds the EndpointSlices of Services, by namespace/name.
-func (o *options) withEndpoints(ctx context.Context, clients kube.Clients, objects explain.Objects, keys []string) (*explain.Cluster, error) {
+// addEndpoints adds the EndpointSlices of Services, by namespace/name.
+func addEndpoints(ctx context.Context, clients kube.Clients, cluster *explain.Cluster, keys []string) error {
 	services := make([]kube.NamespacedName, 0, len(keys))
 	for _, key := range keys {
 		namespace, name, _ := strings.Cut(key, "/")
@@ -82,8 +82,8 @@ func (o *options) withEndpoints(ctx context.Context, clients kube.Clients, objec
 	}
 	found, err := kube.ReadEndpoints(ctx, clients, services)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	objects.EndpointSlices = found
-	return explain.New(objects, o.env.Now()), nil
+	cluster.SetEndpointSlices(found)
+	return nil
 }

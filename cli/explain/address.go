@@ -115,23 +115,9 @@ func (c *Cluster) advertising(pool string, services []*corev1.Service) []string 
 	if p := c.snapshot.Pool(pool); p != nil {
 		poolLabels = p.Labels
 	}
-	var found []string
-	for _, one := range c.snapshot.L2Advertisements {
-		if one.SelectsPool(pool, poolLabels) && selectsAny(services, one.SelectsService) {
-			found = append(found, config.KindL2Advertisement+"/"+one.Name)
-		}
-	}
-	for _, one := range c.snapshot.BGPAdvertisements {
-		if one.SelectsPool(pool, poolLabels) && selectsAny(services, one.SelectsService) {
-			found = append(found, config.KindBGPAdvertisement+"/"+one.Name)
-		}
-	}
-	return found
-}
-
-// selectsAny reports whether one of the Services is selected.
-func selectsAny(services []*corev1.Service, selects func(labels.Set) bool) bool {
-	return slices.ContainsFunc(services, func(svc *corev1.Service) bool { return selects(svc.Labels) })
+	return c.advertisers(pool, poolLabels, func(selects func(labels.Set) bool) bool {
+		return slices.ContainsFunc(services, func(svc *corev1.Service) bool { return selects(svc.Labels) })
+	})
 }
 
 // verdictOfAddress is that of the first of its Services that is in trouble.
@@ -271,18 +257,19 @@ func (c *Cluster) bgpView(s *Speaker, a netip.Addr, view plan.View) NodeView {
 			out.Reason, out.Message = d.Reason, d.Message
 		default:
 			out.Reason = v1beta1.ReasonNoSession
-			out.Message = cmp.Or(c.downAmong(s.Node, d.Peers), "the speaker does not say that it told "+strings.Join(d.Peers, ", "))
+			down := c.downAmong(s.Node, "the session", func(peer string) bool { return slices.Contains(d.Peers, peer) })
+			out.Message = cmp.Or(down, "the speaker does not say that it told "+strings.Join(d.Peers, ", "))
 		}
 	}
 	return out
 }
 
-// downAmong says which sessions of a node to some peers are down.
-func (c *Cluster) downAmong(node string, peers []string) string {
+// downAmong says which sessions of a node are down, of those to some peers.
+func (c *Cluster) downAmong(node, session string, to func(peer string) bool) string {
 	var down []string
 	for _, one := range c.sessionsOf(node) {
-		if one.State != established && slices.Contains(peers, one.Peer) {
-			down = append(down, "the session to "+one.Peer+" is down"+prefixed(": ", one.Error))
+		if one.State != established && to(one.Peer) {
+			down = append(down, session+" to "+one.Peer+" is down"+prefixed(": ", one.Error))
 		}
 	}
 	return strings.Join(down, "; ")

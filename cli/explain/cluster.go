@@ -124,6 +124,10 @@ func New(objects Objects, now time.Time) *Cluster {
 	return c
 }
 
+// SetEndpointSlices adds those of the Services that are asked about. Nothing else
+// follows from them that New finds out.
+func (c *Cluster) SetEndpointSlices(all []*discoveryv1.EndpointSlice) { c.objects.EndpointSlices = all }
+
 func byName[T metav1.Object](objects []T) {
 	slices.SortFunc(objects, func(a, b T) int { return strings.Compare(a.GetName(), b.GetName()) })
 }

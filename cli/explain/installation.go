@@ -1,7 +1,6 @@
 package explain
 
 import (
-	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -273,24 +272,9 @@ func (c *Cluster) troubleOf(s *Speaker) string {
 	case !s.Ready:
 		return string(s.Reason) + ": " + s.Message
 	case s.Established < s.Sessions:
-		return cmp.Or(c.downSessions(s.Node), "a BGP session is down")
+		return c.downAmong(s.Node, "BGP session", func(string) bool { return true })
 	}
 	return ""
-}
-
-// downSessions names the sessions of a node that are not established.
-func (c *Cluster) downSessions(node string) string {
-	var texts []string
-	for _, p := range c.speakers[node].Status.BGP.Peers {
-		if p.State != established {
-			text := "BGP session to " + p.Name + " is down"
-			if p.LastError != "" {
-				text += ": " + p.LastError
-			}
-			texts = append(texts, text)
-		}
-	}
-	return strings.Join(texts, "; ")
 }
 
 // problemsOf are the objects of the operator whose Ready is not True.

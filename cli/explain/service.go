@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/cli/cures"
@@ -186,10 +187,8 @@ func (c *Cluster) verdictOf(svc *corev1.Service) Verdict {
 
 // findReason is the reason of the condition Allocated.
 func findReason(svc *corev1.Service) v1beta1.Reason {
-	for i := range svc.Status.Conditions {
-		if svc.Status.Conditions[i].Type == v1beta1.ConditionAllocated {
-			return v1beta1.Reason(svc.Status.Conditions[i].Reason)
-		}
+	if said := meta.FindStatusCondition(svc.Status.Conditions, v1beta1.ConditionAllocated); said != nil {
+		return v1beta1.Reason(said.Reason)
 	}
 	return v1beta1.ReasonAllocated
 }

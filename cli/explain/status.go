@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/cli/cures"
@@ -97,7 +98,7 @@ func (c *Cluster) Pools() []Pool {
 			Name: o.Name, AutoAssign: o.Spec.AutoAssign == nil || *o.Spec.AutoAssign,
 			AssignedIPv4: o.Status.AssignedIPv4, AssignedIPv6: o.Status.AssignedIPv6,
 			AvailableIPv4: cmp.Or(o.Status.AvailableIPv4, "0"), AvailableIPv6: cmp.Or(o.Status.AvailableIPv6, "0"),
-			Quarantined: len(o.Status.Quarantined), AdvertisedBy: c.advertisers(o.Name, o.Labels),
+			Quarantined: len(o.Status.Quarantined), AdvertisedBy: c.advertisers(o.Name, labels.Merge(o.Labels, nil), whicheverServices),
 		}
 		for _, r := range o.Spec.Addresses {
 			p.Addresses = append(p.Addresses, string(r))
@@ -110,24 +111,25 @@ func (c *Cluster) Pools() []Pool {
 	return all
 }
 
-// advertisers are the advertisements that select a pool, as kind/name.
-func (c *Cluster) advertisers(pool string, labels map[string]string) []string {
-	if labels == nil {
-		labels = map[string]string{}
-	}
+// advertisers are the advertisements that select a pool and whose selection of Services
+// suits, as kind/name. Labels that are nil are of a pool that there is not.
+func (c *Cluster) advertisers(pool string, poolLabels map[string]string, suits func(selects func(labels.Set) bool) bool) []string {
 	var found []string
-	for _, a := range c.snapshot.L2Advertisements {
-		if a.SelectsPool(pool, labels) {
-			found = append(found, config.KindL2Advertisement+"/"+a.Name)
+	for _, one := range c.snapshot.L2Advertisements {
+		if one.SelectsPool(pool, poolLabels) && suits(one.SelectsService) {
+			found = append(found, config.KindL2Advertisement+"/"+one.Name)
 		}
 	}
-	for _, a := range c.snapshot.BGPAdvertisements {
-		if a.SelectsPool(pool, labels) {
-			found = append(found, config.KindBGPAdvertisement+"/"+a.Name)
+	for _, one := range c.snapshot.BGPAdvertisements {
+		if one.SelectsPool(pool, poolLabels) && suits(one.SelectsService) {
+			found = append(found, config.KindBGPAdvertisement+"/"+one.Name)
 		}
 	}
 	return found
 }
+
+// whicheverServices suits whatever Services an advertisement selects.
+func whicheverServices(func(labels.Set) bool) bool { return true }
 
 // Status says how all of it is.
 func (c *Cluster) Status() Status {
