@@ -434,6 +434,17 @@ func (d *detector) departed() (left []string) {
 	return left
 }
 
+// lastHeard is when there was the last sign of life of those that are not alive.
+func (d *detector) lastHeard() map[string]time.Time {
+	all := map[string]time.Time{}
+	for name, p := range d.peers {
+		if !p.alive && !p.evidence.IsZero() {
+			all[name] = p.evidence
+		}
+	}
+	return all
+}
+
 // living returns the names of the living and of those that are ready, this
 // speaker not included, sorted.
 func (d *detector) living() (alive, ready []string) {

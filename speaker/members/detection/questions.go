@@ -16,6 +16,18 @@ func (m *Machine) ask(subject, whom string, now time.Time) {
 	m.sendTo(whom, message.marshal(), p.question.tries%2 == 0, now)
 }
 
+// askAnew asks those that are heard, and whose claims did not come, without waiting
+// for the next heartbeat: where most packets are lost that takes too long.
+func (m *Machine) askAnew(now time.Time) {
+	for _, name := range m.detector.names() {
+		p := m.detector.peers[name]
+		heard := p.alive && now.Sub(p.direct) < m.config.Settings.patienceAlone(p.pulse)
+		if heard && p.question.tries > 0 && !m.ledger.Knows(name, p.version) && !p.unaware(now) {
+			m.ask(name, name, now)
+		}
+	}
+}
+
 // sendTo sends a question by a way by which the speaker was heard a moment ago: UDP,
 // unless it was heard by frames only. What is heard by a way need not hear by it: the
 // next attempt takes the other one.
