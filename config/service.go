@@ -50,9 +50,10 @@ type Port struct {
 // annotationAliases are the spellings of each annotation, the winning one
 // first.
 var annotationAliases = map[string][]string{
-	v1beta1.AnnotationAddresses:  {v1beta1.AnnotationAddresses, "metallb.io/loadBalancerIPs", "metallb.universe.tf/loadBalancerIPs"},
-	v1beta1.AnnotationPool:       {v1beta1.AnnotationPool, "metallb.io/address-pool", "metallb.universe.tf/address-pool"},
-	v1beta1.AnnotationSharingKey: {v1beta1.AnnotationSharingKey, "metallb.io/allow-shared-ip", "metallb.universe.tf/allow-shared-ip"},
+	v1beta1.AnnotationAddresses:     {v1beta1.AnnotationAddresses, "metallb.io/loadBalancerIPs", "metallb.universe.tf/loadBalancerIPs"},
+	v1beta1.AnnotationPool:          {v1beta1.AnnotationPool, "metallb.io/address-pool", "metallb.universe.tf/address-pool"},
+	v1beta1.AnnotationSharingKey:    {v1beta1.AnnotationSharingKey, "metallb.io/allow-shared-ip", "metallb.universe.tf/allow-shared-ip"},
+	v1beta1.AnnotationPreferredNode: {v1beta1.AnnotationPreferredNode},
 	v1beta1.AnnotationAllocatedPool: {
 		v1beta1.AnnotationAllocatedPool, "metallb.io/ip-allocated-from-pool", "metallb.universe.tf/ip-allocated-from-pool",
 	},

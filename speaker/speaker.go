@@ -240,6 +240,7 @@ func (s *speaker) pass(now time.Time) time.Duration {
 	s.write(done.Notes)
 	s.ready.problems.Store(&done.Problems)
 	s.reports.Report(done.Status, s.view.NodeUID)
+	s.metrics.Moved(done.Moves)
 	s.metrics.Observe(&done.Counts, time.Since(now))
 	return out.Again
 }

@@ -15,6 +15,10 @@ const (
 	// AnnotationSharingKey lets Services with equal keys share an address as
 	// long as their ports differ.
 	AnnotationSharingKey = "baliza.io/sharing-key"
+	// AnnotationPreferredNode names the node that is to answer for the Service's
+	// addresses in layer 2 as long as it can. They are moved there, and back there,
+	// without a connection lost; while the node cannot, others do.
+	AnnotationPreferredNode = "baliza.io/preferred-node"
 
 	// AnnotationAllocatedPool is written by the controller: the pool that the
 	// Service's addresses came from. It outlives the pool, so that what was
@@ -158,6 +162,46 @@ const (
 	// load-balancer status; Baliza leaves it alone.
 	ReasonWriteConflict Reason = "WriteConflict"
 )
+
+// MoveCause is why an address went from one node to another, or to none.
+type MoveCause string
+
+// Causes of moves.
+const (
+	// MoveAssigned says that nobody had the address before.
+	MoveAssigned MoveCause = "Assigned"
+	// MoveReleased says that no Service has the address any more.
+	MoveReleased MoveCause = "Released"
+	// MoveNodeFailed says that the speaker of the owner was not heard any more.
+	MoveNodeFailed MoveCause = "NodeFailed"
+	// MoveNodeStopped says that the speaker of the owner was told to stop.
+	MoveNodeStopped MoveCause = "NodeStopped"
+	// MoveNodeDrained says that a label, a taint or a condition takes the owner out
+	// of load balancing.
+	MoveNodeDrained MoveCause = "NodeDrained"
+	// MoveEndpointGone says that the owner, or every node, lacks a usable endpoint.
+	MoveEndpointGone MoveCause = "EndpointGone"
+	// MoveRequested says that the Service names the node.
+	MoveRequested MoveCause = "Requested"
+	// MoveRebalanced says that the owner had more than its share, and gave the
+	// address to a node that has come back.
+	MoveRebalanced MoveCause = "Rebalanced"
+	// MoveOwnerUnable says that the owner could not answer: its sockets failed, its
+	// interface, or another host had the address there.
+	MoveOwnerUnable MoveCause = "OwnerUnable"
+	// MoveConflict says that another host on the network has the address.
+	MoveConflict MoveCause = "Conflict"
+	// MovePolicyChanged says that by the advertisements another node is to own it.
+	MovePolicyChanged MoveCause = "PolicyChanged"
+)
+
+// MoveCauses are all of them.
+func MoveCauses() []MoveCause {
+	return []MoveCause{
+		MoveAssigned, MoveReleased, MoveNodeFailed, MoveNodeStopped, MoveNodeDrained, MoveEndpointGone, MoveRequested, MoveRebalanced,
+		MoveOwnerUnable, MoveConflict, MovePolicyChanged,
+	}
+}
 
 // Reasons why a node announces an address, or does not.
 const (

@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/speaker/l2"
 	"github.com/baliza-lb/baliza/speaker/node"
 )
@@ -17,6 +18,8 @@ type Metrics struct {
 	withheld *withheld
 	draining prometheus.Gauge
 	passes   prometheus.Histogram
+	moves    *prometheus.CounterVec
+	unowned  prometheus.Histogram
 	others   []prometheus.Collector
 }
 
@@ -46,6 +49,17 @@ func New(from Sources) *Metrics {
 			Name: "baliza_speaker_reconcile_duration_seconds", Help: "Time from a change to its having been acted on, in this process.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 4, 8), //nolint:mnd // 0.1 ms to 1.6 s
 		}),
+		moves: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "baliza_speaker_moves_total", Help: "Addresses that this node has begun to answer for, or has given up and nobody else has, by cause.",
+		}, []string{"cause"}),
+		unowned: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "baliza_speaker_failover_duration_seconds",
+			Help:    "Time from the last sign of life of a node that failed to the announcement of each of its addresses that this one took over.",
+			Buckets: []float64{0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5}, //nolint:mnd // around what is promised
+		}),
+	}
+	for _, cause := range v1beta1.MoveCauses() {
+		m.moves.WithLabelValues(string(cause))
 	}
 	m.others = append(m.others, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "baliza_speaker_members_alive", Help: "Speakers that this one sees alive, itself included.",
@@ -73,12 +87,22 @@ func New(from Sources) *Metrics {
 
 // Register makes them known.
 func (m *Metrics) Register(registry prometheus.Registerer) error {
-	for _, c := range append([]prometheus.Collector{m.held, m.drift, m.withheld, m.draining, m.passes}, m.others...) {
+	for _, c := range append([]prometheus.Collector{m.held, m.drift, m.withheld, m.draining, m.passes, m.moves, m.unowned}, m.others...) {
 		if err := registry.Register(c); err != nil {
 			return fmt.Errorf("metrics: %w", err)
 		}
 	}
 	return nil
+}
+
+// Moved counts moves.
+func (m *Metrics) Moved(moves []node.Move) {
+	for i := range moves {
+		m.moves.WithLabelValues(string(moves[i].Cause)).Inc()
+		if moves[i].Unowned > 0 {
+			m.unowned.Observe(moves[i].Unowned.Seconds())
+		}
+	}
 }
 
 // Observe takes over the outcome of a pass.

@@ -47,6 +47,8 @@ type Membership struct {
 	Successions map[netip.Addr]Handing
 	// Left are those that have departed as planned, sorted.
 	Left []string
+	// LastHeard is when there was the last sign of life of those that are not alive.
+	LastHeard map[string]time.Time
 	// FramesOnly are the living, sorted, that are heard over a segment and not at the
 	// member port.
 	FramesOnly []string

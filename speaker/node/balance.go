@@ -9,10 +9,11 @@ import (
 	"github.com/baliza-lb/baliza/speaker/model"
 )
 
-// A speaker that departs as planned and is back soon finds its addresses with the
-// others. In a rolling update the last one would stay without any: so those that
-// have too many give back what they had from it, by planned moves. A node that
-// died gets nothing back (see L2Advertisement failback).
+// An address whose Service names another node is handed to that one. And a speaker
+// that departs as planned and is back soon finds its addresses with the others. In a
+// rolling update the last one would stay without any: so those that have too many
+// give back what they had from it. A node that died gets nothing back (see
+// L2Advertisement failback).
 const (
 	// backWithin is how soon it has to be back.
 	backWithin = 5 * time.Minute
@@ -22,8 +23,10 @@ const (
 	// more than spare above it.
 	fairNumerator, fairDenominator = 5, 4
 	spare                          = 2
-	// succession is how long a node that is to get an address has to claim it.
+	// succession is how long a node that is to get an address has to claim it; one
+	// that has not gets it offered again after offerAgain.
 	succession = 5 * time.Second
+	offerAgain = time.Minute
 )
 
 // departure is what a speaker had when it departed as planned.
@@ -38,9 +41,15 @@ type balance struct {
 	given    map[netip.Addr]gift
 }
 
+// gift is an address that is offered to another node until it has had its time to
+// claim it, and not again before.
 type gift struct {
-	to    string
-	until time.Time
+	to            string
+	until, before time.Time
+}
+
+func giftTo(name string, now time.Time) gift {
+	return gift{name, now.Add(succession), now.Add(offerAgain)}
 }
 
 func newBalance() balance {
@@ -76,7 +85,7 @@ func (b *balance) note(now time.Time, before, members *model.Membership) {
 // have them, sorted. It returns when to ask again, or zero.
 func (b *balance) successions(in *Input, ready []string, since map[string]time.Time) (all []model.Succession, again time.Duration) {
 	for a, g := range b.given {
-		if owner := in.Members.Owners[a]; owner != in.Members.Self && owner != "" || !in.Now.Before(g.until) {
+		if owner := in.Members.Owners[a]; owner != in.Members.Self && owner != "" || !in.Now.Before(g.before) {
 			delete(b.given, a)
 		}
 	}
@@ -84,7 +93,10 @@ func (b *balance) successions(in *Input, ready []string, since map[string]time.T
 		again = b.give(in, ready, since)
 	}
 	for a, g := range b.given {
-		all = append(all, model.Succession{Address: a, Node: g.to})
+		if left := g.until.Sub(in.Now); left > 0 {
+			all = append(all, model.Succession{Address: a, Node: g.to})
+			again = sooner(again, left)
+		}
 	}
 	slices.SortFunc(all, func(x, y model.Succession) int { return x.Address.Compare(y.Address) })
 	return all, again
@@ -116,9 +128,26 @@ func (b *balance) give(in *Input, ready []string, since map[string]time.Time) (a
 			if _, given := b.given[a]; given || !d.held[a] || tooMany <= 0 {
 				continue
 			}
-			b.given[a] = gift{name, in.Now.Add(succession)}
+			b.given[a] = giftTo(name, in.Now)
 			tooMany--
 		}
+	}
+	return again
+}
+
+// offer takes up what the plan says that this node is to hand to others, which is
+// told with the next Step. It returns when that has to be, or zero.
+func (b *balance) offer(now time.Time, moves []model.Succession, since map[string]time.Time) (again time.Duration) {
+	for _, move := range moves {
+		if before, given := b.given[move.Address]; given && before.to == move.Node {
+			continue
+		}
+		if left := backFor - now.Sub(since[move.Node]); left > 0 {
+			again = sooner(again, left)
+			continue
+		}
+		b.given[move.Address] = giftTo(move.Node, now)
+		again = sooner(again, time.Millisecond)
 	}
 	return again
 }

@@ -151,6 +151,8 @@ type Result struct {
 	// Successions are those that it hands to another that is to have them, sorted.
 	Successions []model.Succession
 	Notes       []Note
+	// Moves are what this node has taken, and what it has let go and nobody has.
+	Moves []Move
 	// Problems are those of Applied in one text, or empty.
 	Problems string
 	Status   v1beta1.SpeakerStatus
@@ -185,6 +187,7 @@ type Node struct {
 	handing   map[netip.Addr]time.Time
 	ranks     ranks
 	balance   balance
+	history   history
 	conflicts conflicts
 	routes    routes
 	condition condition
@@ -201,7 +204,10 @@ type step struct {
 	missed  []v1beta1.UnreachableSpeaker // see confirmedAlive
 	members *model.Membership
 	given   []model.Succession
-	local   map[netip.Addr]string
+	// services and nodes are those that the plan follows from.
+	services *plan.Services
+	nodes    map[string]plan.Node
+	local    map[netip.Addr]string
 	// theirs are the addresses that other nodes say are their own.
 	theirs  map[string][]netip.Addr
 	ofPools []string // see localOfPools
@@ -240,6 +246,7 @@ func (n *Node) Step(in Input) Output {
 	out.Again = sooner(n.noteReady(&in), n.noteAway(&in))
 	n.ranks.begin(&in, n.held)
 	n.balance.note(in.Now, n.step.members, in.Members)
+	n.history.note(in.Now, n.step.members, in.Members)
 	given, wait := n.balance.successions(&in, n.ready(in.Members), n.since)
 	out.Again = sooner(out.Again, wait)
 	view := n.view(&in, out.Links)
@@ -248,8 +255,9 @@ func (n *Node) Step(in Input) Output {
 	out.Again = sooner(out.Again, wait)
 	n.step = step{
 		made: plan.Make(view), missed: n.confirmedAlive(&in), members: in.Members, given: given,
-		local: in.Local, theirs: in.Cluster.Local, ofPools: localOfPools(&in),
+		services: in.Cluster.Services, nodes: in.Cluster.Nodes, local: in.Local, theirs: in.Cluster.Local, ofPools: localOfPools(&in),
 	}
+	out.Again = sooner(out.Again, n.balance.offer(in.Now, n.step.made.Moves, n.since))
 	n.step.parts = n.partitions(&in, &out)
 	n.decide(&in, &out)
 	n.reannounceContested(&in, &out)

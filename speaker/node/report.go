@@ -47,7 +47,7 @@ func (n *Node) Done(applied Applied) Result {
 	}
 	r := Result{Claims: n.claims(applied.Held), Problems: strings.Join(problems, "; ")}
 	r.Unable, r.Successions = n.ranks.refused(n, &applied), n.step.given
-	n.noteChanges(applied.Held, &r)
+	n.noteChanges(&applied, &r)
 	if r.Problems != n.problems && r.Problems != "" {
 		r.note(Failure, "addresses cannot be answered for", "error", r.Problems)
 	}
@@ -302,10 +302,12 @@ func (n *Node) Departed(at netip.AddrPort, now time.Time) v1beta1.SpeakerStatus 
 func seconds(t time.Time) metav1.Time { return metav1.NewTime(t.UTC().Truncate(time.Second)) }
 
 // noteChanges tells the operator what this node took and let go.
-func (n *Node) noteChanges(held map[netip.Addr][]string, r *Result) {
+func (n *Node) noteChanges(applied *Applied, r *Result) {
+	held := applied.Held
 	taken, released := newKeys(held, n.held), newKeys(n.held, held)
 	n.held = held
 	if len(taken)+len(released) > 0 {
+		r.Moves = n.moved(applied.Now, taken, released)
 		r.note(Info, "addresses changed", "taken", shorten(taken), "released", shorten(released), "held", len(held))
 	}
 }

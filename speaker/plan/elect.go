@@ -59,7 +59,9 @@ func (p *planner) contest(holdings []holding) contest {
 	case p.yields(address, present):
 		c.owner, c.yielded = present, true
 	case present == nil || !c.able.has(present):
-		c.rivals = p.busiest(c.able.preferred, &c)
+		if c.owner = p.named(&c); c.owner == nil {
+			c.rivals = p.busiest(c.able.preferred, &c)
+		}
 	case c.all.patience == config.FailbackNever:
 		c.owner = present
 	default:
@@ -82,6 +84,21 @@ func (p *planner) successor(c *contest, present *candidate) *candidate {
 	return next
 }
 
+// named is the node that the Services of an address prefer by name, the first of
+// them that names one that can own it; nil if none does.
+func (p *planner) named(c *contest) *candidate {
+	for i := range c.claims {
+		name := c.claims[i].service.PreferredNode
+		if name == "" {
+			continue
+		}
+		if one := p.byName[name]; one != nil && c.able.has(one) {
+			return one
+		}
+	}
+	return nil
+}
+
 // yields reports whether this node leaves an address to its present owner whatever
 // the rules say of that one: it has let it go to it. An owner that says itself that
 // it is unable does not count.
@@ -95,6 +112,9 @@ func (p *planner) yields(address netip.Addr, present *candidate) bool {
 // where it was.
 func (p *planner) failedBack(c *contest, present *candidate) *candidate {
 	mature := func(one *candidate) bool { return one == present || one.aliveFor >= c.all.patience }
+	if one := p.named(c); one != nil && mature(one) {
+		return one
+	}
 	if best := highest(c.able.preferred, c.address, mature); best != nil {
 		return best
 	}

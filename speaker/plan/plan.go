@@ -46,6 +46,11 @@ type Decision struct {
 // Plan is one Decision for each address, in address order.
 type Plan struct {
 	Decisions []Decision
+	// Moves are the addresses that this node owns and that their Services want on
+	// another, which can own them, in address order. No decision follows from that
+	// by itself: the owner says to all whom it hands the address to, so that nobody
+	// who has not heard of the wish yet takes it.
+	Moves []model.Succession
 }
 
 // Make makes the plan that follows from a view.
@@ -61,7 +66,14 @@ func Make(view View) Plan {
 	p.settle(all)
 	plan := Plan{Decisions: make([]Decision, 0, len(all))}
 	for i := range all {
-		plan.Decisions = append(plan.Decisions, p.decide(&all[i]))
+		c := &all[i]
+		plan.Decisions = append(plan.Decisions, p.decide(c))
+		if c.owner == nil || c.owner.name != view.Self {
+			continue
+		}
+		if to := p.named(c); to != nil && to != c.owner {
+			plan.Moves = append(plan.Moves, model.Succession{Address: c.address, Node: to.name})
+		}
 	}
 	return plan
 }

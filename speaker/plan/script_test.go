@@ -30,7 +30,7 @@ var update = flag.Bool("update", false, "write the golden files")
 //	node NAME [label=VALUE …] [taint=KEY] [condition=TYPE]
 //	pool NAME RANGE…              advertise NAME [pools=A,B] [nodes=label:VALUE] [services=label:VALUE] [interfaces=A,B] [per-client] [failback]
 //	                              [prefer=label:VALUE]
-//	service NAME ADDRESS,… [local] [pool=NAME] [label=VALUE …] [ready=NODE,…] [terminating=NODE,…] [down=NODE,…] [family=IPv4|IPv6]
+//	service NAME ADDRESS,… [local] [pool=NAME] [on=NODE] [label=VALUE …] [ready=NODE,…] [terminating=NODE,…] [down=NODE,…] [family=IPv4|IPv6]
 //	alive NODE…                   interfaces NAME[:usable|:down][=PREFIX,…]…
 //	links NODE NAME[:suitable|:down|:unplugged][=PREFIX,…]…
 //	                              (instead of interfaces, and told to all but what is unplugged; the name "suitable" is eth0:suitable)
@@ -263,6 +263,8 @@ func service(name, addresses string, args []string) plan.Service {
 			s.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal
 		case "pool":
 			s.Annotations[v1beta1.AnnotationAllocatedPool] = value
+		case "on":
+			s.Annotations[v1beta1.AnnotationPreferredNode] = value
 		case "left-alone":
 			s.Status.Conditions = []metav1.Condition{{Type: v1beta1.ConditionAllocated, Reason: string(v1beta1.ReasonWriteConflict)}}
 		case "ready":
@@ -315,7 +317,11 @@ func (w *world) plan() string {
 	names := slices.Clone(w.alive)
 	slices.Sort(names)
 	for _, self := range names {
-		for _, d := range plan.Make(w.view(self)).Decisions {
+		made := plan.Make(w.view(self))
+		for _, move := range made.Moves {
+			fmt.Fprintf(&out, "> %s hands %s to %s\n", self, move.Address, move.Node)
+		}
+		for _, d := range made.Decisions {
 			fmt.Fprintf(&out, "> %s %s %s", self, d.Address, d.Reason)
 			if d.Announce {
 				fmt.Fprintf(&out, " on %s", strings.Join(d.Interfaces, ","))

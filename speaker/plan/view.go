@@ -92,6 +92,8 @@ type Service struct {
 	Labels labels.Set
 	// Pool that the addresses came from, or empty if that is not known.
 	Pool string
+	// PreferredNode is the one that is to own the addresses if it can, or empty.
+	PreferredNode string
 	// Addresses that are assigned.
 	Addresses []netip.Addr
 	// ClusterIPs and ExternalIPs are announced only where a BGPAdvertisement says
@@ -163,8 +165,9 @@ func NodeOf(object *corev1.Node, ignoreLabel bool) Node {
 // address is left out.
 func ServiceOf(object *corev1.Service, endpoints []*discoveryv1.EndpointSlice) Service {
 	pool, _ := config.Annotation(object, v1beta1.AnnotationAllocatedPool)
+	preferred, _ := config.Annotation(object, v1beta1.AnnotationPreferredNode)
 	service := Service{
-		Key: config.ServiceKey(object), Labels: object.Labels, Pool: pool,
+		Key: config.ServiceKey(object), Labels: object.Labels, Pool: pool, PreferredNode: preferred,
 		Local:         object.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
 		HealthPort:    uint16(object.Spec.HealthCheckNodePort),
 		InternalLocal: object.Spec.InternalTrafficPolicy != nil && *object.Spec.InternalTrafficPolicy == corev1.ServiceInternalTrafficPolicyLocal,

@@ -65,6 +65,24 @@ func (c *Cluster) AddServices(change func(*plan.Service), addresses ...netip.Add
 	c.changed(func(v *view) { c.give(v, addresses) })
 }
 
+// Prefer names the node that is to own an address; nobody is the empty one.
+func (c *Cluster) Prefer(a netip.Addr, node string) {
+	if s := c.services["default/"+a.String()]; s != nil {
+		changed := *s
+		changed.PreferredNode = node
+		c.services[s.Key] = &changed
+		c.changed(func(v *view) { c.give(v, s.Addresses) })
+	}
+}
+
+// preferred is that node.
+func (c *Cluster) preferred(a netip.Addr) string {
+	if s := c.services["default/"+a.String()]; s != nil {
+		return s.PreferredNode
+	}
+	return ""
+}
+
 func service(a netip.Addr) *plan.Service {
 	return &plan.Service{
 		Key: "default/" + a.String(), Addresses: []netip.Addr{a}, IPv4: plan.Endpoints{Any: true}, IPv6: plan.Endpoints{Any: true},

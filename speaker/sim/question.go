@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/baliza-lb/baliza/api/v1beta1"
+	"github.com/baliza-lb/baliza/speaker/node"
 )
 
 // askAll lets the judge ask for everything.
@@ -42,6 +44,9 @@ func (s *script) show(name string, args []string) (bool, error) {
 			fmt.Fprintf(&s.out, "> %s %s\n", a, owners[a])
 		}
 		return true, err
+	case "moves":
+		s.moves()
+		return true, nil
 	case "answers":
 		answers := s.Answers(addresses(args)...)
 		for _, a := range addresses(args) {
@@ -50,6 +55,29 @@ func (s *script) show(name string, args []string) (bool, error) {
 		return true, nil
 	}
 	return false, nil
+}
+
+// moves writes what the speakers that live remember since the last time.
+func (s *script) moves() {
+	var all []node.Move
+	for _, h := range s.nodes {
+		if h.Alive() {
+			all = append(all, h.node.Moves()...)
+		}
+	}
+	slices.SortFunc(all, func(a, b node.Move) int { return cmp.Or(a.At.Compare(b.At), a.Address.Compare(b.Address)) })
+	for i := range all {
+		m := &all[i]
+		if !m.At.After(s.shown) {
+			continue
+		}
+		fmt.Fprintf(&s.out, "> %s %s -> %s %s", m.Address, cmp.Or(m.From, "nobody"), cmp.Or(m.To, "nobody"), m.Cause)
+		if m.Unowned > 0 {
+			fmt.Fprintf(&s.out, ", without an owner for less than %s", m.Unowned.Truncate(50*time.Millisecond)+50*time.Millisecond)
+		}
+		s.out.WriteString("\n")
+	}
+	s.shown = s.now
 }
 
 // ask lets the judge look at the wire.

@@ -27,12 +27,14 @@ import (
 //	isolate NETWORK A B    partition NETWORK A,B C    heal
 //	block NODE udp|frames     overflow NODE PERCENT     allow NODE
 //	api NODE cut|lag D|back      drain NODE    undrain NODE     pod NODE (where the endpoints of local Services are)
+//	prefer ADDRESS [NODE] (that its Service names)
 //	sockets NODE refuse|open     readdress NODE NETWORK         keys NODE KEY…
 //	ipv6 NODE (has it, too)     proxy NODE later D (when it has its rules)    speaker NODE claims ADDRESS N (forged, fifty a second)
 //	host NAME has|loses|claims ADDRESS        node NODE has ADDRESS (its kernel)
 //	record NODE on|off     replay NODE (what it sent then, by somebody else)
 //	run D
 //	owners | loads | answers ADDRESS…         (shown)
+//	moves          what the speakers remember of moves, since the last time (shown)
 //	one            exactly one answers for each address, and the clients know it
 //	one within D   the same, and no later
 //	note           remembers who owns what
@@ -48,6 +50,7 @@ type script struct {
 	out     strings.Builder
 	noted   map[netip.Addr]string
 	counted map[string]int
+	shown   time.Time // see moves
 }
 
 // RunScript runs a script, and returns it with what was found. The error is what
@@ -271,6 +274,8 @@ func (s *script) kubernetes(name string, args []string) (bool, error) {
 			}
 			s.Cluster.SetNode(one, state)
 		}
+	case "prefer":
+		s.Cluster.Prefer(netip.MustParseAddr(args[0]), strings.Join(args[1:], ""))
 	case "pod":
 		at := map[string]bool{args[0]: true}
 		for _, key := range slices.Sorted(maps.Keys(s.Cluster.services)) {
