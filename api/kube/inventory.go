@@ -183,6 +183,15 @@ func ReadEndpoints(ctx context.Context, clients Clients, services []NamespacedNa
 	return found, nil
 }
 
+// ReadAllEndpoints reads the EndpointSlices of all Services.
+func ReadAllEndpoints(ctx context.Context, clients Clients) ([]*discoveryv1.EndpointSlice, error) {
+	list, err := clients.Kubernetes.DiscoveryV1().EndpointSlices(metav1.NamespaceAll).List(ctx, metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName})
+	if err != nil {
+		return nil, fmt.Errorf("reading the endpointslices of all namespaces: %w", err)
+	}
+	return pointers(list.Items), nil
+}
+
 // NamespacedName is the namespace and the name of an object.
 type NamespacedName struct{ Namespace, Name string }
 

@@ -75,8 +75,8 @@ func newRoot(env *Env) *cobra.Command {
 		Use:   "kubectl-baliza",
 		Short: "Says whether load balancing works, why it does not, and who answers",
 		Long: "kubectl baliza says whether load balancing works, why it does not, and who answers for an address.\n" +
-			"It reads objects of the API and writes none. Exit status: 0 all is well, 1 something is wrong,\n" +
-			"2 it could not be found out.",
+			"It reads objects of the API; failover, rebalance, drain and undrain write, and nothing else does.\n" +
+			"Exit status: 0 all is well, 1 something is wrong, 2 it could not be found out.",
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl baliza"},
 		SilenceErrors: true, SilenceUsage: true,
 		Version: daemon.Version(),

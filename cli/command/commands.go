@@ -36,6 +36,7 @@ func (o *options) commands() []*cobra.Command {
 			peers := c.Peers()
 			return peers, func(p *text.Printer) { p.Peers(peers) }
 		}),
+		o.failover(), o.rebalance(), o.drain(), o.undrain(),
 		o.validate(), o.version(),
 	}
 }

@@ -30,19 +30,23 @@ func ago(d time.Duration) metav1.Time { return metav1.NewTime(now().Add(-d)) }
 // world is a cluster of three nodes in which all is well: pool lan, Service shop/web
 // on 192.0.2.10, which n1 announces.
 type world struct {
-	nodes       []*corev1.Node
-	speakers    []*v1beta1.Speaker
-	pools       []*v1beta1.IPAddressPool
-	l2          []*v1beta1.L2Advertisement
-	bgp         []*v1beta1.BGPAdvertisement
-	peers       []*v1beta1.BGPPeer
-	services    []*corev1.Service
-	endpoints   []*discoveryv1.EndpointSlice
-	namespaces  []*corev1.Namespace
-	controller  *appsv1.Deployment
-	daemonSet   *appsv1.DaemonSet
-	lease       *coordinationv1.Lease
-	kubernetes  *fake.Clientset
+	nodes      []*corev1.Node
+	speakers   []*v1beta1.Speaker
+	pools      []*v1beta1.IPAddressPool
+	l2         []*v1beta1.L2Advertisement
+	bgp        []*v1beta1.BGPAdvertisement
+	peers      []*v1beta1.BGPPeer
+	services   []*corev1.Service
+	endpoints  []*discoveryv1.EndpointSlice
+	namespaces []*corev1.Namespace
+	controller *appsv1.Deployment
+	daemonSet  *appsv1.DaemonSet
+	lease      *coordinationv1.Lease
+	kubernetes *fake.Clientset
+	custom     *balizafake.Clientset
+	// patched are the writes, and lazy says that the speakers do nothing about them.
+	patched     []string
+	lazy        bool
 	forbidden   map[string]bool
 	unreachable bool
 }
@@ -215,9 +219,10 @@ func (w *world) clients(t *testing.T) kube.Clients {
 		ours = append(ours, o)
 	}
 	w.kubernetes = fake.NewClientset(native...)
-	custom := balizafake.NewClientset(ours...)
-	w.refuse(&w.kubernetes.Fake, &custom.Fake)
-	return kube.Clients{Kubernetes: w.kubernetes, Baliza: custom}
+	w.custom = balizafake.NewClientset(ours...)
+	w.refuse(&w.kubernetes.Fake, &w.custom.Fake)
+	w.obey(&w.kubernetes.Fake)
+	return kube.Clients{Kubernetes: w.kubernetes, Baliza: w.custom}
 }
 
 // ask runs a command; it returns what is printed and the exit status.

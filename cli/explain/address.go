@@ -193,13 +193,7 @@ func (c *Cluster) planned(services []*corev1.Service) *plan.Services {
 }
 
 func (c *Cluster) slicesOf(svc *corev1.Service) []*discoveryv1.EndpointSlice {
-	var found []*discoveryv1.EndpointSlice
-	for _, one := range c.objects.EndpointSlices {
-		if one.Namespace == svc.Namespace && one.Labels[discoveryv1.LabelServiceName] == svc.Name {
-			found = append(found, one)
-		}
-	}
-	return found
+	return c.endpoints[config.ServiceKey(svc)]
 }
 
 // leftToOthers is what there is to say where speakers look at no address of a Service.

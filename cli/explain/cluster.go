@@ -23,11 +23,8 @@ import (
 // Objects are what there is in the cluster, in any order.
 type Objects struct {
 	// Services are those of type LoadBalancer, of Namespace alone where that is set.
-	Services  []*corev1.Service
-	Namespace string
-	// EndpointSlices are those of the Services that are asked about.
-	EndpointSlices []*discoveryv1.EndpointSlice
-
+	Services    []*corev1.Service
+	Namespace   string
 	Nodes       []*corev1.Node
 	Namespaces  []*corev1.Namespace
 	Deployments []*appsv1.Deployment
@@ -57,6 +54,7 @@ type Cluster struct {
 	snapshot     *config.Snapshot
 	installation installation
 	services     map[string]*corev1.Service
+	endpoints    map[string][]*discoveryv1.EndpointSlice
 	// holders are the Services that show an address and are served, by key.
 	holders  map[netip.Addr][]*corev1.Service
 	speakers map[string]*v1beta1.Speaker
@@ -126,7 +124,13 @@ func New(objects Objects, now time.Time) *Cluster {
 
 // SetEndpointSlices adds those of the Services that are asked about. Nothing else
 // follows from them that New finds out.
-func (c *Cluster) SetEndpointSlices(all []*discoveryv1.EndpointSlice) { c.objects.EndpointSlices = all }
+func (c *Cluster) SetEndpointSlices(all []*discoveryv1.EndpointSlice) {
+	c.endpoints = map[string][]*discoveryv1.EndpointSlice{}
+	for _, one := range all {
+		key := one.Namespace + "/" + one.Labels[discoveryv1.LabelServiceName]
+		c.endpoints[key] = append(c.endpoints[key], one)
+	}
+}
 
 func byName[T metav1.Object](objects []T) {
 	slices.SortFunc(objects, func(a, b T) int { return strings.Compare(a.GetName(), b.GetName()) })
