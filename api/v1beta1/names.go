@@ -186,8 +186,11 @@ const (
 	// MoveRebalanced says that the owner had more than its share, and gave the
 	// address to a node that has come back.
 	MoveRebalanced MoveCause = "Rebalanced"
-	// MoveOwnerUnable says that the owner could not answer: its sockets failed, its
-	// interface, or another host had the address there.
+	// MovePartitionHealed says that two nodes answered, which had not heard each
+	// other, and that the other's claim was the better one.
+	MovePartitionHealed MoveCause = "PartitionHealed"
+	// MoveOwnerUnable says that the owner could not answer: its sockets failed, or
+	// its interface.
 	MoveOwnerUnable MoveCause = "OwnerUnable"
 	// MoveConflict says that another host on the network has the address.
 	MoveConflict MoveCause = "Conflict"
@@ -199,7 +202,7 @@ const (
 func MoveCauses() []MoveCause {
 	return []MoveCause{
 		MoveAssigned, MoveReleased, MoveNodeFailed, MoveNodeStopped, MoveNodeDrained, MoveEndpointGone, MoveRequested, MoveRebalanced,
-		MoveOwnerUnable, MoveConflict, MovePolicyChanged,
+		MovePartitionHealed, MoveOwnerUnable, MoveConflict, MovePolicyChanged,
 	}
 }
 

@@ -37,7 +37,7 @@ func (o *options) commands() []*cobra.Command {
 			return peers, func(p *text.Printer) { p.Peers(peers) }
 		}),
 		o.failover(), o.rebalance(), o.drain(), o.undrain(),
-		o.validate(), o.version(),
+		o.simulate(), o.validate(), o.version(),
 	}
 }
 

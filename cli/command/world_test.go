@@ -43,7 +43,6 @@ type world struct {
 	daemonSet  *appsv1.DaemonSet
 	lease      *coordinationv1.Lease
 	kubernetes *fake.Clientset
-	custom     *balizafake.Clientset
 	// patched are the writes, and lazy says that the speakers do nothing about them.
 	patched     []string
 	lazy        bool
@@ -219,10 +218,10 @@ func (w *world) clients(t *testing.T) kube.Clients {
 		ours = append(ours, o)
 	}
 	w.kubernetes = fake.NewClientset(native...)
-	w.custom = balizafake.NewClientset(ours...)
-	w.refuse(&w.kubernetes.Fake, &w.custom.Fake)
-	w.obey(&w.kubernetes.Fake)
-	return kube.Clients{Kubernetes: w.kubernetes, Baliza: w.custom}
+	custom := balizafake.NewClientset(ours...)
+	w.refuse(&w.kubernetes.Fake, &custom.Fake)
+	w.obey(&w.kubernetes.Fake, &custom.Fake)
+	return kube.Clients{Kubernetes: w.kubernetes, Baliza: custom}
 }
 
 // ask runs a command; it returns what is printed and the exit status.

@@ -49,12 +49,14 @@ type Unread struct {
 
 // Cluster is what the objects mean. Make it with New.
 type Cluster struct {
-	objects      Objects
-	now          time.Time
-	snapshot     *config.Snapshot
-	installation installation
-	services     map[string]*corev1.Service
-	endpoints    map[string][]*discoveryv1.EndpointSlice
+	objects  Objects
+	now      time.Time
+	snapshot *config.Snapshot
+	// configProblems are what is wrong with the configuration.
+	configProblems []config.Problem
+	installation   installation
+	services       map[string]*corev1.Service
+	endpoints      map[string][]*discoveryv1.EndpointSlice
 	// holders are the Services that show an address and are served, by key.
 	holders  map[netip.Addr][]*corev1.Service
 	speakers map[string]*v1beta1.Speaker
@@ -115,7 +117,7 @@ func New(objects Objects, now time.Time) *Cluster {
 	for _, s := range c.objects.Speakers {
 		c.readSpeaker(s)
 	}
-	c.snapshot, _ = config.Build(config.Objects{
+	c.snapshot, c.configProblems = config.Build(config.Objects{
 		Pools: c.objects.Pools, L2Advertisements: c.objects.L2Advertisements, BGP: c.objects.BGP,
 		InUse: c.inUse(), Namespace: c.installation.namespace,
 	})

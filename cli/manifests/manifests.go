@@ -162,6 +162,15 @@ func (s *Set) add(file, kind, name, field string, reason v1beta1.Reason, message
 	s.findings = append(s.findings, Finding{file, kind, name, field, reason, message, cure.Text})
 }
 
+// Unread are the findings of Read: what is no object.
+func (s *Set) Unread() []Finding { return s.findings }
+
+// Config are the objects of ours.
+func (s *Set) Config() config.Objects { return s.objects }
+
+// Services are those of type LoadBalancer.
+func (s *Set) Services() []*corev1.Service { return s.services }
+
 // Check returns what is wrong with the objects, each by itself and together. What the
 // API server's rules (CEL) refuse beside is not looked at.
 func (s *Set) Check() []Finding {

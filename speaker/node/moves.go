@@ -1,7 +1,6 @@
 package node
 
 import (
-	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -11,8 +10,9 @@ import (
 	"github.com/baliza-lb/baliza/speaker/plan"
 )
 
-// Move is an address that this node has begun to answer for, or has given up and
-// nobody else has, and why.
+// Move is an address that went from one node to another, or to none, and why. Whoever
+// let it go remembers that; of a node that died or was stopped, and of an address that
+// nobody had, whoever took it.
 type Move struct {
 	At      time.Time
 	Address netip.Addr
@@ -28,133 +28,142 @@ type Move struct {
 const (
 	// mostMoves are remembered, the last ones.
 	mostMoves = 1000
-	// goneFor is how long it is remembered who had what when it went.
-	goneFor = time.Minute
+	// spareOwners are how many owners are remembered of addresses that are no more,
+	// before they are forgotten.
+	spareOwners = 1000
 )
 
 // history is what a node remembers of moves.
 type history struct {
-	// gone are the addresses whose owner is not alive any more.
-	gone map[netip.Addr]gone
+	// owners are who claimed each address last, living or not.
+	owners map[netip.Addr]string
+	// leaving is why this node hands addresses over, while it does.
+	leaving map[netip.Addr]v1beta1.MoveCause
 	// last are the last moves, the latest at the end.
 	last []Move
 }
 
-// gone is an owner that is not alive any more.
-type gone struct {
-	owner   string
-	stopped bool // as planned
-	at      time.Time
-	heard   time.Time // its last sign of life
-}
-
-// note remembers what those had who have gone since the membership before.
-func (h *history) note(now time.Time, before, members *model.Membership) {
-	if before == nil || before == members {
+// note remembers who claims what, now that the membership has changed.
+func (h *history) note(before, members *model.Membership) {
+	if before == members {
 		return
 	}
-	went := map[string]gone{}
-	for _, name := range before.Alive {
-		if _, alive := slices.BinarySearch(members.Alive, name); !alive {
-			_, left := slices.BinarySearch(members.Left, name)
-			went[name] = gone{name, left, now, members.LastHeard[name]}
-		}
+	if h.owners == nil {
+		h.owners = make(map[netip.Addr]string, len(members.Owners))
 	}
-	if len(went) == 0 {
-		return
-	}
-	maps.DeleteFunc(h.gone, func(_ netip.Addr, of gone) bool { return now.Sub(of.at) > goneFor })
-	if h.gone == nil {
-		h.gone = map[netip.Addr]gone{}
-	}
-	for a, owner := range before.Owners {
-		if of, has := went[owner]; has {
-			h.gone[a] = of
+	for a, owner := range members.Owners {
+		if h.owners[a] != owner {
+			h.owners[a] = owner
 		}
 	}
 }
 
-// moved remembers what this node has taken, and what it has let go and nobody has.
+// forget drops the owners of addresses that are no more, if there are many.
+func (h *history) forget(made *plan.Plan) {
+	if len(h.owners) < 2*len(made.Decisions)+spareOwners {
+		return
+	}
+	kept := make(map[netip.Addr]string, len(made.Decisions))
+	for i := range made.Decisions {
+		if owner, known := h.owners[made.Decisions[i].Address]; known {
+			kept[made.Decisions[i].Address] = owner
+		}
+	}
+	h.owners = kept
+}
+
+// leave remembers why this node begins to hand over the address at a place of the plan.
+func (n *Node) leave(place int) {
+	if n.history.leaving == nil {
+		n.history.leaving = map[netip.Addr]v1beta1.MoveCause{}
+	}
+	a := n.step.made.Decisions[place].Address
+	if _, known := n.history.leaving[a]; !known {
+		n.history.leaving[a] = n.whyNot(place)
+	}
+}
+
+// moved remembers what this node has taken and let go.
 func (n *Node) moved(now time.Time, taken, released []netip.Addr) (moves []Move) {
 	for _, a := range taken {
-		moves = append(moves, n.takes(now, a))
-	}
-	for _, a := range released {
-		if owner := n.step.members.Owners[a]; owner == "" || owner == n.config.Name {
-			moves = append(moves, Move{At: now, Address: a, From: n.config.Name, Cause: n.whyNobody(a)})
+		if move, told := n.takes(now, a); told {
+			moves = append(moves, move)
 		}
 	}
+	for _, a := range released {
+		move := Move{At: now, Address: a, From: n.config.Name, Cause: v1beta1.MoveReleased}
+		if owner := n.step.members.Owners[a]; owner != n.config.Name {
+			move.To = owner
+		}
+		at, planned := slices.BinarySearchFunc(n.step.made.Decisions, a, func(d plan.Decision, a netip.Addr) int { return d.Address.Compare(a) })
+		cause, handed := n.history.leaving[a]
+		switch {
+		case handed:
+			move.Cause = cause
+		case planned:
+			move.Cause = n.whyNot(at)
+		}
+		moves = append(moves, move)
+	}
+	for a := range n.history.leaving {
+		if _, handing := n.handing[a]; !handing {
+			delete(n.history.leaving, a)
+		}
+	}
+	n.history.forget(&n.step.made)
 	last := append(n.history.last, moves...)
 	n.history.last = slices.Clone(last[max(0, len(last)-mostMoves):])
 	return moves
 }
 
-// takes is the move of an address that this node has begun to answer for.
-func (n *Node) takes(now time.Time, a netip.Addr) Move {
-	move := Move{At: now, Address: a, To: n.config.Name, From: n.step.members.Owners[a]}
-	if d := n.step.decision(a); d != nil && len(d.Sharers) > 0 {
-		move.From = "" // beside others
+// takes is the move of an address that this node has begun to answer for, unless a
+// living node tells of it.
+func (n *Node) takes(now time.Time, a netip.Addr) (move Move, told bool) {
+	members := n.step.members
+	move = Move{At: now, Address: a, To: n.config.Name, From: n.history.owners[a], Cause: v1beta1.MoveAssigned}
+	if d := n.step.decision(a); d != nil && len(d.Sharers) > 0 || move.From == n.config.Name {
+		move.From = "" // it answers beside others, or again
 	}
-	of, known := n.history.gone[a]
-	delete(n.history.gone, a)
+	_, alive := slices.BinarySearch(members.Alive, move.From)
+	_, left := slices.BinarySearch(members.Left, move.From)
 	switch {
-	case move.From != "" && move.From != n.config.Name:
-		move.Cause = n.whyNot(move.From, a)
-	case !known || now.Sub(of.at) > goneFor:
-		move.From, move.Cause = "", v1beta1.MoveAssigned
-	case of.stopped:
-		move.From, move.Cause = of.owner, v1beta1.MoveNodeStopped
+	case move.From == "":
+	case alive:
+		return move, false
+	case left:
+		move.Cause = v1beta1.MoveNodeStopped
 	default:
-		move.From, move.Cause = of.owner, v1beta1.MoveNodeFailed
-		if !of.heard.IsZero() {
-			move.Unowned = now.Sub(of.heard)
+		move.Cause = v1beta1.MoveNodeFailed
+		if heard, known := members.LastHeard[move.From]; known {
+			move.Unowned = now.Sub(heard)
 		}
 	}
-	return move
+	return move, true
 }
 
-// whyNot is why a living node does not keep an address.
-func (n *Node) whyNot(owner string, a netip.Addr) v1beta1.MoveCause {
-	var services []*plan.Service
-	if d := n.step.decision(a); d != nil {
-		for _, key := range d.Services {
-			services = append(services, n.step.services.Get(key))
-		}
+// whyNot is why this node does not keep the address at a place of the plan.
+func (n *Node) whyNot(place int) v1beta1.MoveCause {
+	d := &n.step.made.Decisions[place]
+	given := slices.ContainsFunc(n.step.given, func(s model.Succession) bool { return s.Address == d.Address })
+	wanted := func(key string) bool {
+		s := n.step.services.Get(key)
+		return s != nil && s.PreferredNode != "" && s.PreferredNode == d.Owner
 	}
-	lacksEndpoint := func(s *plan.Service) bool { return s != nil && s.Local && !s.IPv4.Nodes[owner] && !s.IPv6.Nodes[owner] }
-	handed := n.step.members.Successions[a]
 	switch {
-	case handed.By == owner && handed.To == n.config.Name:
-		if slices.ContainsFunc(services, func(s *plan.Service) bool { return s != nil && s.PreferredNode == n.config.Name }) {
-			return v1beta1.MoveRequested
-		}
-		return v1beta1.MoveRebalanced
-	case n.step.nodes[owner].Excluded != "":
-		return v1beta1.MoveNodeDrained
-	case slices.ContainsFunc(services, lacksEndpoint):
-		return v1beta1.MoveEndpointGone
-	case slices.Contains(n.step.members.Unable[a], owner):
-		return v1beta1.MoveOwnerUnable
-	}
-	return v1beta1.MovePolicyChanged
-}
-
-// whyNobody is why this node has let go an address that nobody else has.
-func (n *Node) whyNobody(a netip.Addr) v1beta1.MoveCause {
-	at, found := slices.BinarySearchFunc(n.step.made.Decisions, a, func(d plan.Decision, a netip.Addr) int { return d.Address.Compare(a) })
-	if !found {
-		return v1beta1.MoveReleased
-	}
-	d := &n.step.made.Decisions[at]
-	switch {
-	case n.step.fates[at] == inConflict:
+	case n.step.fates[place] == inConflict:
 		return v1beta1.MoveConflict
-	case d.Announce:
-		return v1beta1.MoveOwnerUnable
-	case d.Reason == v1beta1.ReasonNoEndpoint, d.Reason == v1beta1.ReasonNoLocalEndpoint:
-		return v1beta1.MoveEndpointGone
+	case n.ranks.yielded[d.Address]:
+		return v1beta1.MovePartitionHealed
 	case d.Reason == v1beta1.ReasonNodeExcluded:
 		return v1beta1.MoveNodeDrained
+	case d.Reason == v1beta1.ReasonNoEndpoint, d.Reason == v1beta1.ReasonNoLocalEndpoint:
+		return v1beta1.MoveEndpointGone
+	case d.Announce, d.Reason == v1beta1.ReasonInterfaceUnavailable:
+		return v1beta1.MoveOwnerUnable
+	case slices.ContainsFunc(d.Services, wanted):
+		return v1beta1.MoveRequested
+	case given:
+		return v1beta1.MoveRebalanced
 	}
 	return v1beta1.MovePolicyChanged
 }

@@ -151,7 +151,7 @@ type Result struct {
 	// Successions are those that it hands to another that is to have them, sorted.
 	Successions []model.Succession
 	Notes       []Note
-	// Moves are what this node has taken, and what it has let go and nobody has.
+	// Moves are those that this node has to tell of.
 	Moves []Move
 	// Problems are those of Applied in one text, or empty.
 	Problems string
@@ -198,15 +198,13 @@ type Node struct {
 
 // step is what Done has to know of the Step before it.
 type step struct {
-	made    plan.Plan
-	fates   []fate // of made's decisions
-	answers []model.Answer
-	missed  []v1beta1.UnreachableSpeaker // see confirmedAlive
-	members *model.Membership
-	given   []model.Succession
-	// services and nodes are those that the plan follows from.
-	services *plan.Services
-	nodes    map[string]plan.Node
+	made     plan.Plan
+	fates    []fate // of made's decisions
+	answers  []model.Answer
+	missed   []v1beta1.UnreachableSpeaker // see confirmedAlive
+	members  *model.Membership
+	given    []model.Succession
+	services *plan.Services // that the plan is for
 	local    map[netip.Addr]string
 	// theirs are the addresses that other nodes say are their own.
 	theirs  map[string][]netip.Addr
@@ -246,7 +244,7 @@ func (n *Node) Step(in Input) Output {
 	out.Again = sooner(n.noteReady(&in), n.noteAway(&in))
 	n.ranks.begin(&in, n.held)
 	n.balance.note(in.Now, n.step.members, in.Members)
-	n.history.note(in.Now, n.step.members, in.Members)
+	n.history.note(n.step.members, in.Members)
 	given, wait := n.balance.successions(&in, n.ready(in.Members), n.since)
 	out.Again = sooner(out.Again, wait)
 	view := n.view(&in, out.Links)
@@ -255,7 +253,7 @@ func (n *Node) Step(in Input) Output {
 	out.Again = sooner(out.Again, wait)
 	n.step = step{
 		made: plan.Make(view), missed: n.confirmedAlive(&in), members: in.Members, given: given,
-		services: in.Cluster.Services, nodes: in.Cluster.Nodes, local: in.Local, theirs: in.Cluster.Local, ofPools: localOfPools(&in),
+		services: in.Cluster.Services, local: in.Local, theirs: in.Cluster.Local, ofPools: localOfPools(&in),
 	}
 	out.Again = sooner(out.Again, n.balance.offer(in.Now, n.step.made.Moves, n.since))
 	n.step.parts = n.partitions(&in, &out)
@@ -290,6 +288,7 @@ func (n *Node) decide(in *Input, out *Output) {
 			// Never held, whoever is to own it: this node answers for it as a host.
 			n.step.fates[i] = ownAddress
 		case !own && n.handOver(in, d, on, owner, handing, out):
+			n.leave(i)
 			out.Answers = append(out.Answers, model.Answer{Address: d.Address, Interfaces: on, Mode: model.Quiet})
 		}
 	}
