@@ -185,7 +185,8 @@ func ReadEndpoints(ctx context.Context, clients Clients, services []NamespacedNa
 
 // ReadAllEndpoints reads the EndpointSlices of all Services.
 func ReadAllEndpoints(ctx context.Context, clients Clients) ([]*discoveryv1.EndpointSlice, error) {
-	list, err := clients.Kubernetes.DiscoveryV1().EndpointSlices(metav1.NamespaceAll).List(ctx, metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName})
+	ofServices := metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName}
+	list, err := clients.Kubernetes.DiscoveryV1().EndpointSlices(metav1.NamespaceAll).List(ctx, ofServices)
 	if err != nil {
 		return nil, fmt.Errorf("reading the endpointslices of all namespaces: %w", err)
 	}

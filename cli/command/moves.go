@@ -132,7 +132,8 @@ func (o *options) drain() *cobra.Command {
 
 func (o *options) undrain() *cobra.Command {
 	m := &moving{options: o}
-	cmd := m.command("undrain NODE", "Puts a node back into load balancing; it gets addresses when others lose them, or by rebalance", cobra.ExactArgs(1),
+	cmd := m.command("undrain NODE",
+		"Puts a node back into load balancing: it gets addresses as others lose some, or by rebalance", cobra.ExactArgs(1),
 		func(ctx context.Context, args []string) error {
 			cluster, err := m.look(ctx, "nodes")
 			if err != nil {
@@ -213,7 +214,8 @@ func (m *moving) untilIdle(ctx context.Context, node string) error {
 		return !s.Alive || s.Held == 0 && s.Routes == 0
 	})
 	if err != nil {
-		fmt.Fprintf(m.env.Out, "%s stays out of load balancing; what it still announces no other node can: see kubectl baliza explain node %s\n", node, node)
+		fmt.Fprintf(m.env.Out, "%s stays out of load balancing; what it still announces no other node can: see kubectl baliza explain node %s\n",
+			node, node)
 	}
 	return err
 }
@@ -246,7 +248,8 @@ func (m *moving) prefer(ctx context.Context, service string, node any) error {
 	namespace, name, _ := strings.Cut(service, "/")
 	body, err := patch("annotations", v1beta1.AnnotationPreferredNode, node)
 	if err == nil {
-		_, err = m.clients.Kubernetes.CoreV1().Services(namespace).Patch(ctx, name, types.MergePatchType, body, metav1.PatchOptions{FieldManager: fieldManager})
+		by := metav1.PatchOptions{FieldManager: fieldManager}
+		_, err = m.clients.Kubernetes.CoreV1().Services(namespace).Patch(ctx, name, types.MergePatchType, body, by)
 	}
 	if err != nil {
 		return fmt.Errorf("annotation %s of Service %s: %w", v1beta1.AnnotationPreferredNode, service, err)

@@ -99,8 +99,8 @@ func TestMovesAreWaitedForAndLeaveNoWish(t *testing.T) {
 			if status != one.status {
 				t.Errorf("exit status %d, want %d", status, one.status)
 			}
-			for _, line := range w.patched {
-				got += "wrote " + line + "\n"
+			if len(w.patched) > 0 {
+				got += "wrote " + strings.Join(w.patched, "\nwrote ") + "\n"
 			}
 			compare(t, "moves-"+name, fmt.Sprintf("$ kubectl baliza %s\n%sexit status %d\n", one.ask, got, status))
 			wishes := strings.Count(strings.Join(w.patched, "\n"), `"`+v1beta1.AnnotationPreferredNode+`":"`)

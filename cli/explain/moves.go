@@ -60,7 +60,8 @@ func (c *Cluster) movable(a netip.Addr) (Move, error) {
 	}
 	for _, svc := range holders {
 		if node, _ := config.Annotation(svc, v1beta1.AnnotationPreferredNode); node != "" {
-			return Move{}, fmt.Errorf("Service %s names node %s by its annotation %s: change that", config.ServiceKey(svc), node, v1beta1.AnnotationPreferredNode)
+			return Move{}, fmt.Errorf("Service %s names node %s by its annotation %s: change that",
+				config.ServiceKey(svc), node, v1beta1.AnnotationPreferredNode)
 		}
 	}
 	switch owners := c.owners(a); len(owners) {

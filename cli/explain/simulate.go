@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -244,7 +245,7 @@ func attributesOf(r *plan.Route) string {
 		if n == nil {
 			return "-"
 		}
-		return fmt.Sprint(*n)
+		return strconv.FormatUint(uint64(*n), 10)
 	}
 	return fmt.Sprint(number(r.LocalPref), number(r.MED), r.Prepend, r.Communities, r.Weight, r.Transitive)
 }

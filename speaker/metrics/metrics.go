@@ -50,7 +50,8 @@ func New(from Sources) *Metrics {
 			Buckets: prometheus.ExponentialBuckets(0.0001, 4, 8), //nolint:mnd // 0.1 ms to 1.6 s
 		}),
 		moves: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "baliza_speaker_moves_total", Help: "Addresses that this node has begun to answer for, or has given up and nobody else has, by cause.",
+			Name: "baliza_speaker_moves_total",
+			Help: "Addresses that this node has begun to answer for, or has given up and nobody else has, by cause.",
 		}, []string{"cause"}),
 		unowned: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "baliza_speaker_failover_duration_seconds",

@@ -111,8 +111,8 @@ func (n *Node) moved(now time.Time, taken, released []netip.Addr) (moves []Move)
 		}
 	}
 	n.history.forget(&n.step.made)
-	last := append(n.history.last, moves...)
-	n.history.last = slices.Clone(last[max(0, len(last)-mostMoves):])
+	last := slices.Concat(n.history.last, moves)
+	n.history.last = last[max(0, len(last)-mostMoves):]
 	return moves
 }
 

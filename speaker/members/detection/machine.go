@@ -165,7 +165,8 @@ func (m *Machine) Snapshot() *model.Membership {
 		owners, contested, claimants := m.ledger.Owners()
 		m.snapshot = &model.Membership{
 			Self: m.config.Name, Address: m.config.Address, Alive: m.alive, Ready: m.living, Owners: owners, Contested: contested,
-			Claimants: claimants, Unable: m.ledger.Unable(), Successions: m.ledger.Successions(), Left: m.detector.departed(), LastHeard: m.detector.lastHeard(),
+			Claimants: claimants, Unable: m.ledger.Unable(), Successions: m.ledger.Successions(), Left: m.detector.departed(),
+			LastHeard:  m.detector.lastHeard(),
 			FramesOnly: m.framesOnly, Broken: m.broken(), Duplicate: m.duplicate,
 			Links: m.ledger.Links(), MACs: m.ledger.MACs(), UnsettledUntil: m.unsettled(), Changed: m.changedAt, Stalls: m.stalls,
 		}
