@@ -51,7 +51,7 @@ func New(from Sources) *Metrics {
 		}),
 		moves: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "baliza_speaker_moves_total",
-			Help: "Addresses that this node has begun to answer for, or has given up and nobody else has, by cause.",
+			Help: "Addresses that this node has let go, or has taken from nobody or from a node that is gone, by cause.",
 		}, []string{"cause"}),
 		unowned: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "baliza_speaker_failover_duration_seconds",

@@ -56,9 +56,14 @@ func (n *Node) reannounceContested(in *Input, out *Output) {
 	n.contested, out.Reannounce = contested, slices.Compact(all)
 }
 
+// place is where the plan's decision on an address stands, if there is one.
+func (s *step) place(a netip.Addr) (at int, found bool) {
+	return slices.BinarySearchFunc(s.made.Decisions, a, func(d plan.Decision, a netip.Addr) int { return d.Address.Compare(a) })
+}
+
 // decision returns the plan's for an address, or nil.
 func (s *step) decision(a netip.Addr) *plan.Decision {
-	at, found := slices.BinarySearchFunc(s.made.Decisions, a, func(d plan.Decision, a netip.Addr) int { return d.Address.Compare(a) })
+	at, found := s.place(a)
 	if !found {
 		return nil
 	}

@@ -1,13 +1,13 @@
 package node
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/speaker/model"
-	"github.com/baliza-lb/baliza/speaker/plan"
 )
 
 // Move is an address that went from one node to another, or to none, and why. Whoever
@@ -28,48 +28,57 @@ type Move struct {
 const (
 	// mostMoves are remembered, the last ones.
 	mostMoves = 1000
-	// spareOwners are how many owners are remembered of addresses that are no more,
-	// before they are forgotten.
-	spareOwners = 1000
+	// lostFor is for how long it is remembered who had what nobody has.
+	lostFor = time.Minute
 )
 
 // history is what a node remembers of moves.
 type history struct {
-	// owners are who claimed each address last, living or not.
-	owners map[netip.Addr]string
+	// lost are the addresses that nobody claims any more.
+	lost map[netip.Addr]loss
 	// leaving is why this node hands addresses over, while it does.
 	leaving map[netip.Addr]v1beta1.MoveCause
 	// last are the last moves, the latest at the end.
 	last []Move
 }
 
-// note remembers who claims what, now that the membership has changed.
-func (h *history) note(before, members *model.Membership) {
-	if before == members {
+// loss is who claimed an address last, and when that ended.
+type loss struct {
+	owner string
+	at    time.Time
+}
+
+// note remembers who has claimed what nobody claims in the present membership.
+func (h *history) note(now time.Time, before, members *model.Membership) {
+	if before == nil || before == members {
 		return
 	}
-	if h.owners == nil {
-		h.owners = make(map[netip.Addr]string, len(members.Owners))
-	}
-	for a, owner := range members.Owners {
-		if h.owners[a] != owner {
-			h.owners[a] = owner
+	maps.DeleteFunc(h.lost, func(a netip.Addr, of loss) bool { return members.Owners[a] != "" || now.Sub(of.at) > lostFor })
+	for a, owner := range before.Owners {
+		if members.Owners[a] != "" {
+			continue
 		}
+		if h.lost == nil {
+			h.lost = map[netip.Addr]loss{}
+		}
+		h.lost[a] = loss{owner, now}
 	}
 }
 
-// forget drops the owners of addresses that are no more, if there are many.
-func (h *history) forget(made *plan.Plan) {
-	if len(h.owners) < 2*len(made.Decisions)+spareOwners {
-		return
+// from is who answered for an address before this node, empty where nobody did: it is
+// claimed yet, or was a moment ago. Of the living it has to be as long ago as they hand
+// it over; else it was free meanwhile.
+func (n *Node) from(now time.Time, a netip.Addr) (owner string, alive bool) {
+	owner = n.step.members.Owners[a]
+	of, lost := n.history.lost[a]
+	if owner == "" && lost {
+		owner = of.owner
 	}
-	kept := make(map[netip.Addr]string, len(made.Decisions))
-	for i := range made.Decisions {
-		if owner, known := h.owners[made.Decisions[i].Address]; known {
-			kept[made.Decisions[i].Address] = owner
-		}
+	_, alive = slices.BinarySearch(n.step.members.Alive, owner)
+	if owner == n.config.Name || lost && alive && now.Sub(of.at) > succession {
+		return "", false
 	}
-	h.owners = kept
+	return owner, alive
 }
 
 // leave remembers why this node begins to hand over the address at a place of the plan.
@@ -95,7 +104,7 @@ func (n *Node) moved(now time.Time, taken, released []netip.Addr) (moves []Move)
 		if owner := n.step.members.Owners[a]; owner != n.config.Name {
 			move.To = owner
 		}
-		at, planned := slices.BinarySearchFunc(n.step.made.Decisions, a, func(d plan.Decision, a netip.Addr) int { return d.Address.Compare(a) })
+		at, planned := n.step.place(a)
 		cause, handed := n.history.leaving[a]
 		switch {
 		case handed:
@@ -110,7 +119,6 @@ func (n *Node) moved(now time.Time, taken, released []netip.Addr) (moves []Move)
 			delete(n.history.leaving, a)
 		}
 	}
-	n.history.forget(&n.step.made)
 	last := slices.Concat(n.history.last, moves)
 	n.history.last = last[max(0, len(last)-mostMoves):]
 	return moves
@@ -120,11 +128,12 @@ func (n *Node) moved(now time.Time, taken, released []netip.Addr) (moves []Move)
 // living node tells of it.
 func (n *Node) takes(now time.Time, a netip.Addr) (move Move, told bool) {
 	members := n.step.members
-	move = Move{At: now, Address: a, To: n.config.Name, From: n.history.owners[a], Cause: v1beta1.MoveAssigned}
-	if d := n.step.decision(a); d != nil && len(d.Sharers) > 0 || move.From == n.config.Name {
-		move.From = "" // it answers beside others, or again
+	move = Move{At: now, Address: a, To: n.config.Name, Cause: v1beta1.MoveAssigned}
+	if d := n.step.decision(a); d != nil && len(d.Sharers) > 0 {
+		return move, true // beside others
 	}
-	_, alive := slices.BinarySearch(members.Alive, move.From)
+	var alive bool
+	move.From, alive = n.from(now, a)
 	_, left := slices.BinarySearch(members.Left, move.From)
 	switch {
 	case move.From == "":
@@ -144,7 +153,7 @@ func (n *Node) takes(now time.Time, a netip.Addr) (move Move, told bool) {
 // whyNot is why this node does not keep the address at a place of the plan.
 func (n *Node) whyNot(place int) v1beta1.MoveCause {
 	d := &n.step.made.Decisions[place]
-	given := slices.ContainsFunc(n.step.given, func(s model.Succession) bool { return s.Address == d.Address })
+	given := func(s model.Succession) bool { return s.Address == d.Address }
 	wanted := func(key string) bool {
 		s := n.step.services.Get(key)
 		return s != nil && s.PreferredNode != "" && s.PreferredNode == d.Owner
@@ -162,7 +171,7 @@ func (n *Node) whyNot(place int) v1beta1.MoveCause {
 		return v1beta1.MoveOwnerUnable
 	case slices.ContainsFunc(d.Services, wanted):
 		return v1beta1.MoveRequested
-	case given:
+	case slices.ContainsFunc(n.step.given, given):
 		return v1beta1.MoveRebalanced
 	}
 	return v1beta1.MovePolicyChanged

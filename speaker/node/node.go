@@ -244,7 +244,7 @@ func (n *Node) Step(in Input) Output {
 	out.Again = sooner(n.noteReady(&in), n.noteAway(&in))
 	n.ranks.begin(&in, n.held)
 	n.balance.note(in.Now, n.step.members, in.Members)
-	n.history.note(n.step.members, in.Members)
+	n.history.note(in.Now, n.step.members, in.Members)
 	given, wait := n.balance.successions(&in, n.ready(in.Members), n.since)
 	out.Again = sooner(out.Again, wait)
 	view := n.view(&in, out.Links)
