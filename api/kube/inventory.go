@@ -154,9 +154,9 @@ func (i *Inventory) readOurs(ctx context.Context, clients Clients, r *reading) {
 		list, err := ours.Communities().List(ctx, everything)
 		return take(err, func() { i.BGP.Communities = pointers(list.Items) })
 	})
-	r.list("speakers", func() error {
-		list, err := ours.Speakers().List(ctx, everything)
-		return take(err, func() { i.Speakers = pointers(list.Items) })
+	r.list("speakers", func() (err error) {
+		i.Speakers, err = ReadSpeakers(ctx, clients)
+		return err
 	})
 }
 
@@ -181,6 +181,15 @@ func ReadEndpoints(ctx context.Context, clients Clients, services []NamespacedNa
 		found = append(found, pointers(list.Items)...)
 	}
 	return found, nil
+}
+
+// ReadSpeakers reads the Speakers alone.
+func ReadSpeakers(ctx context.Context, clients Clients) ([]*v1beta1.Speaker, error) {
+	list, err := clients.Baliza.BalizaV1beta1().Speakers().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	return pointers(list.Items), nil
 }
 
 // ReadAllEndpoints reads the EndpointSlices of all Services.

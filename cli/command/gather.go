@@ -87,3 +87,13 @@ func addEndpoints(ctx context.Context, clients kube.Clients, cluster *explain.Cl
 	cluster.SetEndpointSlices(found)
 	return nil
 }
+
+// addAllEndpoints adds those of all Services.
+func addAllEndpoints(ctx context.Context, clients kube.Clients, cluster *explain.Cluster) error {
+	found, err := kube.ReadAllEndpoints(ctx, clients)
+	if err != nil {
+		return err
+	}
+	cluster.SetEndpointSlices(found)
+	return nil
+}

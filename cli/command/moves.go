@@ -50,7 +50,8 @@ func (m *moving) command(use, short string, args cobra.PositionalArgs, run func(
 
 func (o *options) failover() *cobra.Command {
 	m, to := &moving{options: o}, ""
-	cmd := m.command("failover ADDRESS", "Moves an address to another node, as planned, and waits until it is there", cobra.ExactArgs(1),
+	cmd := m.command("failover ADDRESS",
+		"Moves an address, and the others of its Service, to another node, as planned, and waits until they are there", cobra.ExactArgs(1),
 		func(ctx context.Context, args []string) error {
 			a, err := config.ParseAddress(args[0])
 			if err != nil {
@@ -60,14 +61,18 @@ func (o *options) failover() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := addEndpoints(ctx, m.clients, cluster, cluster.Holders(a)); err != nil {
+			var services []string
+			for _, key := range cluster.Holders(a) {
+				services = append(services, cluster.Sharers(key)...)
+			}
+			if err := addEndpoints(ctx, m.clients, cluster, services); err != nil {
 				return err
 			}
-			move, err := cluster.MoveTo(a, to)
+			moves, err := cluster.MoveTo(a, to)
 			if err != nil {
 				return err
 			}
-			return m.perform(ctx, []explain.Move{move})
+			return m.perform(ctx, moves)
 		})
 	cmd.ValidArgsFunction = o.completeAddresses
 	cmd.Flags().StringVar(&to, "to", "", "the node; without it the one with the fewest addresses of those that can have it")
@@ -85,7 +90,7 @@ func (o *options) rebalance() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := m.allEndpoints(ctx, cluster); err != nil {
+			if err := addAllEndpoints(ctx, m.clients, cluster); err != nil {
 				return err
 			}
 			moves := cluster.Rebalance()
@@ -159,29 +164,24 @@ func (m *moving) look(ctx context.Context, needs ...string) (*explain.Cluster, e
 	return cluster, nil
 }
 
-// allEndpoints adds those of all Services.
-func (m *moving) allEndpoints(ctx context.Context, cluster *explain.Cluster) error {
-	list, err := kube.ReadAllEndpoints(ctx, m.clients)
-	if err != nil {
-		return err
-	}
-	cluster.SetEndpointSlices(list)
-	return nil
-}
-
 // perform asks for moves, waits until they are done and takes the wishes back: the
 // addresses stay where they are then. One that was interrupted leaves no wish.
 func (m *moving) perform(ctx context.Context, moves []explain.Move) (err error) {
 	began := m.env.Now()
+	var named []string // Services
 	defer func() {
 		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 		defer cancel()
-		for _, move := range moves {
-			err = errors.Join(err, m.prefer(undo, move.Service, nil))
+		for _, service := range named {
+			err = errors.Join(err, m.prefer(undo, service, nil))
 		}
 	}()
 	for _, move := range moves {
 		fmt.Fprintf(m.env.Out, "%s  %s -> %s\n", move.Address, move.From, move.To)
+		if slices.Contains(named, move.Service) {
+			continue
+		}
+		named = append(named, move.Service) // also where it is not known whether the write was taken
 		if err := m.prefer(ctx, move.Service, move.To); err != nil {
 			return err
 		}
@@ -220,20 +220,20 @@ func (m *moving) untilIdle(ctx context.Context, node string) error {
 	return err
 }
 
-// wait looks again and again until something is so.
+// wait reads the Speakers again and again, and nothing else, until something is so.
 func (m *moving) wait(ctx context.Context, done func(*explain.Cluster) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, m.timeout)
 	defer cancel()
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
-		cluster, err := m.look(ctx)
+		speakers, err := kube.ReadSpeakers(ctx, m.clients)
 		switch {
 		case ctx.Err() != nil:
 			return errWrong
 		case err != nil:
-			return err
-		case done(cluster):
+			return fmt.Errorf("reading speakers: %w", err)
+		case done(explain.New(explain.Objects{Speakers: speakers}, m.env.Now())):
 			return nil
 		}
 		select {

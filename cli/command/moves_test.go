@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clienttesting "k8s.io/client-go/testing"
 
@@ -74,6 +75,8 @@ func TestMovesAreWaitedForAndLeaveNoWish(t *testing.T) {
 	}{
 		"failover":             {nil, "failover 192.0.2.10", command.StatusWell},
 		"failover-to":          {nil, "failover 192.0.2.10 --to n3", command.StatusWell},
+		"failover-dual":        {dual, "failover 192.0.2.10 --to n3", command.StatusWell},
+		"rebalance-dual":       {dual, "rebalance", command.StatusWell},
 		"failover-to-owner":    {nil, "failover 192.0.2.10 --to n1", command.StatusUnknown},
 		"failover-to-excluded": {func(w *world) { w.nodes[1].Labels = map[string]string{v1beta1.LabelExcludeNode: ""} }, "failover 192.0.2.10 --to n2", command.StatusUnknown},
 		"failover-to-nobody":   {nil, "failover 192.0.2.10 --to n9", command.StatusUnknown},
@@ -95,14 +98,7 @@ func TestMovesAreWaitedForAndLeaveNoWish(t *testing.T) {
 			if one.set != nil {
 				one.set(w)
 			}
-			got, status := w.ask(t, one.ask)
-			if status != one.status {
-				t.Errorf("exit status %d, want %d", status, one.status)
-			}
-			if len(w.patched) > 0 {
-				got += "wrote " + strings.Join(w.patched, "\nwrote ") + "\n"
-			}
-			compare(t, "moves-"+name, fmt.Sprintf("$ kubectl baliza %s\n%sexit status %d\n", one.ask, got, status))
+			w.expect(t, "moves-"+name, one.ask, one.status)
 			wishes := strings.Count(strings.Join(w.patched, "\n"), `"`+v1beta1.AnnotationPreferredNode+`":"`)
 			if taken := strings.Count(strings.Join(w.patched, "\n"), `"`+v1beta1.AnnotationPreferredNode+`":null`); wishes != taken {
 				t.Errorf("%d wishes, of which %d were taken back", wishes, taken)
@@ -118,11 +114,32 @@ func tilted(w *world) {
 	for i := range 6 {
 		name, address := fmt.Sprintf("s%d", i), fmt.Sprintf("192.0.2.%d", i+20)
 		svc := service(name)
-		give(svc, "lan", address)
+		give(svc, address)
 		w.hold(w.speakers[0], address, "shop/"+name)
 		w.services, w.endpoints = append(w.services, svc), append(w.endpoints, slice(name, "n2", "n3"))
 	}
 	w.services[1].Annotations[v1beta1.AnnotationPreferredNode] = "n1"
 	w.services[2].Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal
 	w.endpoints[2] = slice("s1", "n2", "n1")
+}
+
+// dual has n1 answer for the addresses of three Services with two families each.
+func dual(w *world) {
+	w.pools[0].Spec.Addresses = append(w.pools[0].Spec.Addresses, "192.0.2.20-192.0.2.30", "2001:db8::/64")
+	for i, name := range []string{"web", "s1", "s2"} {
+		v4, v6 := fmt.Sprintf("192.0.2.%d", 20+i), fmt.Sprintf("2001:db8::%d", 10+i)
+		if i == 0 {
+			v4 = "192.0.2.10"
+		} else {
+			w.services, w.endpoints = append(w.services, service(name)), append(w.endpoints, slice(name, "n2", "n3"))
+			w.hold(w.speakers[0], v4, "shop/"+name)
+		}
+		svc := w.services[i]
+		give(svc, v4)
+		svc.Status.LoadBalancer.Ingress = append(svc.Status.LoadBalancer.Ingress, corev1.LoadBalancerIngress{IP: v6})
+		six := slice(name, "n2", "n3")
+		six.Name, six.AddressType = name+"-6", discoveryv1.AddressTypeIPv6
+		w.endpoints = append(w.endpoints, six)
+		w.hold(w.speakers[0], v6, "shop/"+name)
+	}
 }

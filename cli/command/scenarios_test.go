@@ -48,17 +48,13 @@ func TestTheCauseAndTheCure(t *testing.T) {
 			if s.set != nil {
 				s.set(w)
 			}
-			got, status := w.ask(t, s.ask)
-			if status != s.status {
-				t.Errorf("exit status %d, want %d", status, s.status)
-			}
+			got := w.expect(t, name, s.ask, s.status)
 			if cure, known := cures.For(s.reason); s.reason != "" && (!known || !strings.Contains(got, cure.Text) || !strings.Contains(got, string(s.reason))) {
 				t.Errorf("the output has not the reason %s and its cure %q", s.reason, cure.Text)
 			}
 			if !strings.Contains(got, s.says) {
 				t.Errorf("the output does not say %q", s.says)
 			}
-			compare(t, name, fmt.Sprintf("$ kubectl baliza %s\n%sexit status %d\n", s.ask, got, status))
 		})
 	}
 }
@@ -147,7 +143,7 @@ func noPool(w *world) {
 func exhausted(w *world) {
 	for i, address := range []string{"192.0.2.11"} {
 		other := service(fmt.Sprintf("other-%d", i))
-		give(other, "lan", address)
+		give(other, address)
 		says(other, v1beta1.ConditionAnnounced, metav1.ConditionTrue, v1beta1.ReasonAnnounced, "announced by n2")
 		w.services = append(w.services, other)
 		w.hold(w.speakers[1], address, "shop/"+other.Name)

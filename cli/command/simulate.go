@@ -7,9 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/baliza-lb/baliza/api/kube"
 	"github.com/baliza-lb/baliza/cli/explain"
-	"github.com/baliza-lb/baliza/cli/manifests"
 	"github.com/baliza-lb/baliza/cli/text"
 )
 
@@ -36,11 +34,9 @@ func (o *options) simulate() *cobra.Command {
 }
 
 func (o *options) runSimulation(ctx context.Context, files []string, change *explain.Change, exitCode bool) error {
-	var set manifests.Set
-	for _, name := range files {
-		if err := o.readManifests(&set, name); err != nil {
-			return err
-		}
+	set, err := o.readManifests(files)
+	if err != nil {
+		return err
 	}
 	if unread := set.Unread(); len(unread) > 0 {
 		return fmt.Errorf("%s: %s %s: %s", unread[0].File, unread[0].Kind, unread[0].Name, unread[0].Message)
@@ -51,14 +47,13 @@ func (o *options) runSimulation(ctx context.Context, files []string, change *exp
 		return err
 	}
 	cluster := explain.New(objects, o.env.Now())
-	if why := cluster.CannotRead("services", "nodes", "speakers", "ipaddresspools", "l2advertisements"); why != "" {
+	if why := cluster.CannotRead("services", "namespaces", "nodes", "speakers", "ipaddresspools", "l2advertisements",
+		"bgpadvertisements", "bgppeers", "bfdprofiles", "communities"); why != "" {
 		return errors.New(why)
 	}
-	endpoints, err := kube.ReadAllEndpoints(ctx, clients)
-	if err != nil {
+	if err := addAllEndpoints(ctx, clients, cluster); err != nil {
 		return err
 	}
-	cluster.SetEndpointSlices(endpoints)
 	simulation, err := cluster.Simulate(change)
 	if err != nil {
 		return err

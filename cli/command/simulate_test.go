@@ -1,8 +1,10 @@
 package command_test
 
 import (
-	"fmt"
 	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"github.com/baliza-lb/baliza/cli/command"
 )
@@ -12,6 +14,16 @@ func TestSimulate(t *testing.T) {
 	tagged := func(w *world) {
 		routed(w)
 		w.nodes[1].Labels = map[string]string{"example.org/rack": "b"}
+	}
+	aggregated := func(w *world) {
+		routed(w)
+		length := int32(32)
+		w.bgp[0].Spec.AggregationLengthV6 = &length
+		w.peers[0].Spec.DualStackAddressFamily = true
+		w.pools[0].Spec.Addresses = append(w.pools[0].Spec.Addresses, "2001:db8::/32")
+		give(w.services[0], "2001:db8::10")
+		w.endpoints[0].AddressType = discoveryv1.AddressTypeIPv6
+		w.services[0].Spec.IPFamilies = []corev1.IPFamily{corev1.IPv6Protocol}
 	}
 	labelled := func(w *world) {
 		for _, node := range w.nodes {
@@ -35,6 +47,8 @@ func TestSimulate(t *testing.T) {
 		"without-all":      {nil, "simulate --without n1,n2 --drain n3", command.StatusWell},
 		"bgp":              {tagged, "simulate -f testdata/simulate/prefer.yaml", command.StatusWell},
 		"bgp-drain":        {routed, "simulate --drain n2", command.StatusWell},
+		"prefer-node":      {nil, "simulate -f testdata/simulate/prefer-node.yaml", command.StatusWell},
+		"aggregate":        {aggregated, "simulate --drain n2", command.StatusWell},
 		"json":             {nil, "simulate --drain n1 -o json", command.StatusWell},
 		"no-change":        {nil, "simulate", command.StatusUnknown},
 		"no-node":          {nil, "simulate --drain n9", command.StatusUnknown},
@@ -45,14 +59,10 @@ func TestSimulate(t *testing.T) {
 			if one.set != nil {
 				one.set(w)
 			}
-			got, status := w.ask(t, one.ask)
-			if status != one.status {
-				t.Errorf("exit status %d, want %d", status, one.status)
-			}
+			w.expect(t, "simulate-"+name, one.ask, one.status)
 			if len(w.patched) > 0 {
 				t.Errorf("it wrote %v", w.patched)
 			}
-			compare(t, "simulate-"+name, fmt.Sprintf("$ kubectl baliza %s\n%sexit status %d\n", one.ask, got, status))
 		})
 	}
 }

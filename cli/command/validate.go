@@ -24,14 +24,12 @@ func (o *options) validate() *cobra.Command {
 			if len(names) == 0 {
 				return errors.New("name a file or a folder: -f FILE")
 			}
-			var set manifests.Set
-			for _, name := range names {
-				if err := o.readManifests(&set, name); err != nil {
-					return err
-				}
+			set, err := o.readManifests(names)
+			if err != nil {
+				return err
 			}
 			findings := set.Check()
-			err := o.show(findings, func(p *text.Printer) { p.Findings(findings, set.Objects()) })
+			err = o.show(findings, func(p *text.Printer) { p.Findings(findings, set.Objects()) })
 			return outcome(explain.Verdict{Well: len(findings) == 0}, err)
 		},
 	}
@@ -39,8 +37,19 @@ func (o *options) validate() *cobra.Command {
 	return cmd
 }
 
-// readManifests reads a file, the files of a folder and those below, or standard input.
-func (o *options) readManifests(set *manifests.Set, name string) error {
+// readManifests reads what each name stands for.
+func (o *options) readManifests(names []string) (*manifests.Set, error) {
+	var set manifests.Set
+	for _, name := range names {
+		if err := o.readInto(&set, name); err != nil {
+			return nil, err
+		}
+	}
+	return &set, nil
+}
+
+// readInto reads a file, the files of a folder and those below, or standard input.
+func (o *options) readInto(set *manifests.Set, name string) error {
 	if name == "-" {
 		data, err := io.ReadAll(o.env.In)
 		if err != nil {

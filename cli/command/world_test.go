@@ -64,7 +64,7 @@ func newWorld() *world {
 	}
 	w.hold(w.speakers[0], "192.0.2.10", "shop/web")
 	w.services = []*corev1.Service{service("web")}
-	give(w.services[0], "lan", "192.0.2.10")
+	give(w.services[0], "192.0.2.10")
 	says(w.services[0], v1beta1.ConditionAnnounced, metav1.ConditionTrue, v1beta1.ReasonAnnounced, "announced by n1")
 	w.endpoints = []*discoveryv1.EndpointSlice{slice("web", "n2", "n3")}
 	replicas := int32(1)
@@ -135,11 +135,11 @@ func service(name string) *corev1.Service {
 	return svc
 }
 
-// give shows an address on a Service, as the controller does.
-func give(svc *corev1.Service, from, address string) {
-	svc.Annotations = map[string]string{v1beta1.AnnotationAllocatedPool: from, v1beta1.AnnotationAllocatedAddresses: address}
+// give shows an address of pool lan on a Service, as the controller does.
+func give(svc *corev1.Service, address string) {
+	svc.Annotations = map[string]string{v1beta1.AnnotationAllocatedPool: "lan", v1beta1.AnnotationAllocatedAddresses: address}
 	svc.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: address}}
-	says(svc, v1beta1.ConditionAllocated, metav1.ConditionTrue, v1beta1.ReasonAllocated, address+" from pool "+from)
+	says(svc, v1beta1.ConditionAllocated, metav1.ConditionTrue, v1beta1.ReasonAllocated, address+" from pool lan")
 }
 
 func says(svc *corev1.Service, kind string, status metav1.ConditionStatus, reason v1beta1.Reason, message string) {
@@ -222,6 +222,21 @@ func (w *world) clients(t *testing.T) kube.Clients {
 	w.refuse(&w.kubernetes.Fake, &custom.Fake)
 	w.obey(&w.kubernetes.Fake, &custom.Fake)
 	return kube.Clients{Kubernetes: w.kubernetes, Baliza: custom}
+}
+
+// expect runs a command, and compares its exit status, and its output and what it wrote
+// with the file of that name. It returns the output.
+func (w *world) expect(t *testing.T, name, line string, status int) string {
+	t.Helper()
+	got, exit := w.ask(t, line)
+	if exit != status {
+		t.Errorf("exit status %d, want %d", exit, status)
+	}
+	if len(w.patched) > 0 {
+		got += "wrote " + strings.Join(w.patched, "\nwrote ") + "\n"
+	}
+	compare(t, name, fmt.Sprintf("$ kubectl baliza %s\n%sexit status %d\n", line, got, exit))
+	return got
 }
 
 // ask runs a command; it returns what is printed and the exit status.

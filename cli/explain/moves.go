@@ -12,23 +12,25 @@ import (
 )
 
 // Move is an address that is to go to another node, and the Service, as
-// namespace/name, whose annotation asks for it.
+// namespace/name, whose annotation asks for it. All addresses of the Service go along
+// that the node can own.
 type Move struct {
 	Address  netip.Addr
 	Service  string
 	From, To string
 }
 
-// MoveTo is the move of an address to a node or, without one, to the least loaded of
-// those that can own it. The EndpointSlices of its Services must be among the
-// objects. The error says why there is no such move.
-func (c *Cluster) MoveTo(a netip.Addr, to string) (Move, error) {
+// MoveTo are the moves of an address, and of those that go along, to a node or, without
+// one, to the least loaded of those that can own it. The EndpointSlices of its Services,
+// and of those that share an address with them, must be among the objects. The error
+// says why there is no such move.
+func (c *Cluster) MoveTo(a netip.Addr, to string) ([]Move, error) {
 	move, err := c.movable(a)
 	if err != nil {
-		return move, err
+		return nil, err
 	}
 	if to == move.From {
-		return move, fmt.Errorf("%s is on node %s already", a, to)
+		return nil, fmt.Errorf("%s is on node %s already", a, to)
 	}
 	loads := c.loads()
 	for _, s := range c.Speakers() {
@@ -38,18 +40,38 @@ func (c *Cluster) MoveTo(a netip.Addr, to string) (Move, error) {
 		can, why := c.mayOwn(&s, &move)
 		switch {
 		case to != "" && !can:
-			return move, fmt.Errorf("node %s cannot own %s: %s", to, a, why)
+			return nil, fmt.Errorf("node %s cannot own %s: %s", to, a, why)
 		case can && (move.To == "" || loads[s.Node] < loads[move.To]):
 			move.To = s.Node
 		}
 	}
 	switch {
 	case move.To == "" && to != "":
-		return move, fmt.Errorf("there is neither a node %s nor a Speaker of its name", to)
+		return nil, fmt.Errorf("there is neither a node %s nor a Speaker of its name", to)
 	case move.To == "":
-		return move, fmt.Errorf("no node but %s can own %s: see kubectl baliza explain address %s", move.From, a, a)
+		return nil, fmt.Errorf("no node but %s can own %s: see kubectl baliza explain address %s", move.From, a, a)
 	}
-	return move, nil
+	return c.along(&move), nil
+}
+
+// along are a move and those of the other addresses of its Service that go with it.
+func (c *Cluster) along(with *Move) []Move {
+	moves := []Move{*with}
+	to := c.speaker(with.To)
+	for _, a := range shown(c.services[with.Service]) {
+		if a == with.Address {
+			continue
+		}
+		move, err := c.movable(a)
+		move.Service, move.To = with.Service, with.To
+		if err != nil || move.From == move.To {
+			continue
+		}
+		if can, _ := c.mayOwn(&to, &move); can {
+			moves = append(moves, move)
+		}
+	}
+	return moves
 }
 
 // movable is the move of an address that one node answers for, to no node yet.
@@ -112,6 +134,7 @@ func (c *Cluster) Rebalance() []Move {
 		}
 	}
 	var moves []Move
+	moved := map[string]bool{} // Services
 	for {
 		// From the one with the most that has any left to give.
 		from := ""
@@ -125,23 +148,40 @@ func (c *Cluster) Rebalance() []Move {
 		}
 		move := rest[from][0]
 		rest[from] = rest[from][1:]
-		slices.SortStableFunc(nodes, func(x, y Speaker) int {
-			return cmp.Or(cmp.Compare(loads[x.Node], loads[y.Node]), cmp.Compare(x.Node, y.Node))
-		})
-		for i := range nodes {
-			to := &nodes[i]
-			if loads[to.Node]+1 >= loads[from] {
-				break
-			}
-			if can, _ := c.mayOwn(to, &move); can {
-				move.To = to.Node
-				moves = append(moves, move)
-				loads[from]--
-				loads[to.Node]++
-				break
-			}
+		if moved[move.Service] {
+			continue
+		}
+		all := c.relieve(&move, nodes, loads)
+		for _, one := range all {
+			loads[one.From]--
+			loads[one.To]++
+			moved[move.Service] = true
+		}
+		moves = append(moves, all...)
+	}
+}
+
+// relieve are the moves of an address, and of those that go along, to the least loaded
+// of the nodes that can have them and then have fewer than the present one has; none if
+// there is no such node.
+func (c *Cluster) relieve(move *Move, nodes []Speaker, loads map[string]int) []Move {
+	slices.SortStableFunc(nodes, func(x, y Speaker) int {
+		return cmp.Or(cmp.Compare(loads[x.Node], loads[y.Node]), cmp.Compare(x.Node, y.Node))
+	})
+	for i := range nodes {
+		to := &nodes[i]
+		if loads[to.Node]+1 >= loads[move.From] {
+			return nil
+		}
+		if can, _ := c.mayOwn(to, move); !can {
+			continue
+		}
+		move.To = to.Node
+		if all := c.along(move); loads[to.Node]+len(all) < loads[move.From] {
+			return all
 		}
 	}
+	return nil
 }
 
 // Arrived reports whether the node to which an address was to go says that it

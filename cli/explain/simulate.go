@@ -190,21 +190,38 @@ func (c *Cluster) owned(services *plan.Services) map[string]announcement {
 	if len(alive) == 0 {
 		return nil
 	}
-	view := plan.View{Self: alive[0], Config: c.snapshot, Services: services, Nodes: c.nodes, Alive: alive, Owners: map[netip.Addr]string{}}
-	// Nothing is known of interfaces: any may be the right one.
-	view.Links = map[string][]model.Link{view.Self: {{Usable: true, Suitable: true}}}
+	view := plan.View{
+		Self: alive[0], Config: c.snapshot, Services: services, Nodes: c.nodes, Alive: alive,
+		Owners: map[netip.Addr]string{}, Links: map[string][]model.Link{},
+	}
+	for _, name := range alive {
+		// Nothing is known of interfaces: any may be the right one.
+		view.Links[name] = []model.Link{{Usable: true, Suitable: true}}
+	}
 	for a := range c.announcers {
 		if owners := c.owners(a); len(owners) == 1 {
 			view.Owners[a] = owners[0]
 		}
 	}
-	all := map[string]announcement{}
+	all, giving := map[string]announcement{}, map[string]bool{}
 	for _, d := range plan.Make(view).Decisions {
 		one := announcement{by: d.Sharers, reason: d.Reason, message: d.Message}
 		if d.Owner != "" {
 			one.by = []string{d.Owner}
 		}
 		all[d.Address.String()] = one
+		for _, key := range d.Services {
+			if wanted := services.Get(key).PreferredNode; wanted != "" && wanted != d.Owner {
+				giving[d.Owner] = true
+			}
+		}
+	}
+	// What an owner hands over is in its own plan alone.
+	for _, owner := range slices.Sorted(maps.Keys(giving)) {
+		view.Self = owner
+		for _, move := range plan.Make(view).Moves {
+			all[move.Address.String()] = announcement{by: []string{move.Node}}
+		}
 	}
 	return all
 }
@@ -225,7 +242,10 @@ func (c *Cluster) toldOf(services *plan.Services) map[string]announcement {
 			to := &made.Peers[i]
 			for j := range to.Routes {
 				r := &to.Routes[j]
-				key := strings.TrimSuffix(strings.TrimSuffix(r.Prefix.String(), "/32"), "/128")
+				key := r.Prefix.String()
+				if r.Prefix.IsSingleIP() {
+					key = r.Prefix.Addr().String()
+				}
 				one := all[key]
 				if one.attributes == nil {
 					one.attributes = map[string]string{}
