@@ -73,7 +73,7 @@ func departures() []departure {
 		},
 		{
 			name: "moved by kubectl baliza failover", moves: 1,
-			do:   baliza("failover", "ADDRESS"),
+			do: baliza("failover", "ADDRESS"),
 		},
 		{
 			name: "drained by kubectl baliza", moves: 1,
