@@ -61,7 +61,7 @@ var outsideWorld = []string{
 }
 
 // siblings are the speaker's ways to the network.
-var siblings = []string{"speaker/l2", "speaker/bgp", "speaker/bfd", "speaker/members", "speaker/link", "speaker/segment"}
+var siblings = []string{"speaker/l2", "speaker/bgp", "speaker/bfd", "speaker/members", "speaker/link", "speaker/segment", "speaker/ping"}
 
 // siblingRules keep them apart.
 func siblingRules() []importRule {
@@ -97,7 +97,15 @@ var importRules = []importRule{
 		reason: "config, controller/{ipam,queue,reports,quarantine}, speaker/{plan,node,ownership,members/{detection,keyring}} and cli/{explain,cures,manifests} are pure, and so is what they stand on: api/v1beta1 and each other",
 	},
 	{
-		in: outside("speaker/l2"), forbids: within("github.com/mdlayher"),
+		in: outside("speaker/l2", "speaker/ping"), forbids: within("github.com/mdlayher"),
+		reason: "only speaker/l2 speaks ARP and NDP",
+	},
+	{
+		in: outside("speaker/ping"), forbids: within("github.com/google/nftables", "github.com/mdlayher/netlink"),
+		reason: "only speaker/ping writes rules of the packet filter",
+	},
+	{
+		in: under("speaker/ping"), forbids: within("github.com/mdlayher/arp", "github.com/mdlayher/ndp", "github.com/mdlayher/packet"),
 		reason: "only speaker/l2 speaks ARP and NDP",
 	},
 	{
@@ -115,7 +123,7 @@ var importRules = []importRule{
 	{
 		in:      under(siblings...),
 		forbids: within("k8s.io", "sigs.k8s.io"), indirect: true,
-		reason: "speaker/{l2,bgp,bfd,members,link,segment} do not know Kubernetes: they go on working while it is away",
+		reason: "speaker/{l2,bgp,bfd,members,link,segment,ping} do not know Kubernetes: they go on working while it is away",
 	},
 	{
 		in: outside("speaker/segment", "speaker/ethernet"), forbids: own("speaker/segment"),
@@ -149,7 +157,7 @@ var importRules = []importRule{
 		in: under("cli"), indirect: true,
 		forbids: own(
 			"controller/queue", "controller/quarantine", "controller/status", "controller/reconcile", "speaker/node", "speaker/l2", "speaker/bgp", "speaker/bfd",
-			"speaker/members", "speaker/link", "speaker/segment", "speaker/ethernet",
+			"speaker/members", "speaker/link", "speaker/segment", "speaker/ping", "speaker/ethernet",
 		),
 		reason: "cli gathers objects, asks the packages that decide, and prints: it does nothing of what it explains",
 	},
@@ -413,6 +421,9 @@ func TestImportRulesComplain(t *testing.T) {
 		"main may not run on the simulation":        {folder: "speaker", imports: []string{baliza + "speaker/sim"}, want: "does not exist"},
 		"link may not use mdlayher":                 {folder: "speaker/link", imports: []string{"github.com/mdlayher/ndp"}, want: "only speaker/l2"},
 		"main may not use memberlist":               {folder: "speaker", imports: []string{"github.com/hashicorp/memberlist"}, want: "only speaker/members"},
+		"ping may use nftables":                     {folder: "speaker/ping", imports: []string{"github.com/google/nftables", "github.com/mdlayher/netlink", baliza + "speaker/model"}},
+		"ping may not speak ARP":                    {folder: "speaker/ping", imports: []string{"github.com/mdlayher/arp"}, want: "only speaker/l2"},
+		"l2 may not write rules":                    {folder: "speaker/l2", imports: []string{"github.com/google/nftables"}, want: "only speaker/ping"},
 		"l2 may not use netlink":                    {folder: "speaker/l2", imports: []string{"github.com/vishvananda/netlink"}, want: "only speaker/link"},
 		"main may not send frames itself":           {folder: "speaker", imports: []string{baliza + "speaker/segment"}, want: "carries bytes"},
 		"segment may not know link":                 {folder: "speaker/segment", imports: []string{baliza + "speaker/link"}, want: "knows no sibling"},

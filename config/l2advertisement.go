@@ -28,6 +28,9 @@ type L2Advertisement struct {
 	// nodes, and no node owns the address.
 	PerClient bool
 
+	// AnswerPing says that ICMP echo requests are answered, too.
+	AnswerPing bool
+
 	preferred        []preference
 	poolSelectors    Selectors
 	serviceSelectors Selectors
@@ -118,6 +121,7 @@ func parseL2Advertisement(object *v1beta1.L2Advertisement) (*L2Advertisement, []
 	a.nodeSelectors, nodes = parseSelectors(KindL2Advertisement, a.Name, "spec.nodeSelectors", object.Spec.NodeSelectors)
 	a.Failback = failback(&object.Spec)
 	a.PerClient = object.Spec.Balancing == v1beta1.BalancePerClient
+	a.AnswerPing = object.Spec.AnswerPing
 	for i, preferred := range object.Spec.PreferredNodes {
 		field := fmt.Sprintf("spec.preferredNodes[%d].nodeSelector", i)
 		selectors, problems := parseSelectors(KindL2Advertisement, a.Name, field, []metav1.LabelSelector{preferred.NodeSelector})

@@ -8,7 +8,7 @@
 // whenever something changes, and hands it to node.Node. That is a pure machine:
 // package plan says who should own what, node adds what takes time (the start,
 // hand-over, conflicts, draining) and returns what is to be done, in order. The
-// goroutine carries it out by l2, bgp and bfd, and tells node what came of it;
+// goroutine carries it out by l2, ping, bgp and bfd, and tells node what came of it;
 // only what the sockets really hold is claimed, reported and counted. Nothing
 // in that circle waits for the API server, so failover goes on while it is away;
 // and all of it but the sockets runs in package sim, on a network that does not

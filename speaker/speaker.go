@@ -16,6 +16,7 @@ import (
 	"github.com/baliza-lb/baliza/speaker/metrics"
 	"github.com/baliza-lb/baliza/speaker/model"
 	"github.com/baliza-lb/baliza/speaker/node"
+	"github.com/baliza-lb/baliza/speaker/ping"
 )
 
 // Times of the loop.
@@ -52,6 +53,7 @@ type dependencies struct {
 	lan       *ethernet.LAN
 	links     interfaces
 	responder *l2.Responder
+	pings     *ping.Table
 	routes    *routes
 	delivery  *delivery.Prober
 	reports   cluster.Reporter
@@ -107,6 +109,9 @@ type speaker struct {
 func newSpeaker(d dependencies) *speaker {
 	if d.watchdog == nil {
 		d.watchdog = daemon.NewWatchdog(watchdogTimeout, time.Now)
+	}
+	if d.pings == nil {
+		d.pings = &ping.Table{}
 	}
 	s := &speaker{
 		dependencies: d, view: cluster.NewView(cluster.Config{
@@ -230,11 +235,16 @@ func (s *speaker) pass(now time.Time) time.Duration {
 		return out.Again
 	}
 	s.routes.apply(out.Routes, s.view.NodeNames)
+	unanswered := s.pings.Apply(out.Pings)
 	problems := s.responder.Apply(l2.Desired{Interfaces: ethernet.Usable(snapshot), Answers: out.Answers, Self: s.node})
 	s.responder.Probe(out.Probes)
 	s.responder.Reannounce(out.Reannounce)
 
-	done := s.machine.Done(node.Applied{Now: now, Held: s.responder.Held(), Problems: texts(problems, unused), Sessions: s.routes.status()})
+	applied := node.Applied{Now: now, Held: s.responder.Held(), Problems: texts(problems, unused), Sessions: s.routes.status()}
+	if unanswered != nil {
+		applied.Ping = unanswered.Error()
+	}
+	done := s.machine.Done(applied)
 	s.members.Cannot(done.Unable, done.Successions)
 	s.members.Hold(done.Claims)
 	s.write(done.Notes)
@@ -274,6 +284,7 @@ func (s *speaker) depart(window time.Duration) error {
 	}
 	s.routes.close()
 	s.responder.Close()
+	s.pings.Close()
 	err := s.members.Close()
 	s.lan.Close()
 	return err

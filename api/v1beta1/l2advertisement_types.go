@@ -105,6 +105,13 @@ type L2AdvertisementSpec struct {
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Format=duration
 	FailbackDelay *metav1.Duration `json:"failbackDelay,omitempty"`
+
+	// answerPing has the kernel of the node that answers for an address answer
+	// ping (ICMP echo requests), too. The speakers need the capability NET_ADMIN
+	// for that, which the chart's value speaker.answerPing gives them. Of several
+	// advertisements of one address one that says so is enough.
+	// +optional
+	AnswerPing bool `json:"answerPing,omitempty"`
 }
 
 // Balancing says what is spread over the nodes.

@@ -103,6 +103,9 @@ const (
 	// each other, or one of them not the other: several nodes may answer for one
 	// address.
 	ReasonPartitioned Reason = "Partitioned"
+	// ReasonPingUnanswered says that an advertisement wants ping answered, and
+	// that this node cannot.
+	ReasonPingUnanswered Reason = "PingUnanswered"
 	// ReasonStopped says that a speaker was told to stop, and has.
 	ReasonStopped Reason = "Stopped"
 	// ReasonInterfaceUnavailable says that a node has none of the interfaces that

@@ -50,6 +50,10 @@ func ofObjects() map[v1beta1.Reason]Cure {
 		v1beta1.ReasonPartitioned: {
 			Text: "Open the port that the message names (7946 unless it was changed), TCP and UDP, in both directions between the nodes.",
 		},
+		v1beta1.ReasonPingUnanswered: {
+			Text: "Set speaker.answerPing of the chart, which gives the speakers the capability NET_ADMIN, " +
+				"or take answerPing off the L2Advertisement. The addresses are announced all the same.",
+		},
 		v1beta1.ReasonStopped: {
 			Text: "Wait for the DaemonSet to start the speaker again; if it does not, describe its pod on this node.",
 		},

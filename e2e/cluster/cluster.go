@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/baliza-lb/baliza/api/client/clientset/versioned"
@@ -86,6 +87,20 @@ func (c *Cluster) Install(ctx context.Context, values string) error {
 		stop()
 	}
 	return errors.Join(err, <-dns)
+}
+
+// Set changes values of the release by "helm upgrade --wait", each as "speaker.x=y".
+func (c *Cluster) Set(ctx context.Context, values ...string) error {
+	chart, err := Chart()
+	if err != nil {
+		return err
+	}
+	_, err = c.Helm(ctx, "helm", "upgrade", "baliza", chart, "--namespace", Namespace, "--reuse-values",
+		"--set", strings.Join(values, ","), "--wait", "--timeout", rolloutCeiling.String())
+	if err != nil {
+		return err
+	}
+	return c.Rollout(ctx)
 }
 
 // Helm runs one of the Helm programs that make built, "helm" (4) or "helm3", as

@@ -30,6 +30,12 @@ type Answer struct {
 	Sharers []string
 }
 
+// Ping is an address for which the kernel answers ping (ICMP and ICMPv6 echo
+// requests), as if it were Local, which is the node's own and of the same family.
+type Ping struct {
+	Address, Local netip.Addr
+}
+
 // Check asks the node's service proxy whether it serves a Service here, or is at
 // work at all.
 type Check struct {

@@ -95,6 +95,11 @@ type Output struct {
 	// Routes are the BGP sessions and what goes with each: the whole of them, by
 	// the name of the peer. BFD comes before the session that it watches.
 	Routes []Peer
+	// Pings are the addresses for which the kernel is to answer ping: the whole of
+	// them, in the order of addresses. They are in force before Answers, and those
+	// that Answers ends are left out a Step later: what reaches the node meanwhile
+	// would be sent back to the LAN.
+	Pings []model.Ping
 	// Answers are the addresses that are answered and probed for: the whole of
 	// them, in the order of addresses. What this node lets go has been claimed
 	// by another before, or is quiet until it is.
@@ -134,8 +139,10 @@ type Applied struct {
 	Now time.Time
 	// Held is what is answered for now, with the interfaces by name.
 	Held map[netip.Addr][]string
-	// Problems are what the sockets refused, in words.
+	// Problems are what the sockets refused, in words, and Ping why the kernel does
+	// not answer for Output.Pings, or empty.
 	Problems []string
+	Ping     string
 	// Sessions of BGP, by name.
 	Sessions []model.Session
 }
@@ -192,6 +199,7 @@ type Node struct {
 	routes    routes
 	condition condition
 	problems  string
+	ping      string // the last Applied.Ping
 
 	step step
 }
@@ -210,6 +218,9 @@ type step struct {
 	theirs  map[string][]netip.Addr
 	ofPools []string // see localOfPools
 	parts   []string // see partitions
+	// pingers are the advertisements that want ping answered; pingless says what
+	// of it this node cannot.
+	pingers, pingless []string
 }
 
 // fate is what keeps a planned address from being answered for in a Step.
@@ -258,6 +269,7 @@ func (n *Node) Step(in Input) Output {
 	out.Again = sooner(out.Again, n.balance.offer(in.Now, n.step.made.Moves, n.since))
 	n.step.parts = n.partitions(&in, &out)
 	n.decide(&in, &out)
+	n.answerPing(&in, &out)
 	n.reannounceContested(&in, &out)
 	n.step.answers = out.Answers
 	return out

@@ -25,6 +25,8 @@ type rig struct {
 	in Input
 	// refused are the addresses that no socket can be opened for.
 	refused map[netip.Addr]bool
+	// unanswered is why the kernel does not answer ping.
+	unanswered string
 	// sightings of other hosts, until the next turn.
 	sightings []model.Sighting
 	seen      Seen
@@ -79,7 +81,7 @@ func (r *rig) turn(d time.Duration) {
 			held[a.Address] = a.Interfaces
 		}
 	}
-	r.done = r.Done(Applied{Now: r.in.Now, Held: held})
+	r.done = r.Done(Applied{Now: r.in.Now, Held: held, Ping: r.unanswered})
 	for _, a := range r.done.Claims {
 		if _, own := r.in.Local[a]; len(held[a]) == 0 && !own {
 			r.t.Fatalf("%s is claimed and not held", a)

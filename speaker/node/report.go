@@ -52,6 +52,10 @@ func (n *Node) Done(applied Applied) Result {
 		r.note(Failure, "addresses cannot be answered for", "error", r.Problems)
 	}
 	n.problems = r.Problems
+	if applied.Ping != n.ping && applied.Ping != "" {
+		r.note(Failure, "ping is not answered", "error", applied.Ping)
+	}
+	n.ping = applied.Ping
 	n.report(&applied, &r)
 	r.Counts.Held, r.Counts.Drift = len(applied.Held), n.drift(applied.Held)
 	return r
@@ -262,6 +266,10 @@ func (n *Node) readyCondition(applied *Applied, r *Result) metav1.Condition {
 			ready.Reason = string(v1beta1.ReasonInterfaceUnavailable)
 			complaints = append(complaints, d.Message)
 		}
+	}
+	if unanswered := n.unanswered(applied.Ping); len(unanswered) > 0 {
+		ready.Reason = string(v1beta1.ReasonPingUnanswered)
+		complaints = append(complaints, unanswered...)
 	}
 	if len(applied.Problems) > 0 {
 		ready.Reason = string(v1beta1.ReasonSocketError)

@@ -31,6 +31,8 @@ type group struct {
 	// one at least; patience is the shortest failback delay of them.
 	perClient bool
 	patience  time.Duration
+	// answerPing says that one advertisement wants ping answered.
+	answerPing bool
 	// nodes are the members, by name. The node that the plan is for is among
 	// them only if it is alive.
 	nodes []*candidate
@@ -114,6 +116,7 @@ func (p *planner) group(advertisements []*config.L2Advertisement, address netip.
 	prefers := false
 	for _, a := range advertisements {
 		g.perClient, g.patience = g.perClient && a.PerClient, min(g.patience, a.Failback)
+		g.answerPing = g.answerPing || a.AnswerPing
 		prefers = prefers || a.Prefers()
 	}
 	if prefers {

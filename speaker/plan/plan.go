@@ -28,6 +28,8 @@ type Decision struct {
 	// Announce says that this node does, on Interfaces.
 	Announce   bool
 	Interfaces []string
+	// AnswerPing says that who answers for the address answers ping, too.
+	AnswerPing bool
 	// Missing are interfaces that an advertisement names and that this node
 	// lacks, or cannot use. They are given for the owner and sharers only.
 	Missing []string
@@ -169,7 +171,7 @@ type claim struct {
 }
 
 func (p *planner) decide(c *contest) Decision {
-	d := Decision{Address: c.address, Services: p.keys(c.holdings)}
+	d := Decision{Address: c.address, Services: p.keys(c.holdings), AnswerPing: c.all.answerPing}
 	// Sharers may lack different Services: each says which itself does.
 	announcer, together := c.owner, ""
 	if announcer != nil {

@@ -29,7 +29,7 @@ var update = flag.Bool("update", false, "write the golden files")
 //
 //	node NAME [label=VALUE …] [taint=KEY] [condition=TYPE]
 //	pool NAME RANGE…              advertise NAME [pools=A,B] [nodes=label:VALUE] [services=label:VALUE] [interfaces=A,B] [per-client] [failback]
-//	                              [prefer=label:VALUE]
+//	                              [prefer=label:VALUE] [ping]
 //	service NAME ADDRESS,… [local] [pool=NAME] [on=NODE] [label=VALUE …] [ready=NODE,…] [terminating=NODE,…] [down=NODE,…] [family=IPv4|IPv6]
 //	alive NODE…                   interfaces NAME[:usable|:down][=PREFIX,…]…
 //	links NODE NAME[:suitable|:down|:unplugged][=PREFIX,…]…
@@ -225,6 +225,8 @@ func advertisement(name string, args []string) *v1beta1.L2Advertisement {
 			a.Spec.IPAddressPools = strings.Split(value, ",")
 		case "per-client":
 			a.Spec.Balancing = v1beta1.BalancePerClient
+		case "ping":
+			a.Spec.AnswerPing = true
 		case "failback":
 			a.Spec.Failback = v1beta1.FailbackImmediate
 		case "prefer":
@@ -325,6 +327,9 @@ func (w *world) plan() string {
 			fmt.Fprintf(&out, "> %s %s %s", self, d.Address, d.Reason)
 			if d.Announce {
 				fmt.Fprintf(&out, " on %s", strings.Join(d.Interfaces, ","))
+			}
+			if d.AnswerPing {
+				out.WriteString(" ping")
 			}
 			if len(d.Unserved) > 0 {
 				fmt.Fprintf(&out, " unserved=%s", strings.Join(d.Unserved, ","))

@@ -276,6 +276,32 @@ speaker: {securityContext: null}
 	})
 }
 
+// L23: ping takes NET_ADMIN, which the speaker has only where it was asked for, beside
+// whatever else it is given.
+func TestI06_OnlyToAnswerPingTheSpeakerHasNetAdmin(t *testing.T) {
+	each(t, func(t *testing.T, helm string) {
+		for values, want := range map[string]string{
+			"":                            "add:[NET_RAW] drop:[ALL]",
+			"speaker: {answerPing: true}": "add:[NET_RAW NET_ADMIN] drop:[ALL]",
+			"speaker: {answerPing: true, securityContext: {capabilities: {add: [NET_ADMIN, NET_RAW]}}}":     "add:[NET_ADMIN NET_RAW] drop:[ALL]",
+			"speaker: {answerPing: true, securityContext: null}":                                            "add:[NET_ADMIN]",
+			"speaker: {answerPing: false, securityContext: {capabilities: {add: [NET_RAW, SYS_RESOURCE]}}}": "add:[NET_RAW SYS_RESOURCE] drop:[ALL]",
+		} {
+			all := template(t, helm, "openshift: {enabled: true}\n"+values)
+			if got := text(container(t, all.one(t, "DaemonSet", "baliza-speaker"), "securityContext", "capabilities")); got != "map["+want+"]" {
+				t.Errorf("%q: the speaker has %s, want %s", values, got, want)
+			}
+			allowed := text(at(t, all.one(t, "SecurityContextConstraints", "baliza-speaker"), "allowedCapabilities"))
+			if strings.Contains(allowed, "NET_ADMIN") != strings.Contains(want, "NET_ADMIN") {
+				t.Errorf("%q: OpenShift allows it %s", values, allowed)
+			}
+			if got := text(container(t, all.one(t, "Deployment", "baliza-controller"), "securityContext", "capabilities")); got != "map[drop:[ALL]]" {
+				t.Errorf("%q: the controller has %s", values, got)
+			}
+		}
+	})
+}
+
 func TestI06_OnOpenShiftThePlatformChoosesTheUid(t *testing.T) {
 	each(t, func(t *testing.T, helm string) {
 		all := template(t, helm, "openshift: {enabled: true}\ncrds: {keep: false}")

@@ -18,6 +18,20 @@ older charts have it as "profile", by default too.
 {{- if and .profile (eq .failureDetectionProfile "default") }}{{ .profile }}{{ else }}{{ .failureDetectionProfile }}{{ end }}
 {{- end }}
 
+{{- /*
+The security context of the speaker's container, with what answering ping takes; the
+argument are the speaker's values.
+*/ -}}
+{{- define "baliza.speakerSecurity" -}}
+{{- $context := deepCopy (.securityContext | default dict) }}
+{{- if .answerPing }}
+{{- $capabilities := $context.capabilities | default dict }}
+{{- $add := append ($capabilities.add | default list) "NET_ADMIN" | uniq }}
+{{- $_ := set $context "capabilities" (merge (dict "add" $add) $capabilities) }}
+{{- end }}
+{{- toYaml $context }}
+{{- end }}
+
 {{- /* Labels of every object. */ -}}
 {{- define "baliza.labels" -}}
 app.kubernetes.io/name: baliza

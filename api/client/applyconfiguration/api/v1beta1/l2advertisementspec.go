@@ -50,6 +50,11 @@ type L2AdvertisementSpecApplyConfiguration struct {
 	// failbackDelay is how long the better node must have been back, with
 	// failback: After.
 	FailbackDelay *metav1.Duration `json:"failbackDelay,omitempty"`
+	// answerPing has the kernel of the node that answers for an address answer
+	// ping (ICMP echo requests), too. The speakers need the capability NET_ADMIN
+	// for that, which the chart's value speaker.answerPing gives them. Of several
+	// advertisements of one address one that says so is enough.
+	AnswerPing *bool `json:"answerPing,omitempty"`
 }
 
 // L2AdvertisementSpecApplyConfiguration constructs a declarative configuration of the L2AdvertisementSpec type for use with
@@ -151,5 +156,13 @@ func (b *L2AdvertisementSpecApplyConfiguration) WithFailback(value apiv1beta1.Fa
 // If called multiple times, the FailbackDelay field is set to the value of the last call.
 func (b *L2AdvertisementSpecApplyConfiguration) WithFailbackDelay(value metav1.Duration) *L2AdvertisementSpecApplyConfiguration {
 	b.FailbackDelay = &value
+	return b
+}
+
+// WithAnswerPing sets the AnswerPing field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the AnswerPing field is set to the value of the last call.
+func (b *L2AdvertisementSpecApplyConfiguration) WithAnswerPing(value bool) *L2AdvertisementSpecApplyConfiguration {
+	b.AnswerPing = &value
 	return b
 }
