@@ -3,6 +3,7 @@ package command_test
 import (
 	"bytes"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -44,6 +45,8 @@ type world struct {
 	lease      *coordinationv1.Lease
 	kubernetes *fake.Clientset
 	custom     *balizafake.Clientset
+	// asked is what speakers answer, by node and path; the others do not run.
+	asked map[string]http.HandlerFunc
 	// patched are the writes, and lazy says that the speakers do nothing about them.
 	patched     []string
 	lazy        bool
@@ -203,6 +206,7 @@ func (w *world) clients(t *testing.T) kube.Clients {
 	if w.lease != nil {
 		native = append(native, w.lease)
 	}
+	native = append(native, w.pods()...)
 	for _, o := range w.pools {
 		ours = append(ours, o)
 	}
@@ -219,10 +223,10 @@ func (w *world) clients(t *testing.T) kube.Clients {
 		ours = append(ours, o)
 	}
 	w.kubernetes = fake.NewClientset(native...)
-	w.custom = balizafake.NewClientset(ours...)
+	w.custom = balizafake.NewSimpleClientset(ours...) // the other has no schema to update objects by
 	w.refuse(&w.kubernetes.Fake, &w.custom.Fake)
 	w.obey(&w.kubernetes.Fake)
-	return kube.Clients{Kubernetes: w.kubernetes, Baliza: w.custom}
+	return kube.Clients{Kubernetes: w.kubernetes, Baliza: w.custom, DialPod: w.dialer(t)}
 }
 
 // ask runs a command; it returns what is printed and the exit status.

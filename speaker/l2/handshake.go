@@ -107,11 +107,10 @@ func connectSource(addrs []netip.Prefix, target netip.Addr) (source netip.Addr) 
 // reservePort takes an ephemeral port of an address, so that nothing else on this
 // node uses it meanwhile. The socket neither listens nor connects.
 func reservePort(of netip.Addr) (port uint16, release func(), err error) {
-	family, at := unix.AF_INET, unix.Sockaddr(nil)
+	family := unix.AF_INET6
+	var at unix.Sockaddr = &unix.SockaddrInet6{Addr: of.As16()}
 	if of.Is4() {
-		at = &unix.SockaddrInet4{Addr: of.As4()}
-	} else {
-		family, at = unix.AF_INET6, &unix.SockaddrInet6{Addr: of.As16()}
+		family, at = unix.AF_INET, &unix.SockaddrInet4{Addr: of.As4()}
 	}
 	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

@@ -100,12 +100,11 @@ func receiveUntil(conn *packet.Conn, deadline time.Time, is func(frame []byte) b
 // listenForReplies opens a socket that hears little else than replies about the
 // target.
 func listenForReplies(on *Interface, target netip.Addr) (*packet.Conn, error) {
-	etherType, filter, err := etherTypeIPv6, []bpf.RawInstruction(nil), error(nil)
+	etherType := etherTypeIPv6
+	filter, err := filterNDP(on.Index)
 	if target.Is4() {
 		etherType = etherTypeARP
 		filter, err = filterARP(on.Index, spansOf([]netip.Addr{target}), arpSender)
-	} else {
-		filter, err = filterNDP(on.Index)
 	}
 	if err != nil {
 		return nil, err
@@ -157,7 +156,10 @@ func filterTCP(index int, from netip.Addr) ([]bpf.RawInstruction, error) {
 		fields = append(fields, field{bpf.LoadAbsolute{Off: at, Size: 4}, binary.BigEndian.Uint32(word)})
 		at += 4
 	}
-	program := []bpf.Instruction{bpf.LoadExtension{Num: bpf.ExtType}, bpf.JumpIf{Cond: bpf.JumpEqual, Val: otherHost, SkipTrue: uint8(2*len(fields) + 1)}}
+	program := []bpf.Instruction{
+		bpf.LoadExtension{Num: bpf.ExtType},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: otherHost, SkipTrue: uint8(2*len(fields) + 1)},
+	}
 	for i, f := range fields {
 		program = append(program, f.load, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: f.value, SkipTrue: uint8(2*(len(fields)-i-1) + 1)})
 	}
