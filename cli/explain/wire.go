@@ -81,14 +81,8 @@ func (c *Cluster) wrongOnWire(a netip.Addr) (Verdict, bool) {
 	if w == nil || w.WireProbe == nil {
 		return Verdict{}, false
 	}
-	var claiming, nodes []string
-	shared := false
-	for _, one := range c.announcers[a] {
-		if !one.bgp {
-			claiming, shared = append(claiming, one.node), shared || one.perClient
-		}
-	}
-	slices.Sort(claiming)
+	claiming, shared := c.claiming(a)
+	var nodes []string
 	for _, one := range w.Answers {
 		if one.Node == "" {
 			return wrong(v1beta1.ReasonAddressConflict, fmt.Sprintf(
@@ -117,4 +111,16 @@ func (c *Cluster) wrongOnWire(a netip.Addr) (Verdict, bool) {
 		return wrong(v1beta1.ReasonMultipleOwners, c.severalOwners(a, nodes)), true
 	}
 	return Verdict{}, false
+}
+
+// claiming are the nodes that say that they answer for an address on layer 2, and
+// whether several may.
+func (c *Cluster) claiming(a netip.Addr) (nodes []string, shared bool) {
+	for _, one := range c.announcers[a] {
+		if !one.bgp {
+			nodes, shared = append(nodes, one.node), shared || one.perClient
+		}
+	}
+	slices.Sort(nodes)
+	return nodes, shared
 }
