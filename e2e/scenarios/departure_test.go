@@ -21,9 +21,9 @@ import (
 // departure is a plan under which an address leaves its node.
 type departure struct {
 	name string
-	do   func(p *plot, ctx context.Context, owner string, a netip.Addr)
+	do   func(p *plot, ctx context.Context, owner string)
 	// undo is nil if nothing is left to be undone.
-	undo func(p *plot, ctx context.Context, owner string, a netip.Addr)
+	undo func(p *plot, ctx context.Context, owner string)
 	// moves is how often the address may move.
 	moves int
 	// stays: the address may be with its node at the end.
@@ -31,28 +31,17 @@ type departure struct {
 }
 
 func departures() []departure {
-	type action = func(*plot, context.Context, string, netip.Addr)
-	by := func(program func(*plot) func(context.Context, ...string) (string, error), words []string) action {
-		return func(p *plot, ctx context.Context, owner string, a netip.Addr) {
+	kubectl := func(words ...string) func(*plot, context.Context, string) {
+		return func(p *plot, ctx context.Context, owner string) {
 			args := slices.Clone(words)
 			for i := range args {
-				switch args[i] {
-				case "NODE":
+				if args[i] == "NODE" {
 					args[i] = owner
-				case "ADDRESS":
-					args[i] = a.String()
 				}
 			}
-			out, err := program(p)(ctx, args...)
-			p.t.Log(out)
+			_, err := p.Kubectl(ctx, args...)
 			p.must(err)
 		}
-	}
-	kubectl := func(words ...string) action {
-		return by(func(p *plot) func(context.Context, ...string) (string, error) { return p.Kubectl }, words)
-	}
-	baliza := func(words ...string) action {
-		return by(func(p *plot) func(context.Context, ...string) (string, error) { return p.Baliza }, words)
 	}
 	const outOfService, toBeDeleted = "node.kubernetes.io/out-of-service", "ToBeDeletedByClusterAutoscaler"
 	return []departure{
@@ -72,17 +61,8 @@ func departures() []departure {
 			undo: kubectl("taint", "node", "NODE", toBeDeleted+"-"),
 		},
 		{
-			name: "moved by kubectl baliza failover", moves: 1,
-			do:   baliza("failover", "ADDRESS"),
-		},
-		{
-			name: "drained by kubectl baliza", moves: 1,
-			do:   baliza("drain", "NODE"),
-			undo: baliza("undrain", "NODE"),
-		},
-		{
 			name: "speaker told to stop", moves: 1,
-			do: func(p *plot, ctx context.Context, owner string, _ netip.Addr) {
+			do: func(p *plot, ctx context.Context, owner string) {
 				_, err := p.Kubectl(ctx, "-n", cluster.Namespace, "delete", "pod", "-l", "app.kubernetes.io/component=speaker",
 					"--field-selector", "spec.nodeName="+owner, "--wait=true", "--timeout=30s")
 				p.must(err)
@@ -91,7 +71,7 @@ func departures() []departure {
 		},
 		{
 			name: "rolling update of all speakers", moves: 3, stays: true,
-			do: func(p *plot, ctx context.Context, _ string, _ netip.Addr) {
+			do: func(p *plot, ctx context.Context, _ string) {
 				_, err := p.Kubectl(ctx, "-n", cluster.Namespace, "rollout", "restart", "daemonset/baliza-speaker")
 				p.must(err)
 				p.must(p.Rollout(ctx))
@@ -111,12 +91,12 @@ func TestL11_A_planned_departure_refuses_no_connection(t *testing.T) {
 			p.tolerant(ctx)
 			for _, a := range p.served(ctx, "web", nil) {
 				owner := p.owner(ctx, a)
-				p.gently(ctx, d.name, a, d.moves, func() { d.do(p, ctx, owner, a) })
+				p.gently(ctx, d.name, a, d.moves, func() { d.do(p, ctx, owner) })
 				if now := p.owner(ctx, a); now == owner && !d.stays {
 					t.Errorf("%s still owns %s", owner, a)
 				}
 				if d.undo != nil {
-					p.gently(ctx, d.name+", undone", a, 0, func() { d.undo(p, context.WithoutCancel(ctx), owner, a) })
+					p.gently(ctx, d.name+", undone", a, 0, func() { d.undo(p, context.WithoutCancel(ctx), owner) })
 				}
 			}
 		})
