@@ -34,6 +34,9 @@ func (w *world) pods() (all []runtime.Object) {
 		pod.Labels = map[string]string{"app.kubernetes.io/name": "baliza"}
 		pod.Spec.NodeName, pod.Status.Phase = node, corev1.PodRunning
 		pod.Spec.Containers = []corev1.Container{{Name: "speaker", Args: []string{"--admin-address=:7473", "--inspect-address=127.0.0.1:17474"}}}
+		if w.restarted {
+			pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "speaker", RestartCount: 1}}
+		}
 		all = append(all, pod)
 	}
 	return all
@@ -55,7 +58,7 @@ func (w *world) dialer(t *testing.T) kube.PodDialer {
 		t.Cleanup(servers["baliza-speaker-"+node].Close)
 	}
 	return func(ctx context.Context, namespace, pod string, port uint16) (net.Conn, error) {
-		if namespace != "baliza-system" || servers[pod] == nil || port != 17474 {
+		if namespace != "baliza-system" || servers[pod] == nil || port != 17474 && port != 7473 {
 			return nil, fmt.Errorf("no connection to port %d of %s/%s", port, namespace, pod)
 		}
 		return new(net.Dialer).DialContext(ctx, "tcp", servers[pod].Listener.Addr().String())

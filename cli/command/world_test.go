@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
 
 	balizafake "github.com/baliza-lb/baliza/api/client/clientset/versioned/fake"
 	"github.com/baliza-lb/baliza/api/kube"
@@ -47,6 +48,10 @@ type world struct {
 	custom     *balizafake.Clientset
 	// asked is what speakers answer, by node and path; the others do not run.
 	asked map[string]http.HandlerFunc
+	// log answers requests for logs, and restarted says that there was a process
+	// before.
+	log       clienttesting.ReactionFunc
+	restarted bool
 	// patched are the writes, and lazy says that the speakers do nothing about them.
 	patched     []string
 	lazy        bool
@@ -226,6 +231,9 @@ func (w *world) clients(t *testing.T) kube.Clients {
 	w.custom = balizafake.NewSimpleClientset(ours...) // the other has no schema to update objects by
 	w.refuse(&w.kubernetes.Fake, &w.custom.Fake)
 	w.obey(&w.kubernetes.Fake)
+	if w.log != nil {
+		w.kubernetes.PrependReactor("get", "pods", w.log)
+	}
 	return kube.Clients{Kubernetes: w.kubernetes, Baliza: w.custom, DialPod: w.dialer(t)}
 }
 

@@ -1,8 +1,14 @@
 package scenarios
 
 import (
+	"archive/tar"
+	"compress/gzip"
 	"context"
+	"errors"
+	"io"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -101,4 +107,53 @@ func TestK02_The_history_of_an_address_is_told(t *testing.T) {
 			return m.Address == text && m.From == before && m.To == after && m.Cause == v1beta1.MoveNodeFailed
 		}), nil
 	}))
+}
+
+// K02: the archive for a bug report has what each pod says, and no password.
+func TestK02_A_dump_has_no_password(t *testing.T) {
+	ctx, p := newPlot(t, 1)
+	p.service(ctx, "web", annotated("example.org/note", "hunter2"))
+	text := p.addresses(ctx, "web", 1)
+	p.announced(ctx, "web")
+	p.must(p.Apply(ctx, `
+apiVersion: baliza.io/v1beta1
+kind: BGPPeer
+metadata: {name: `+p.name+`, annotations: {example.org/note: hunter2}}
+spec: {myASN: 64512, peerASN: 64513, peerAddress: 192.0.2.254, password: hunter2, nodeSelectors: [{matchLabels: {no: such}}]}
+`))
+	name := filepath.Join(t.TempDir(), "dump.tar.gz")
+	t.Log(p.baliza(ctx, false, "dump", "-f", name))
+	file, err := os.Open(name)
+	p.must(err)
+	t.Cleanup(func() { _ = file.Close() })
+	compressed, err := gzip.NewReader(file)
+	p.must(err)
+	logs, metrics := 0, 0
+	for r := tar.NewReader(compressed); ; {
+		header, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		p.must(err)
+		data, err := io.ReadAll(r)
+		p.must(err)
+		content := string(data)
+		if strings.Contains(content, "hunter2") {
+			t.Errorf("%s has the password", header.Name)
+		}
+		switch _, name, _ := strings.Cut(header.Name, "/"); {
+		case strings.HasPrefix(name, "logs/") && strings.Contains(content, `"level":`):
+			logs++
+		case strings.HasPrefix(name, "metrics/") && strings.Contains(content, "baliza_build_info"):
+			metrics++
+		case name == "objects/bgppeers.yaml" && !strings.Contains(content, "password: (removed)"),
+			name == "objects/services.yaml" && !strings.Contains(content, text),
+			name == "README.txt" && strings.Contains(content, "Not there"):
+			t.Errorf("%s:\n%s", name, content)
+		}
+	}
+	// Three speakers and a controller, at least.
+	if logs < 4 || metrics < 4 {
+		t.Errorf("%d logs and %d metrics of pods", logs, metrics)
+	}
 }
