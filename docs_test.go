@@ -36,6 +36,15 @@ func TestEveryReasonIsDocumented(t *testing.T) {
 	}
 }
 
+func TestEveryCauseOfAMoveIsDocumented(t *testing.T) {
+	documented := matches(t, "docs/kubectl-baliza.md", "`([A-Z][A-Za-z]+)`")
+	for _, cause := range matches(t, "api/v1beta1/names.go", `MoveCause = "(\w+)"`) {
+		if !slices.Contains(documented, cause) {
+			t.Errorf("cause %s is not in docs/kubectl-baliza.md", cause)
+		}
+	}
+}
+
 func TestEveryFlagIsDocumented(t *testing.T) {
 	for _, file := range []string{"controller/main.go", "speaker/main.go", "config/daemon/flags.go"} {
 		for _, flag := range matches(t, file, `\.\w+Var\(&[\w.]+, "([a-z-]+)"`) {

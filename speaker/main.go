@@ -21,10 +21,12 @@ import (
 	"github.com/baliza-lb/baliza/speaker/cluster"
 	"github.com/baliza-lb/baliza/speaker/delivery"
 	"github.com/baliza-lb/baliza/speaker/ethernet"
+	"github.com/baliza-lb/baliza/speaker/inspect"
 	"github.com/baliza-lb/baliza/speaker/l2"
 	"github.com/baliza-lb/baliza/speaker/link"
 	"github.com/baliza-lb/baliza/speaker/members"
 	"github.com/baliza-lb/baliza/speaker/members/detection"
+	"github.com/baliza-lb/baliza/speaker/model"
 )
 
 // flags of the speaker, beside the common ones.
@@ -41,6 +43,7 @@ type flags struct {
 	profile        string
 	namespace      string
 	drainTime      time.Duration
+	inspect        string
 }
 
 // Bounds of the shutdown grace period. The shortest lets the others hear of it. The
@@ -73,6 +76,8 @@ func main() {
 	set.StringVar(&f.namespace, "namespace", "baliza-system", "namespace of Baliza itself, where the Secrets of BGPPeers are")
 	set.DurationVar(&f.drainTime, "bgp-drain-time", 30*time.Second,
 		"how long a node that is taken out of load balancing goes on announcing over BGP, as the last choice")
+	set.StringVar(&f.inspect, "inspect-address", fmt.Sprintf("127.0.0.1:%d", model.InspectPort),
+		"host:port of the read-only endpoint for kubectl baliza, on a loopback address; empty is none")
 	os.Exit(daemon.Main(daemon.Program{
 		Name: "speaker", Options: &f.common, Flags: set,
 		Run: func(ctx context.Context, env daemon.Env) error { return run(ctx, env, &f) },
@@ -92,6 +97,11 @@ func (f *flags) check() (netip.AddrPort, error) {
 	}
 	if err := config.CheckClasses(f.classes); err != nil {
 		return netip.AddrPort{}, err
+	}
+	if f.inspect != "" {
+		if err := inspect.CheckAddress(f.inspect); err != nil {
+			return netip.AddrPort{}, fmt.Errorf("--inspect-address: %w", err)
+		}
 	}
 	address, err := netip.ParseAddr(f.memberAddress)
 	if err != nil {
@@ -158,6 +168,9 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 
 	background, stop := context.WithCancel(context.Background())
 	var wait sync.WaitGroup
+	if f.inspect != "" {
+		wait.Go(func() { s.inspect.Run(background, f.inspect, env.Log) })
+	}
 	view.Start(background)
 	wait.Go(func() { links.Run(background) })
 	wait.Go(func() { asked.Run(background) })

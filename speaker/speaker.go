@@ -10,6 +10,7 @@ import (
 	"github.com/baliza-lb/baliza/speaker/cluster"
 	"github.com/baliza-lb/baliza/speaker/delivery"
 	"github.com/baliza-lb/baliza/speaker/ethernet"
+	"github.com/baliza-lb/baliza/speaker/inspect"
 	"github.com/baliza-lb/baliza/speaker/l2"
 	"github.com/baliza-lb/baliza/speaker/link"
 	"github.com/baliza-lb/baliza/speaker/members"
@@ -58,6 +59,7 @@ type dependencies struct {
 	delivery  *delivery.Prober
 	reports   cluster.Reporter
 	watchdog  *daemon.Watchdog
+	inspect   *inspect.Server
 }
 
 // membership is what the loop needs of members.Members.
@@ -112,6 +114,9 @@ func newSpeaker(d dependencies) *speaker {
 	}
 	if d.pings == nil {
 		d.pings = &ping.Table{}
+	}
+	if d.inspect == nil {
+		d.inspect = inspect.New(inspect.Wire{Resolve: l2.Resolve, Handshake: l2.Handshake}, time.Now)
 	}
 	s := &speaker{
 		dependencies: d, view: cluster.NewView(cluster.Config{
@@ -180,6 +185,7 @@ func (s *speaker) run(ctx context.Context) error { //nolint:cyclop // a case for
 		}
 		began := time.Now()
 		again := s.pass(began)
+		s.publish()
 		ended := time.Now()
 		rested = ended.Add(coalesceFactor * ended.Sub(began))
 		if again > 0 {
@@ -253,6 +259,13 @@ func (s *speaker) pass(now time.Time) time.Duration {
 	s.metrics.Moved(done.Moves)
 	s.metrics.Observe(&done.Counts, time.Since(now))
 	return out.Again
+}
+
+// publish has the last pass's outcome be there for those who ask.
+func (s *speaker) publish() {
+	s.inspect.Publish(&inspect.View{
+		Node: s.node, Config: s.view.Current.Config, Askers: s.lan.Askers(), Members: s.members.Snapshot(), Moves: s.machine.Moves(),
+	})
 }
 
 // see acts on what other hosts use of what is answered for, and reports whether a

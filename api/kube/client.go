@@ -17,6 +17,8 @@ type Clients struct {
 	Baliza     versioned.Interface
 	// Dynamic is for what has no types here: CustomResourceDefinitions.
 	Dynamic dynamic.Interface
+	// DialPod connects to ports of pods, where somebody has made it by NewPodDialer.
+	DialPod PodDialer
 }
 
 // Limits of the requests to the API server: its own priority and fairness

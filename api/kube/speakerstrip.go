@@ -39,6 +39,9 @@ func speakerStripper(node string, service func(*corev1.Service) *corev1.Service)
 			slim := &v1beta1.Speaker{ObjectMeta: identity(o.ObjectMeta)}
 			slim.Status.MemberAddress, slim.Status.Unreachable = o.Status.MemberAddress, o.Status.Unreachable
 			slim.Status.ConfirmedAlive, slim.Status.LocalAddresses = o.Status.ConfirmedAlive, o.Status.LocalAddresses
+			if o.Name == node {
+				slim.Status.Moves = o.Status.Moves // what it still knows when it is started again
+			}
 			return slim, nil
 		case *v1beta1.IPAddressPool:
 			slim := &v1beta1.IPAddressPool{ObjectMeta: identity(o.ObjectMeta), Spec: o.Spec}

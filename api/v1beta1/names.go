@@ -219,6 +219,9 @@ const (
 	// ReasonMultipleOwners says that several nodes answer for the address at once,
 	// each of which should be the only one.
 	ReasonMultipleOwners Reason = "MultipleOwners"
+	// ReasonNoAnswer says that a speaker answers for the address and that another
+	// node which asked for it on the network heard nobody.
+	ReasonNoAnswer Reason = "NoAnswer"
 	// ReasonNoSpeakerReady says that no speaker is ready: what they reported last
 	// counts for nothing.
 	ReasonNoSpeakerReady Reason = "NoSpeakerReady"

@@ -114,6 +114,42 @@ type SpeakerStatus struct {
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=8
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// moves are the last addresses that this speaker has begun to answer for, and
+	// those that it has given up and nobody else has taken: the last 32, the latest at
+	// the end, those before its last start, too.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=32
+	Moves []AddressMove `json:"moves,omitempty"`
+}
+
+// AddressMove is an address that went from one node to another, from nobody or to
+// nobody.
+type AddressMove struct {
+	// time at which it was done.
+	// +required
+	Time metav1.MicroTime `json:"time"`
+	// address, IPv4 or IPv6.
+	// +required
+	// +kubebuilder:validation:MaxLength=45
+	Address string `json:"address"`
+	// from is the node that answered before; absent if none did.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	From string `json:"from,omitempty"`
+	// to is the node that answers from then on; absent if none does.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	To string `json:"to,omitempty"`
+	// cause, in one word.
+	// +required
+	// +kubebuilder:validation:MaxLength=64
+	Cause MoveCause `json:"cause"`
+	// unownedMilliseconds is for about how long nobody answered, where the node
+	// before failed.
+	// +optional
+	UnownedMilliseconds int64 `json:"unownedMilliseconds,omitempty"`
 }
 
 // HeldAddress is an address that a speaker answers for.

@@ -75,7 +75,8 @@ func newRoot(env *Env) *cobra.Command {
 		Use:   "kubectl-baliza",
 		Short: "Says whether load balancing works, why it does not, and who answers",
 		Long: "kubectl baliza says whether load balancing works, why it does not, and who answers for an address.\n" +
-			"It reads objects of the API; failover, rebalance, drain and undrain write, and nothing else does.\n" +
+			"It reads objects of the API, and asks speakers where that is wanted; " +
+			"failover, rebalance, drain and undrain write, and nothing else does.\n" +
 			"Exit status: 0 all is well, 1 something is wrong, 2 it could not be found out.",
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl baliza"},
 		SilenceErrors: true, SilenceUsage: true,
@@ -103,7 +104,11 @@ func (o *options) connect() (kube.Clients, error) {
 	}
 	const queriesPerSecond, burst = 50, 100
 	config.UserAgent, config.QPS, config.Burst = "kubectl-baliza/"+daemon.Version(), queriesPerSecond, burst
-	return kube.ForConfig(config)
+	clients, err := kube.ForConfig(config)
+	if err == nil {
+		clients.DialPod = kube.NewPodDialer(config, clients.Kubernetes)
+	}
+	return clients, err
 }
 
 // colour reports whether what is printed is for a terminal that shows it.

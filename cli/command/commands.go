@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -36,8 +37,8 @@ func (o *options) commands() []*cobra.Command {
 			peers := c.Peers()
 			return peers, func(p *text.Printer) { p.Peers(peers) }
 		}),
-		o.failover(), o.rebalance(), o.drain(), o.undrain(),
-		o.simulate(), o.validate(), o.version(),
+		o.history(), o.failover(), o.rebalance(), o.drain(), o.undrain(),
+		o.simulate(), o.validate(), o.dump(), o.version(),
 	}
 }
 
@@ -117,27 +118,30 @@ func (o *options) explain() *cobra.Command {
 			return errors.New("name what to explain: service, address or node")
 		},
 	}
-	parent.AddCommand(
-		&cobra.Command{
-			Use: "service NAME", Aliases: []string{"svc"}, Short: "What a Service asks for, what it was given, and who announces it",
-			Args: cobra.ExactArgs(1), ValidArgsFunction: o.completeServices,
-			RunE: func(cmd *cobra.Command, args []string) error { return o.explainService(cmd.Context(), args[0]) },
-		},
-		&cobra.Command{
-			Use: "address IP", Aliases: []string{"ip"}, Short: "Who has an address, and which node answers for it",
-			Args: cobra.ExactArgs(1), ValidArgsFunction: o.completeAddresses,
-			RunE: func(cmd *cobra.Command, args []string) error { return o.explainAddress(cmd.Context(), args[0]) },
-		},
-		&cobra.Command{
-			Use: "node NAME", Short: "What a node announces, and what not",
-			Args: cobra.ExactArgs(1), ValidArgsFunction: o.completeNodes,
-			RunE: func(cmd *cobra.Command, args []string) error { return o.explainNode(cmd.Context(), args[0]) },
-		},
-	)
+	probe := false
+	service := &cobra.Command{
+		Use: "service NAME", Aliases: []string{"svc"}, Short: "What a Service asks for, what it was given, and who announces it",
+		Args: cobra.ExactArgs(1), ValidArgsFunction: o.completeServices,
+		RunE: func(cmd *cobra.Command, args []string) error { return o.explainService(cmd.Context(), args[0], probe) },
+	}
+	address := &cobra.Command{
+		Use: "address IP", Aliases: []string{"ip"}, Short: "Who has an address, and which node answers for it",
+		Args: cobra.ExactArgs(1), ValidArgsFunction: o.completeAddresses,
+		RunE: func(cmd *cobra.Command, args []string) error { return o.explainAddress(cmd.Context(), args[0], probe) },
+	}
+	node := &cobra.Command{
+		Use: "node NAME", Short: "What a node announces, and what not",
+		Args: cobra.ExactArgs(1), ValidArgsFunction: o.completeNodes,
+		RunE: func(cmd *cobra.Command, args []string) error { return o.explainNode(cmd.Context(), args[0]) },
+	}
+	for _, cmd := range []*cobra.Command{service, address} {
+		cmd.Flags().BoolVar(&probe, "probe", false, "have the speaker of another node ask the network who answers")
+	}
+	parent.AddCommand(service, address, node)
 	return parent
 }
 
-func (o *options) explainService(ctx context.Context, name string) error {
+func (o *options) explainService(ctx context.Context, name string, probe bool) error {
 	namespace, name, qualified := strings.Cut(name, "/")
 	if !qualified {
 		var err error
@@ -163,11 +167,14 @@ func (o *options) explainService(ctx context.Context, name string) error {
 	if err := addEndpoints(ctx, clients, cluster, cluster.Sharers(key)); err != nil {
 		return err
 	}
+	if probe {
+		o.askWire(ctx, clients, cluster, cluster.AddressesOf(key))
+	}
 	service, _ := cluster.Service(key)
 	return outcome(service.Verdict, o.show(&service, func(p *text.Printer) { p.Service(&service) }))
 }
 
-func (o *options) explainAddress(ctx context.Context, arg string) error {
+func (o *options) explainAddress(ctx context.Context, arg string, probe bool) error {
 	a, err := config.ParseAddress(arg)
 	if err != nil {
 		return err
@@ -182,6 +189,9 @@ func (o *options) explainAddress(ctx context.Context, arg string) error {
 	}
 	if err := addEndpoints(ctx, clients, cluster, cluster.Holders(a)); err != nil {
 		return err
+	}
+	if probe {
+		o.askWire(ctx, clients, cluster, []netip.Addr{a})
 	}
 	address := cluster.Address(a)
 	return outcome(address.Verdict, o.show(&address, func(p *text.Printer) { p.Address(&address) }))

@@ -42,6 +42,7 @@ type scenario struct {
 func TestTheCauseAndTheCure(t *testing.T) {
 	all := scenarios()
 	maps.Copy(all, bgpScenarios())
+	maps.Copy(all, askScenarios())
 	for name, s := range all {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld()

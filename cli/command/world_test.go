@@ -3,6 +3,7 @@ package command_test
 import (
 	"bytes"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
 
 	balizafake "github.com/baliza-lb/baliza/api/client/clientset/versioned/fake"
 	"github.com/baliza-lb/baliza/api/kube"
@@ -43,6 +45,13 @@ type world struct {
 	daemonSet  *appsv1.DaemonSet
 	lease      *coordinationv1.Lease
 	kubernetes *fake.Clientset
+	custom     *balizafake.Clientset
+	// asked is what speakers answer, by node and path; the others do not run.
+	asked map[string]http.HandlerFunc
+	// log answers requests for logs, and restarted says that there was a process
+	// before.
+	log       clienttesting.ReactionFunc
+	restarted bool
 	// patched are the writes, and lazy says that the speakers do nothing about them.
 	patched     []string
 	lazy        bool
@@ -202,6 +211,7 @@ func (w *world) clients(t *testing.T) kube.Clients {
 	if w.lease != nil {
 		native = append(native, w.lease)
 	}
+	native = append(native, w.pods()...)
 	for _, o := range w.pools {
 		ours = append(ours, o)
 	}
@@ -218,10 +228,13 @@ func (w *world) clients(t *testing.T) kube.Clients {
 		ours = append(ours, o)
 	}
 	w.kubernetes = fake.NewClientset(native...)
-	custom := balizafake.NewClientset(ours...)
-	w.refuse(&w.kubernetes.Fake, &custom.Fake)
-	w.obey(&w.kubernetes.Fake, &custom.Fake)
-	return kube.Clients{Kubernetes: w.kubernetes, Baliza: custom}
+	w.custom = balizafake.NewSimpleClientset(ours...) // the other has no schema to update objects by
+	w.refuse(&w.kubernetes.Fake, &w.custom.Fake)
+	w.obey(&w.kubernetes.Fake, &w.custom.Fake)
+	if w.log != nil {
+		w.kubernetes.PrependReactor("get", "pods", w.log)
+	}
+	return kube.Clients{Kubernetes: w.kubernetes, Baliza: w.custom, DialPod: w.dialer(t)}
 }
 
 // expect runs a command, and compares its exit status, and its output and what it wrote

@@ -138,6 +138,10 @@ func ofAnnouncing() map[v1beta1.Reason]Cure {
 		v1beta1.ReasonMultipleOwners: {
 			Text: "Open the port that the message names, TCP and UDP, in both directions between these nodes: they do not hear each other.",
 		},
+		v1beta1.ReasonNoAnswer: {
+			Text: "Look at what is between the two nodes: a VLAN or switch port, an inspection of ARP, " +
+				"or a hypervisor that lets a machine use its own addresses alone.",
+		},
 		v1beta1.ReasonNoSpeakerReady: {
 			Text: "Look at the pods of the DaemonSet baliza-speaker: none of them is ready.",
 		},

@@ -34,7 +34,11 @@ type Address struct {
 	Nodes     []NodeView `json:"nodes"`
 	Sessions  []Session  `json:"sessions,omitempty"`
 	Conflicts []Conflict `json:"conflicts,omitempty"`
-	Verdict   Verdict    `json:"verdict"`
+	// Wire is what the network itself says, if that was wanted.
+	Wire *Wire `json:"wire,omitempty"`
+	// LastMove is how it came to where it is, as far as Speakers report.
+	LastMove *PastMove `json:"lastMove,omitempty"`
+	Verdict  Verdict   `json:"verdict"`
 }
 
 // Protocol by which an address is announced.
@@ -77,7 +81,7 @@ type Session struct {
 // objects.
 func (c *Cluster) Address(a netip.Addr) Address {
 	services := c.holders[a]
-	out := Address{Address: a.String(), Services: keysOf(services)}
+	out := Address{Address: a.String(), Services: keysOf(services), Wire: c.wire[a], LastMove: c.lastMove(a)}
 	for _, one := range c.Conflicts() {
 		if one.Address == out.Address {
 			out.Conflicts = append(out.Conflicts, one)
@@ -87,6 +91,9 @@ func (c *Cluster) Address(a netip.Addr) Address {
 		out.Pool, out.Verdict = c.placeOf(a)
 		if len(out.Conflicts) > 0 {
 			out.Verdict = wrong(v1beta1.ReasonAddressConflict, "another host on the network answers for "+out.Address+": "+out.Conflicts[0].MAC)
+		}
+		if v, found := c.wrongOnWire(a); found {
+			out.Verdict = v
 		}
 		return out
 	}
@@ -122,6 +129,9 @@ func (c *Cluster) advertising(pool string, services []*corev1.Service) []string 
 
 // verdictOfAddress is that of the first of its Services that is in trouble.
 func (c *Cluster) verdictOfAddress(a netip.Addr, services []*corev1.Service) Verdict {
+	if v, found := c.wrongOnWire(a); found {
+		return v
+	}
 	for _, svc := range services {
 		if v := c.verdictOf(svc); !v.Well {
 			return v

@@ -66,6 +66,8 @@ type Cluster struct {
 	announcers map[netip.Addr][]announcer
 	withheld   map[netip.Addr][]withholding
 	conflicts  []Conflict
+	// wire is what the network itself says, of the addresses that it was asked for.
+	wire map[netip.Addr]*Wire
 	// truncated says that a Speaker announces more than its report has room for.
 	truncated bool
 }

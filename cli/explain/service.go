@@ -3,6 +3,7 @@ package explain
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -85,7 +86,21 @@ func (c *Cluster) Service(key string) (Service, bool) {
 			out.Verdict = one.Verdict
 		}
 	}
+	for _, a := range shown(svc) {
+		if v, found := c.wrongOnWire(a); found {
+			out.Verdict = v // what the network says counts more than what is said of it
+			break
+		}
+	}
 	return out, true
+}
+
+// AddressesOf are the addresses that a Service shows.
+func (c *Cluster) AddressesOf(key string) []netip.Addr {
+	if svc := c.services[key]; svc != nil {
+		return shown(svc)
+	}
+	return nil
 }
 
 // Sharers are the Services that have an address in common with one, itself included.

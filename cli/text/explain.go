@@ -98,6 +98,7 @@ func (p *Printer) address(a *explain.Address) {
 	p.line("Pool", orDash(a.Pool))
 	p.line("Services", orDash(p.few(a.Services)))
 	if len(a.Services) == 0 {
+		p.wire(a.Wire)
 		return
 	}
 	p.line("Advertised", orDash(strings.Join(a.Advertisements, ", ")))
@@ -108,10 +109,14 @@ func (p *Printer) address(a *explain.Address) {
 		p.printf("\n")
 		p.Peers(a.Sessions)
 	}
+	if m := a.LastMove; m != nil {
+		p.line("Last move", p.pastMove(m))
+	}
 	if len(a.Conflicts) > 0 {
 		p.printf("\n")
 		p.conflicts(a.Conflicts)
 	}
+	p.wire(a.Wire)
 }
 
 // nodes prints what each node does, those of which the same is true together.

@@ -81,12 +81,6 @@ func (l *Lab) Kubectl(ctx context.Context, args ...string) (string, error) {
 	return l.exec(ctx, controlPlaneName, "", append([]string{l.kube(), "kubectl"}, args...)...)
 }
 
-// KubectlBaliza runs kubectl baliza there. What it printed is returned in any case; the error
-// is that of a status other than 0.
-func (l *Lab) KubectlBaliza(ctx context.Context, args ...string) (string, error) {
-	return l.exec(ctx, controlPlaneName, "", append([]string{filepath.Join(l.config.Bin, "kubectl-baliza")}, args...)...)
-}
-
 // Apply applies manifests server-side, as "kubectl apply -f -" would.
 func (l *Lab) Apply(ctx context.Context, yaml string) error {
 	_, err := l.exec(ctx, controlPlaneName, yaml, l.kube(), "kubectl", "apply", "--server-side", "-f", "-")

@@ -5,7 +5,7 @@ import "strconv"
 const since = "2026-01-01T00:00:00Z"
 
 // conflictSchemaCases are those of what speakers and pools say about address
-// conflicts and about unreachable speakers.
+// conflicts, about unreachable speakers and about moves.
 func conflictSchemaCases() map[string]schemaCase {
 	return map[string]schemaCase{
 		"ipaddresspools status.quarantined maxItems":                         {many(16, quarantined), many(17, quarantined)},
@@ -20,6 +20,11 @@ func conflictSchemaCases() map[string]schemaCase {
 		"speakers status.conflicts[].found enum":                             {"InUse", "Never"},
 		"speakers status.unreachable maxItems":                               {many(256, unreachable), many(257, unreachable)},
 		"speakers status.unreachable[].name maxLength":                       {text(253), text(254)},
+		"speakers status.moves maxItems":                                     {many(32, addressMove), many(33, addressMove)},
+		"speakers status.moves[].address maxLength":                          {text(45), text(46)},
+		"speakers status.moves[].from maxLength":                             {text(253), text(254)},
+		"speakers status.moves[].to maxLength":                               {text(253), text(254)},
+		"speakers status.moves[].cause maxLength":                            {text(64), text(65)},
 		"speakers status.confirmedAlive maxItems":                            {many(256, unreachable), many(257, unreachable)},
 		"speakers status.confirmedAlive[].name maxLength":                    {text(253), text(254)},
 	}
@@ -32,3 +37,7 @@ func foundConflict(i int) any {
 }
 
 func unreachable(i int) any { return map[string]any{"name": strconv.Itoa(i), "since": since} }
+
+func addressMove(i int) any {
+	return map[string]any{"time": "2026-01-01T00:00:00.000000Z", "address": strconv.Itoa(i), "cause": "NodeFailed"}
+}

@@ -185,6 +185,8 @@ func required(resource, path string) map[string]any {
 		return quarantined(0).(map[string]any)
 	case "speakers status.conflicts[]":
 		return foundConflict(0).(map[string]any)
+	case "speakers status.moves[]":
+		return addressMove(0).(map[string]any)
 	case "speakers status.unreachable[]", "speakers status.confirmedAlive[]":
 		return unreachable(0).(map[string]any)
 	case "bgppeers spec":

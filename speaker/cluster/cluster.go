@@ -187,7 +187,7 @@ func (v *View) speakers() {
 			v.Current.Missed = append(v.Current.Missed, node.Missed{By: object.Name, UnreachableSpeaker: missed})
 		}
 		if object.Name == v.Node {
-			own = true
+			own, v.Current.Moves = true, object.Status.Moves
 			continue
 		}
 		for _, answered := range object.Status.ConfirmedAlive {

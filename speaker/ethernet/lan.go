@@ -33,6 +33,7 @@ type LAN struct {
 	inquirer *l2.Inquirer
 	view     View
 	used     []model.Interface
+	askers   []l2.Asker
 	gateways link.Gateways
 	problem  string // of the last attempt
 }
@@ -80,6 +81,7 @@ func (l *LAN) Follow(snapshot *link.Snapshot, of *config.Snapshot) error {
 			askers = append(askers, asker(known))
 		}
 	}
+	l.askers = askers
 	err := errors.Join(l.segments.Use(frames), l.inquirer.Use(askers))
 	problem := ""
 	if err != nil {
@@ -94,6 +96,10 @@ func (l *LAN) Follow(snapshot *link.Snapshot, of *config.Snapshot) error {
 	}
 	return err
 }
+
+// Askers are the interfaces of the last Follow, from which this node can ask. They
+// must not be changed.
+func (l *LAN) Askers() []l2.Asker { return l.askers }
 
 // gateways are those of the default routes that are in a subnet of the interface.
 func gateways(on *model.Interface, snapshot *link.Snapshot) (all []netip.Addr) {

@@ -108,8 +108,7 @@ func (i *Inquirer) listen(a *asking) error {
 	if err != nil {
 		return err
 	}
-	device := &net.Interface{Index: a.Index, Name: a.Name, HardwareAddr: a.MAC, Flags: net.FlagUp | net.FlagBroadcast | net.FlagMulticast}
-	a.conn, err = packet.Listen(device, packet.Raw, etherTypeARP, &packet.Config{Filter: filter})
+	a.conn, err = packet.Listen(a.device(), packet.Raw, etherTypeARP, &packet.Config{Filter: filter})
 	if err != nil {
 		return err
 	}
@@ -223,7 +222,7 @@ func (i *Inquirer) rest() {
 }
 
 // question makes the frame of one, or nil where there is no address to ask from.
-func (a *asking) question(target netip.Addr) ([]byte, error) {
+func (a *Asker) question(target netip.Addr) ([]byte, error) {
 	source := usableSource(a.Addrs, target)
 	switch {
 	case source.IsValid():

@@ -10,7 +10,12 @@ import (
 	"github.com/baliza-lb/baliza/internal/netnstest"
 )
 
-func TestMain(m *testing.M) { os.Exit(netnstest.Main(m)) }
+func TestMain(m *testing.M) {
+	if at := os.Getenv(listenEnv); at != "" {
+		os.Exit(listenUntilClosed(at))
+	}
+	os.Exit(netnstest.Main(m))
+}
 
 // ceiling catches a hang; what is waited for takes some seconds at most, or more
 // on a machine that does much else.

@@ -52,10 +52,7 @@ func newPort(on Interface, t *atomic.Pointer[table], stats *counters, seen *sigh
 	return p
 }
 
-func (p *port) device() *net.Interface {
-	on := p.on.Load()
-	return &net.Interface{Index: on.Index, Name: on.Name, HardwareAddr: on.MAC, Flags: net.FlagUp | net.FlagBroadcast | net.FlagMulticast}
-}
+func (p *port) device() *net.Interface { return p.on.Load().device() }
 
 type sighter func(frame []byte, on *Interface, t *table) (netip.Addr, net.HardwareAddr, bool)
 

@@ -65,6 +65,9 @@ type Cluster struct {
 	Local map[string][]netip.Addr
 	// Passwords of BGP peers by the name of their Secret.
 	Passwords map[string]model.Secret
+	// Moves are those that this node's own speaker has reported. They are looked at
+	// once, when everything has been read.
+	Moves []v1beta1.AddressMove
 }
 
 // Missed is a speaker's word for another's absence.

@@ -62,6 +62,34 @@ func (r *rig) advertise(spec v1beta1.L2AdvertisementSpec) {
 	})
 }
 
+// The last moves outlive the speaker: it takes them over from its own report, and says
+// them in each of its reports, the first and the last, too.
+func TestMovesOutliveTheSpeaker(t *testing.T) {
+	r := newRig(t, 40)
+	r.in.Cluster.Moves = Reported([]Move{
+		{At: r.in.Now.Add(-time.Hour), Address: address(99), From: "n2", To: "n1", Cause: v1beta1.MoveNodeFailed, Unowned: 80 * time.Millisecond},
+	})
+	r.in.Cluster.Moves = append(r.in.Cluster.Moves, v1beta1.AddressMove{Address: "nonsense"})
+	r.out = r.Step(r.in)
+	if first := r.out.Introduction; first == nil || !slices.Equal(first.Moves, r.in.Cluster.Moves[:1]) {
+		t.Fatalf("the first report is %+v", first)
+	}
+	if got := r.Moves(); len(got) != 1 || got[0].Address != address(99) || got[0].Unowned != 80*time.Millisecond || got[0].From != "n2" {
+		t.Errorf("it remembers %+v", got)
+	}
+	for range 6 {
+		r.turn(time.Second)
+	}
+	if got := r.Moves(); len(got) != 41 || got[0].Cause != v1beta1.MoveNodeFailed || got[40].Cause != v1beta1.MoveAssigned {
+		t.Errorf("it remembers %d moves", len(got))
+	}
+	for what, status := range map[string]v1beta1.SpeakerStatus{"a": r.done.Status, "the last": r.Departed(netip.AddrPort{}, r.in.Now)} {
+		if len(status.Moves) != reportedMoves || status.Moves[reportedMoves-1].To != "n1" {
+			t.Errorf("%s report has %d moves", what, len(status.Moves))
+		}
+	}
+}
+
 // turn lets time pass, and the node look and act.
 func (r *rig) turn(d time.Duration) {
 	r.t.Helper()

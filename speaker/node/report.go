@@ -113,6 +113,7 @@ func (n *Node) report(applied *Applied, r *Result) {
 		MemberAddress: n.step.members.Address.String(), Version: n.config.Version,
 		MembersAlive: int32(len(n.alive)), HeldCount: int32(len(applied.Held)),
 		Unreachable: n.unreachable(applied.Now), ConfirmedAlive: n.step.missed, LocalAddresses: n.step.ofPools,
+		Moves: n.reported(),
 	}
 	if len(n.routes.made.Peers) > 0 {
 		r.Status.BGP = n.routes.report()
@@ -297,7 +298,7 @@ func (n *Node) readyCondition(applied *Applied, r *Result) metav1.Condition {
 // Departed is what is left to say when this speaker has stopped as planned.
 func (n *Node) Departed(at netip.AddrPort, now time.Time) v1beta1.SpeakerStatus {
 	return v1beta1.SpeakerStatus{
-		MemberAddress: at.String(), Version: n.config.Version,
+		MemberAddress: at.String(), Version: n.config.Version, Moves: n.reported(),
 		Conditions: []metav1.Condition{{
 			Type: v1beta1.ConditionReady, Status: metav1.ConditionFalse, ObservedGeneration: speakerGeneration,
 			Reason: string(v1beta1.ReasonStopped), Message: "the speaker was told to stop, and has", LastTransitionTime: seconds(now),

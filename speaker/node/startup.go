@@ -49,8 +49,10 @@ type start struct {
 func (n *Node) started(in *Input, out *Output) bool {
 	s := &n.start
 	if s.phase == reading && in.Cluster.Synced {
+		n.recall(in.Cluster.Moves)
 		out.Introduction = &v1beta1.SpeakerStatus{
 			MemberAddress: in.Members.Address.String(), Version: n.config.Version, MembersAlive: int32(len(in.Members.Alive)),
+			Moves: n.reported(),
 		}
 		s.phase, s.until, s.began = seeking, in.Now.Add(seekTimeout), in.Now
 	}

@@ -20,6 +20,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 	// Group=baliza.io, Version=v1beta1
 	case v1beta1.SchemeGroupVersion.WithKind("AddressConflict"):
 		return &apiv1beta1.AddressConflictApplyConfiguration{}
+	case v1beta1.SchemeGroupVersion.WithKind("AddressMove"):
+		return &apiv1beta1.AddressMoveApplyConfiguration{}
 	case v1beta1.SchemeGroupVersion.WithKind("BFDProfile"):
 		return &apiv1beta1.BFDProfileApplyConfiguration{}
 	case v1beta1.SchemeGroupVersion.WithKind("BFDProfileSpec"):

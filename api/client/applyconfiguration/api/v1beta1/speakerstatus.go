@@ -52,6 +52,10 @@ type SpeakerStatusApplyConfiguration struct {
 	BGP *BGPReportApplyConfiguration `json:"bgp,omitempty"`
 	// conditions of the speaker: Ready.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
+	// moves are the last addresses that this speaker has begun to answer for, and
+	// those that it has given up and nobody else has taken: the last 32, the latest at
+	// the end, those before its last start, too.
+	Moves []AddressMoveApplyConfiguration `json:"moves,omitempty"`
 }
 
 // SpeakerStatusApplyConfiguration constructs a declarative configuration of the SpeakerStatus type for use with
@@ -194,6 +198,19 @@ func (b *SpeakerStatusApplyConfiguration) WithConditions(values ...*v1.Condition
 			panic("nil value passed to WithConditions")
 		}
 		b.Conditions = append(b.Conditions, *values[i])
+	}
+	return b
+}
+
+// WithMoves adds the given value to the Moves field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Moves field.
+func (b *SpeakerStatusApplyConfiguration) WithMoves(values ...*AddressMoveApplyConfiguration) *SpeakerStatusApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithMoves")
+		}
+		b.Moves = append(b.Moves, *values[i])
 	}
 	return b
 }
