@@ -51,7 +51,7 @@ func (r *register) Synced() bool                                 { return true }
 func (r *register) Changes() <-chan struct{}                     { return nil }
 func (r *register) Pools() []*v1beta1.IPAddressPool              { return nil }
 func (r *register) L2Advertisements() []*v1beta1.L2Advertisement { return nil }
-func (r *register) Speakers() []*v1beta1.Speaker                 { return nil }
+func (r *register) Members() ([]*v1beta1.Member, bool)           { return nil, true }
 
 // noLinks is a node without interfaces.
 type noLinks struct{}

@@ -86,7 +86,7 @@ func (c *Cluster) report(out *Node, s *v1beta1.Speaker) {
 	if !out.Speaker.Alive {
 		return
 	}
-	out.Held, out.LocalAddresses, out.Sessions = s.Status.Held, s.Status.LocalAddresses, c.sessionsOf(s.Name)
+	out.Held, out.LocalAddresses, out.Sessions = heldBy(s), s.Status.LocalAddresses, c.sessionsOf(s.Name)
 	if s.Status.BGP != nil {
 		out.Routes = s.Status.BGP.Announced
 	}

@@ -146,6 +146,7 @@ func (n *Node) report(applied *Applied, r *Result) {
 		r.Counts.Withheld[v.Reason]++
 		withheld.add(v.Reason, v.Message, text)
 	})
+	shareInterfaces(&r.Status)
 	r.Status.Withheld = withheld.groups
 	r.Status.Conditions = []metav1.Condition{n.readyCondition(applied, r)}
 }
@@ -159,6 +160,24 @@ func (n *Node) reportHeld(place int, d *Decision, on []string, r *Result) {
 		one.Balancing = v1beta1.BalancePerClient
 	}
 	r.Status.Held = append(r.Status.Held, one)
+}
+
+// shareInterfaces says once where most of the addresses are answered for: on most
+// nodes all are on one interface, whose name would be a quarter of the report.
+func shareInterfaces(status *v1beta1.SpeakerStatus) {
+	counts, most := map[string]int{}, ""
+	for i := range status.Held {
+		key := strings.Join(status.Held[i].Interfaces, " ")
+		counts[key]++
+		if counts[key] > counts[most] || counts[key] == counts[most] && key < most {
+			most, status.Interfaces = key, status.Held[i].Interfaces
+		}
+	}
+	for i := range status.Held {
+		if slices.Equal(status.Held[i].Interfaces, status.Interfaces) {
+			status.Held[i].Interfaces = nil
+		}
+	}
 }
 
 func reportAnnounced(d *Decision, r *Result) {
