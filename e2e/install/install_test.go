@@ -210,8 +210,16 @@ func TestI01_Mistakes(t *testing.T) {
 		t.Run(helm, func(t *testing.T) {
 			ctx, s := begin(t, helm)
 			s.deploy(ctx, "install", s.chart(), lan)
-			t.Run("a second release in the same cluster", func(t *testing.T) {
-				_, err := s.Helm(ctx, "install", "second", s.chart(), "--namespace", "second", "--create-namespace")
+			t.Run("a second installation, of another class, in another namespace", func(t *testing.T) {
+				_, err := s.Helm(ctx, "install", "second", s.chart(), "--namespace", "second", "--create-namespace",
+					"--set", "loadBalancerClasses={example.org/second},serveClassless=false,speaker.memberPort=17946,speaker.adminPort=17473")
+				if err == nil || !strings.Contains(err.Error(), "is installed in this cluster already, in namespace "+cluster.Namespace) {
+					t.Errorf("got %v", err)
+				}
+				_, _ = s.Kubectl(ctx, "delete", "namespace", "second", "--ignore-not-found", "--wait=false")
+			})
+			t.Run("a second release in the same namespace", func(t *testing.T) {
+				_, err := s.Helm(ctx, "install", "second", s.chart(), "--namespace", cluster.Namespace)
 				if err == nil || !strings.Contains(err.Error(), "baliza-") || !strings.Contains(err.Error(), "release-name") {
 					t.Errorf("got %v", err)
 				}
