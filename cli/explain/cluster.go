@@ -182,11 +182,10 @@ func (c *Cluster) readAnnounced(s *v1beta1.Speaker) {
 		}
 	}
 	if bgp := s.Status.BGP; bgp != nil {
-		c.truncated = c.truncated || int(bgp.AnnouncedCount) > len(bgp.Announced)
-		for _, text := range bgp.Announced {
-			if a, err := config.ParseAddress(text); err == nil {
-				c.announcers[a] = append(c.announcers[a], announcer{node: s.Name, bgp: true})
-			}
+		announced := config.ParseAddresses(bgp.Announced, config.MaxAnnounced)
+		c.truncated = c.truncated || int(bgp.AnnouncedCount) > len(announced)
+		for _, a := range announced {
+			c.announcers[a] = append(c.announcers[a], announcer{node: s.Name, bgp: true})
 		}
 	}
 }

@@ -19,7 +19,8 @@ type Node struct {
 	Cordoned bool    `json:"cordoned"`
 	NotReady bool    `json:"notReady"`
 	Speaker  Speaker `json:"speaker"`
-	// Held are the addresses that it answers for, Routes those that it tells routers.
+	// Held are the addresses that it answers for, Routes those that it tells routers,
+	// with ranges of them.
 	Held   []v1beta1.HeldAddress `json:"held,omitempty"`
 	Routes []string              `json:"routes,omitempty"`
 	// Withheld are those that it does not answer for, by why.

@@ -78,7 +78,7 @@ func schemaCases() map[string]schemaCase {
 		"l2advertisements spec " + rulePerClient:                            {perClientSpec("Never"), perClientSpec("Immediate")},
 		"speakers status.held[].balancing enum":                             {"PerClient", "PerPacket"},
 		"speakers status.bgp.announced maxItems":                            {many(16384, number), many(16385, number)},
-		"speakers status.bgp.announced[] maxLength":                         {text(45), text(46)},
+		"speakers status.bgp.announced[] maxLength":                         {text(91), text(92)},
 		"speakers status.bgp.peers maxItems":                                {many(256, session), many(257, session)},
 		"speakers status.bgp.peers[].name maxLength":                        {text(253), text(254)},
 		"speakers status.bgp.peers[].address maxLength":                     {text(45), text(46)},

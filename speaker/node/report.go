@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/baliza-lb/baliza/api/v1beta1"
+	"github.com/baliza-lb/baliza/config"
 	"github.com/baliza-lb/baliza/speaker/model"
 )
 
@@ -23,7 +24,6 @@ const (
 	maxMessage   = 1024
 	maxConflicts = 256
 	maxPeers     = 256
-	maxAnnounced = 16384
 )
 
 // maxLoggedChanges is how many addresses a line of the log names.
@@ -114,6 +114,7 @@ func (n *Node) report(applied *Applied, r *Result) {
 		r.Status.BGP = n.routes.report()
 	}
 	var withheld withheldGroups
+	var announced []netip.Addr
 	for i := range n.step.made.Decisions {
 		d := n.decision(i, applied.Held)
 		if c := n.conflicts.byAddress[d.Address]; c != nil && c.host != nil && (n.step.fates[i] == inConflict || d.L2.Announced) {
@@ -123,7 +124,8 @@ func (n *Node) report(applied *Applied, r *Result) {
 			n.reportHeld(i, &d, applied.Held[d.Address], r)
 		}
 		if d.BGP.Announced {
-			reportAnnounced(&d, r)
+			countAnnounced(&d, r)
+			announced = append(announced, d.Address)
 		}
 		reason, message := d.Reason()
 		if d.Announced() || reason == "" {
@@ -146,6 +148,9 @@ func (n *Node) report(applied *Applied, r *Result) {
 		r.Counts.Withheld[v.Reason]++
 		withheld.add(v.Reason, v.Message, text)
 	})
+	if len(announced) > 0 {
+		r.Status.BGP.Announced = config.FormatAddresses(announced[:min(len(announced), config.MaxAnnounced)])
+	}
 	shareInterfaces(&r.Status)
 	r.Status.Withheld = withheld.groups
 	r.Status.Conditions = []metav1.Condition{n.readyCondition(applied, r)}
@@ -180,15 +185,12 @@ func shareInterfaces(status *v1beta1.SpeakerStatus) {
 	}
 }
 
-func reportAnnounced(d *Decision, r *Result) {
+func countAnnounced(d *Decision, r *Result) {
 	report := r.Status.BGP
 	report.AnnouncedCount++
 	if d.BGP.Reason == v1beta1.ReasonDraining {
 		report.DrainingCount++
 		r.Counts.Draining++
-	}
-	if len(report.Announced) < maxAnnounced {
-		report.Announced = append(report.Announced, d.Address.String())
 	}
 }
 
