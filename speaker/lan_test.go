@@ -79,7 +79,7 @@ func (p *paper) Synced() bool             { return true }
 func (p *paper) Changes() <-chan struct{} { return p.changes }
 
 func (p *paper) Take() kube.SpeakerChanges {
-	changes := kube.SpeakerChanges{Nodes: true, Config: true, Speakers: true, Services: map[string]struct{}{}}
+	changes := kube.SpeakerChanges{Nodes: true, Config: true, Members: true, Services: map[string]struct{}{}}
 	if p.taken {
 		return kube.SpeakerChanges{}
 	}
@@ -123,14 +123,13 @@ func (p paperObjects) L2Advertisements() []*v1beta1.L2Advertisement {
 	}}
 }
 
-func (p paperObjects) Speakers() []*v1beta1.Speaker {
-	var all []*v1beta1.Speaker
+func (p paperObjects) Members() (all []*v1beta1.Member, own *v1beta1.Speaker) {
 	for i, name := range p.paper.Nodes {
-		s := &v1beta1.Speaker{ObjectMeta: metav1.ObjectMeta{Name: name}}
+		s := &v1beta1.Member{ObjectMeta: metav1.ObjectMeta{Name: name}}
 		s.Status.MemberAddress = netip.AddrPortFrom(nodeAddress(i+1), 7946).String()
 		all = append(all, s)
 	}
-	return all
+	return all, &v1beta1.Speaker{}
 }
 
 func nodeAddress(n int) netip.Addr { return netip.AddrFrom4([4]byte{198, 18, 255, byte(n)}) }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -346,6 +347,26 @@ func TestB05_The_default_gateway_is_each_nodes_own(t *testing.T) {
 		if said := r.report().Peers; fake.Peer("rack").Address.String() != gateway || said[0].Address != gateway {
 			t.Errorf("the peer is %s, reported %+v", fake.Peer("rack").Address, said)
 		}
+	}
+}
+
+// Defect 7: over BGP each node announces the addresses of all.
+func TestDefect7_WhatIsAnnouncedOverBGPIsReportedInRanges(t *testing.T) {
+	r, _, view := newRoutes(t, v1beta1.BGPPeerSpec{})
+	var services []plan.Service
+	for i := 1; i <= 200; i++ {
+		if i == 100 {
+			continue
+		}
+		s := served()
+		s.Key, s.Addresses = fmt.Sprintf("default/s%d", i), []netip.Addr{netip.AddrFrom4([4]byte{203, 0, 113, byte(i)})}
+		services = append(services, s)
+	}
+	view.Services = plan.ServicesOf(services...)
+	r.pass(time.Unix(1000, 0), view, link.Gateways{})
+	report := r.report()
+	if got := fmt.Sprint(report.AnnouncedCount, report.Announced); got != "199 [203.0.113.1-203.0.113.99 203.0.113.101-203.0.113.200]" {
+		t.Errorf("reported: %s", got)
 	}
 }
 

@@ -47,11 +47,11 @@ func (c *crowd) Close() error                            { return nil }
 // register is a cluster without objects.
 type register struct{ paperObjects }
 
-func (r *register) Synced() bool                                 { return true }
-func (r *register) Changes() <-chan struct{}                     { return nil }
-func (r *register) Pools() []*v1beta1.IPAddressPool              { return nil }
-func (r *register) L2Advertisements() []*v1beta1.L2Advertisement { return nil }
-func (r *register) Speakers() []*v1beta1.Speaker                 { return nil }
+func (r *register) Synced() bool                                   { return true }
+func (r *register) Changes() <-chan struct{}                       { return nil }
+func (r *register) Pools() []*v1beta1.IPAddressPool                { return nil }
+func (r *register) L2Advertisements() []*v1beta1.L2Advertisement   { return nil }
+func (r *register) Members() ([]*v1beta1.Member, *v1beta1.Speaker) { return nil, &v1beta1.Speaker{} }
 
 // noLinks is a node without interfaces.
 type noLinks struct{}

@@ -25,14 +25,14 @@ import (
 type SpeakerChanges struct {
 	// Services whose object or endpoints changed, by namespace/name.
 	Services map[string]struct{}
-	// Nodes, Config (pools and advertisements) or Speakers changed.
-	Nodes, Config, Speakers bool
+	// Nodes, Config (pools and advertisements) or Members changed.
+	Nodes, Config, Members bool
 }
 
 // SpeakerView is what a speaker sees of the cluster: caches of slim copies of
 // the Services of type LoadBalancer, those of other types once WatchOtherServices
 // was called, the endpoints, nodes, configuration and
-// Speakers. They outlive the API server. It may be read from any goroutine.
+// Members. They outlive the API server. It may be read from any goroutine.
 type SpeakerView struct {
 	factories []starter
 	synced    []cache.InformerSynced
@@ -44,7 +44,7 @@ type SpeakerView struct {
 	nodes     corelisters.NodeLister
 	pools     balizalisters.IPAddressPoolLister
 	l2        balizalisters.L2AdvertisementLister
-	speakers  balizalisters.SpeakerLister
+	members   memberLists
 	bgp       bgpListers
 	passwords cache.Indexer
 
@@ -84,7 +84,7 @@ func NewSpeakerView(clients Clients, node string, keepAnnotations []string) (*Sp
 
 	failed := endpoints.AddIndexers(cache.Indexers{byService: serviceOfSlice})
 	v.services, v.endpoints, v.nodes = services.GetIndexer(), endpoints.GetIndexer(), nodes.Lister()
-	v.pools, v.l2, v.speakers = custom.IPAddressPools().Lister(), custom.L2Advertisements().Lister(), custom.Speakers().Lister()
+	v.pools, v.l2 = custom.IPAddressPools().Lister(), custom.L2Advertisements().Lister()
 	watch := func(informer cache.SharedIndexInformer, note func(object any)) {
 		registration, err := informer.AddEventHandler(v.handler(note))
 		if err != nil {
@@ -95,10 +95,12 @@ func NewSpeakerView(clients Clients, node string, keepAnnotations []string) (*Sp
 	}
 	watch(services, v.noteService)
 	watch(endpoints, v.noteEndpoints)
-	watch(nodes.Informer(), func(any) { v.pending.Nodes = true })
+	watch(nodes.Informer(), v.noteNode)
 	watch(custom.IPAddressPools().Informer(), func(any) { v.pending.Config = true })
 	watch(custom.L2Advertisements().Informer(), func(any) { v.pending.Config = true })
-	watch(custom.Speakers().Informer(), func(any) { v.pending.Speakers = true })
+	v.watchMembers(clients, node, custom.Members(), func(informer cache.SharedIndexInformer) {
+		watch(informer, func(any) { v.pending.Members = true })
+	})
 	v.bgp = watchBGP(custom, func(informer cache.SharedIndexInformer) { watch(informer, func(any) { v.pending.Config = true }) })
 	if failed != nil {
 		return nil, fmt.Errorf("watching for the speaker: %w", failed)
@@ -183,6 +185,7 @@ func (v *SpeakerView) Start(ctx context.Context) {
 		f.Start(ctx.Done())
 	}
 	v.others.begin(ctx)
+	v.members.wait.Go(func() { v.readEarlier(ctx) })
 	go func() {
 		if cache.WaitForCacheSync(ctx.Done(), v.synced...) {
 			v.wake()
@@ -196,6 +199,7 @@ func (v *SpeakerView) Wait() {
 		f.Shutdown()
 	}
 	v.others.factory.Shutdown()
+	v.members.wait.Wait()
 }
 
 // Synced reports whether every cache has been filled once.
@@ -261,7 +265,3 @@ func (v *SpeakerView) Pools() []*v1beta1.IPAddressPool { return all(v.pools.List
 
 // L2Advertisements returns the cached advertisements in any order.
 func (v *SpeakerView) L2Advertisements() []*v1beta1.L2Advertisement { return all(v.l2.List) }
-
-// Speakers returns the cached Speakers in any order. Of their status only the
-// member address and whom they miss is kept.
-func (v *SpeakerView) Speakers() []*v1beta1.Speaker { return all(v.speakers.List) }

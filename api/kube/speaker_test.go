@@ -2,9 +2,6 @@ package kube_test
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"log/slog"
 	"maps"
 	"slices"
 	"testing"
@@ -171,124 +168,92 @@ func TestSpeakerViewTellsOfChangesThatMatterOnly(t *testing.T) {
 	})
 }
 
-// applies teaches the fake, which has no schema of ours, what server-side apply
-// of a whole status comes to. before may refuse a write.
-func applies(objects *balizafake.Clientset, before func() error) {
-	resource := v1beta1.SchemeGroupVersion.WithResource("speakers")
-	objects.PrependReactor("patch", "speakers", func(action clienttesting.Action) (bool, runtime.Object, error) {
-		if err := before(); err != nil {
-			return true, nil, err
+func node(name string) *corev1.Node { return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}} }
+
+func member(name, at string) *v1beta1.Member {
+	return &v1beta1.Member{ObjectMeta: metav1.ObjectMeta{Name: name}, Status: v1beta1.MemberStatus{MemberAddress: at}}
+}
+
+// Finding 13 of layer 2: a speaker is sent the Members of all, and of the Speakers its
+// own, which it misses when it is gone.
+func TestDefect7_ASpeakerWatchesMembersAndItsOwnSpeaker(t *testing.T) {
+	objects := balizafake.NewSimpleClientset(
+		&v1beta1.Speaker{ObjectMeta: metav1.ObjectMeta{Name: "n1"}}, member("n1", "192.0.2.11:7946"), member("n2", "192.0.2.12:7946"),
+	)
+	v := speakerView(t, kube.Clients{Kubernetes: kubefake.NewClientset(node("n1"), node("n2")), Baliza: objects})
+	for _, action := range objects.Actions() {
+		if w, ok := action.(clienttesting.WatchAction); ok && w.GetResource().Resource == "speakers" {
+			if of := w.GetWatchRestrictions().Fields.String(); of != "metadata.name=n1" {
+				t.Errorf("Speakers are watched with the selector %q", of)
+			}
 		}
-		patch := action.(clienttesting.PatchAction)
-		object, err := objects.Tracker().Get(resource, "", patch.GetName())
+	}
+	v.Take()
+	if members, own := v.Members(); len(members) != 2 || own == nil {
+		t.Errorf("members: %v; its own objects are there: %v", members, own)
+	}
+	gone := func(what string, err error) {
+		t.Helper()
 		if err != nil {
-			return true, nil, err
+			t.Fatal(err)
 		}
-		speaker := object.DeepCopyObject().(*v1beta1.Speaker)
-		speaker.Status = v1beta1.SpeakerStatus{}
-		if err := json.Unmarshal(patch.GetPatch(), speaker); err != nil {
-			return true, nil, err
-		}
-		return true, speaker, objects.Tracker().Update(resource, speaker, "")
-	})
+		eventually(t, "the loss of "+what, func() bool {
+			told := v.Take().Members // comes after what it tells of
+			_, own := v.Members()
+			return told && own == nil
+		})
+	}
+	ours := objects.BalizaV1beta1()
+	gone("the Speaker", ours.Speakers().Delete(t.Context(), "n1", metav1.DeleteOptions{}))
+	if _, err := ours.Speakers().Create(t.Context(), &v1beta1.Speaker{ObjectMeta: metav1.ObjectMeta{Name: "n1"}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the Speaker", func() bool { _, own := v.Members(); return own != nil })
+	gone("the Member", ours.Members().Delete(t.Context(), "n1", metav1.DeleteOptions{}))
 }
 
-func TestSpeakerWriterCreatesThenWritesOnlyChanges(t *testing.T) {
-	objects := balizafake.NewSimpleClientset()
-	var patches int
-	applies(objects, func() error { patches++; return nil })
-	w := kube.NewSpeakerWriter(kube.Clients{Baliza: objects}, "n1", slog.New(slog.NewTextHandler(t.Output(), nil)))
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { defer close(done); w.Run(ctx) }()
-	status := v1beta1.SpeakerStatus{MemberAddress: "192.0.2.11:7946", HeldCount: 1, Held: []v1beta1.HeldAddress{{Address: "192.0.2.10"}}}
-	w.Report(status, "uid-1")
-	read := func() *v1beta1.Speaker {
-		s, err := objects.BalizaV1beta1().Speakers().Get(ctx, "n1", metav1.GetOptions{})
-		if err != nil {
-			return &v1beta1.Speaker{}
+// In an update there are speakers that write no Member. One that starts and is told of
+// nobody would take every address.
+func TestASpeakerFindsThoseOfAVersionWithoutMembers(t *testing.T) {
+	speaker := func(name, at string) *v1beta1.Speaker {
+		return &v1beta1.Speaker{ObjectMeta: metav1.ObjectMeta{Name: name}, Status: v1beta1.SpeakerStatus{
+			MemberAddress: at, LocalAddresses: []string{"192.0.2.99"}, Unreachable: []v1beta1.UnreachableSpeaker{{Name: "n1"}},
+		}}
+	}
+	core := kubefake.NewClientset(node("n1"), node("n2"), node("n3"))
+	objects := balizafake.NewSimpleClientset(
+		speaker("n1", "192.0.2.11:7946"), speaker("n2", "192.0.2.12:7946"), speaker("n3", "192.0.2.13:7946"), speaker("gone", "192.0.2.14:7946"),
+		member("n3", "192.0.2.23:7946"),
+	)
+	v := speakerView(t, kube.Clients{Kubernetes: core, Baliza: objects})
+	at := func() map[string]string {
+		members, _ := v.Members()
+		places := map[string]string{}
+		for _, m := range members {
+			places[m.Name] += m.Status.MemberAddress // once each
+			if len(m.Status.Unreachable) > 0 {
+				t.Errorf("what %s said before is believed: %+v", m.Name, m.Status)
+			}
 		}
-		return s
+		return places
 	}
-	eventually(t, "written", func() bool { return read().Status.MemberAddress == "192.0.2.11:7946" })
-	if owners := read().OwnerReferences; len(owners) != 1 || owners[0].Kind != "Node" || owners[0].UID != "uid-1" {
-		t.Errorf("owners: %+v", owners)
+	if taken := v.Take(); !taken.Members {
+		t.Error("they are not told of")
 	}
-	for range 10 {
-		w.Report(status, "uid-1")
+	if got, want := at(), (map[string]string{"n2": "192.0.2.12:7946", "n3": "192.0.2.23:7946"}); !maps.Equal(got, want) {
+		t.Errorf("found %v, want %v", got, want)
 	}
-	status.HeldCount, status.Held = 0, nil
-	w.Report(status, "uid-1")
-	eventually(t, "the second report", func() bool { return read().Status.HeldCount == 0 && len(read().Status.Held) == 0 })
-	cancel()
-	<-done
-	if patches > 3 { // the one that found nothing, the first, the second
-		t.Errorf("%d writes for two different reports", patches)
+	if _, err := objects.BalizaV1beta1().Members().Create(t.Context(), member("n2", "192.0.2.22:7946"), metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
 	}
-}
-
-func TestSpeakerWriterRetriesUntilItSucceeds(t *testing.T) {
-	objects := balizafake.NewSimpleClientset(&v1beta1.Speaker{ObjectMeta: metav1.ObjectMeta{Name: "n1"}})
-	refusals := 2
-	applies(objects, func() error {
-		refusals--
-		if refusals >= 0 {
-			return errors.New("the API server is away")
-		}
-		return nil
-	})
-	w := kube.NewSpeakerWriter(kube.Clients{Baliza: objects}, "n1", slog.New(slog.NewTextHandler(t.Output(), nil)))
-	ctx := t.Context()
-	go w.Run(ctx)
-	w.Report(v1beta1.SpeakerStatus{MemberAddress: "192.0.2.11:7946"}, "")
-	eventually(t, "written at last", func() bool {
-		s, err := objects.BalizaV1beta1().Speakers().Get(ctx, "n1", metav1.GetOptions{})
-		return err == nil && s.Status.MemberAddress != ""
-	})
-}
-
-// A dead node's Speaker must not outlive the node: without an owner nobody
-// would delete it.
-func TestSpeakerWriterMakesNoObjectThatBelongsToNoNode(t *testing.T) {
-	objects := balizafake.NewSimpleClientset()
-	applies(objects, func() error { return nil })
-	w := kube.NewSpeakerWriter(kube.Clients{Baliza: objects}, "n1", slog.New(slog.NewTextHandler(t.Output(), nil)))
-	ctx := t.Context()
-	go w.Run(ctx)
-	w.Report(v1beta1.SpeakerStatus{MemberAddress: "192.0.2.11:7946"}, "")
-	time.Sleep(100 * time.Millisecond)
-	speakers := objects.BalizaV1beta1().Speakers()
-	if _, err := speakers.Get(ctx, "n1", metav1.GetOptions{}); err == nil {
-		t.Error("an object without an owner was made")
+	eventually(t, "the Member of n2", func() bool { return at()["n2"] == "192.0.2.22:7946" })
+	if err := objects.BalizaV1beta1().Members().Delete(t.Context(), "n2", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
 	}
-	w.Report(v1beta1.SpeakerStatus{MemberAddress: "192.0.2.11:7946"}, "uid-1")
-	eventually(t, "made once the node is known", func() bool {
-		s, err := speakers.Get(ctx, "n1", metav1.GetOptions{})
-		return err == nil && len(s.OwnerReferences) == 1 && s.OwnerReferences[0].UID == "uid-1"
-	})
-}
-
-// What was reported a moment ago does not keep the last words waiting.
-func TestSpeakerWritersLastWordsAreWrittenAtOnce(t *testing.T) {
-	objects := balizafake.NewSimpleClientset(&v1beta1.Speaker{ObjectMeta: metav1.ObjectMeta{Name: "n1"}})
-	applies(objects, func() error { return nil })
-	w := kube.NewSpeakerWriter(kube.Clients{Baliza: objects}, "n1", slog.New(slog.NewTextHandler(t.Output(), nil)))
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() { defer close(done); w.Run(ctx) }()
-	w.Report(v1beta1.SpeakerStatus{MemberAddress: "192.0.2.11:7946", Held: []v1beta1.HeldAddress{{Address: "192.0.2.10"}}}, "uid-1")
-	read := func() v1beta1.SpeakerStatus {
-		s, err := objects.BalizaV1beta1().Speakers().Get(t.Context(), "n1", metav1.GetOptions{})
-		if err != nil {
-			return v1beta1.SpeakerStatus{}
-		}
-		return s.Status
+	eventually(t, "what n2 said before", func() bool { return at()["n2"] == "192.0.2.12:7946" })
+	v.Take()
+	if err := core.CoreV1().Nodes().Delete(t.Context(), "n2", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
 	}
-	eventually(t, "written", func() bool { return len(read().Held) == 1 })
-	cancel()
-	<-done
-	w.Last(v1beta1.SpeakerStatus{MemberAddress: "192.0.2.11:7946"})
-	if last := read(); len(last.Held) > 0 || last.MemberAddress == "" {
-		t.Errorf("it says %+v", last)
-	}
+	eventually(t, "the end of n2", func() bool { return v.Take().Members && at()["n2"] == "" })
 }

@@ -36,13 +36,11 @@ func speakerStripper(node string, service func(*corev1.Service) *corev1.Service)
 		case *corev1.Node:
 			return stripNode(o, o.Name == node), nil
 		case *v1beta1.Speaker:
-			slim := &v1beta1.Speaker{ObjectMeta: identity(o.ObjectMeta)}
-			slim.Status.MemberAddress, slim.Status.Unreachable = o.Status.MemberAddress, o.Status.Unreachable
-			slim.Status.ConfirmedAlive, slim.Status.LocalAddresses = o.Status.ConfirmedAlive, o.Status.LocalAddresses
-			if o.Name == node {
-				slim.Status.Moves = o.Status.Moves // what it still knows when it is started again
-			}
+			slim := &v1beta1.Speaker{ObjectMeta: identity(o.ObjectMeta)} // its own, which it has written
+			slim.Status.Moves = o.Status.Moves                           // what it still knows when it is started again
 			return slim, nil
+		case *v1beta1.Member:
+			return &v1beta1.Member{ObjectMeta: identity(o.ObjectMeta), Status: o.Status}, nil
 		case *v1beta1.IPAddressPool:
 			slim := &v1beta1.IPAddressPool{ObjectMeta: identity(o.ObjectMeta), Spec: o.Spec}
 			slim.Labels = o.Labels

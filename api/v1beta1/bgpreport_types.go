@@ -18,11 +18,12 @@ type BGPReport struct {
 	// node is being drained.
 	// +optional
 	DrainingCount int32 `json:"drainingCount,omitempty"`
-	// announced are these addresses, the first 16,384.
+	// announced are these addresses in order, those that follow each other as one
+	// range ("192.0.2.10-192.0.2.20"). The first 16,384 of them.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=16384
-	// +kubebuilder:validation:items:MaxLength=45
+	// +kubebuilder:validation:items:MaxLength=91
 	Announced []string `json:"announced,omitempty"`
 	// otherCount is how many prefixes beside those of load balancers (cluster
 	// IPs, external IPs, pod ranges) are announced to one peer at least whose

@@ -54,6 +54,14 @@ type SpeakerStatus struct {
 	// +optional
 	HeldCount int32 `json:"heldCount"`
 
+	// interfaces are those on which this speaker answers for each address of held
+	// that names none.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MaxLength=15
+	Interfaces []string `json:"interfaces,omitempty"`
+
 	// held are the addresses that this speaker answers for, the first 4,096. One
 	// program writes them all, so that managedFields need not name each.
 	// +optional
@@ -164,7 +172,8 @@ type HeldAddress struct {
 	// +kubebuilder:validation:MaxItems=256
 	// +kubebuilder:validation:items:MaxLength=320
 	Services []string `json:"services,omitempty"`
-	// interfaces on which the speaker answers.
+	// interfaces on which the speaker answers, where they are not those of the
+	// status.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=256

@@ -114,13 +114,14 @@ func pool(name string, ranges ...v1beta1.AddressRange) *v1beta1.IPAddressPool {
 func speaker(name, at string) *v1beta1.Speaker {
 	s := &v1beta1.Speaker{ObjectMeta: named("", name)}
 	s.Status.MemberAddress, s.Status.MembersAlive, s.Status.Version = at, 3, "v0.0.0-dev"
+	s.Status.Interfaces = []string{"eth0"}
 	s.Status.Conditions = ready(v1beta1.ReasonAnnouncing, "every address of this node is answered for")
 	return s
 }
 
 // hold has a speaker answer for an address.
 func (w *world) hold(s *v1beta1.Speaker, address string, services ...string) {
-	s.Status.Held = append(s.Status.Held, v1beta1.HeldAddress{Address: address, Services: services, Interfaces: []string{"eth0"}})
+	s.Status.Held = append(s.Status.Held, v1beta1.HeldAddress{Address: address, Services: services})
 	s.Status.HeldCount++
 }
 

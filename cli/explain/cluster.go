@@ -182,8 +182,7 @@ func (c *Cluster) readSpeaker(s *v1beta1.Speaker) {
 // readAnnounced notes which addresses a node announces.
 func (c *Cluster) readAnnounced(s *v1beta1.Speaker) {
 	c.truncated = c.truncated || int(s.Status.HeldCount) > len(s.Status.Held)
-	for i := range s.Status.Held {
-		held := &s.Status.Held[i]
+	for _, held := range heldBy(s) {
 		if a, err := config.ParseAddress(held.Address); err == nil {
 			c.announcers[a] = append(c.announcers[a], announcer{
 				node: s.Name, interfaces: held.Interfaces, perClient: held.Balancing == v1beta1.BalancePerClient,
@@ -191,13 +190,23 @@ func (c *Cluster) readAnnounced(s *v1beta1.Speaker) {
 		}
 	}
 	if bgp := s.Status.BGP; bgp != nil {
-		c.truncated = c.truncated || int(bgp.AnnouncedCount) > len(bgp.Announced)
-		for _, text := range bgp.Announced {
-			if a, err := config.ParseAddress(text); err == nil {
-				c.announcers[a] = append(c.announcers[a], announcer{node: s.Name, bgp: true})
-			}
+		announced := config.ParseAddresses(bgp.Announced, config.MaxAnnounced)
+		c.truncated = c.truncated || int(bgp.AnnouncedCount) > len(announced)
+		for _, a := range announced {
+			c.announcers[a] = append(c.announcers[a], announcer{node: s.Name, bgp: true})
 		}
 	}
+}
+
+// heldBy are the addresses that a speaker says that it holds, each with its interfaces.
+func heldBy(s *v1beta1.Speaker) []v1beta1.HeldAddress {
+	held := slices.Clone(s.Status.Held)
+	for i := range held {
+		if len(held[i].Interfaces) == 0 {
+			held[i].Interfaces = s.Status.Interfaces
+		}
+	}
+	return held
 }
 
 // served reports whether Baliza serves a Service.

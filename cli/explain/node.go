@@ -19,7 +19,8 @@ type Node struct {
 	Cordoned bool    `json:"cordoned"`
 	NotReady bool    `json:"notReady"`
 	Speaker  Speaker `json:"speaker"`
-	// Held are the addresses that it answers for, Routes those that it tells routers.
+	// Held are the addresses that it answers for, Routes those that it tells routers,
+	// with ranges of them.
 	Held   []v1beta1.HeldAddress `json:"held,omitempty"`
 	Routes []string              `json:"routes,omitempty"`
 	// Withheld are those that it does not answer for, by why.
@@ -86,7 +87,7 @@ func (c *Cluster) report(out *Node, s *v1beta1.Speaker) {
 	if !out.Speaker.Alive {
 		return
 	}
-	out.Held, out.LocalAddresses, out.Sessions = s.Status.Held, s.Status.LocalAddresses, c.sessionsOf(s.Name)
+	out.Held, out.LocalAddresses, out.Sessions = heldBy(s), s.Status.LocalAddresses, c.sessionsOf(s.Name)
 	if s.Status.BGP != nil {
 		out.Routes = s.Status.BGP.Announced
 	}

@@ -109,7 +109,7 @@ func (s *Set) readOurs(file, kind, name string, document []byte) {
 		keep(s, file, kind, name, document, &s.objects.BGP.BFDProfiles)
 	case config.KindCommunity:
 		keep(s, file, kind, name, document, &s.objects.BGP.Communities)
-	case "Speaker": // the speakers' own
+	case "Speaker", "Member": // the speakers' own
 	default:
 		s.add(file, kind, name, "kind", v1beta1.ReasonInvalidSpec, "there is no such kind of "+v1beta1.GroupName)
 	}

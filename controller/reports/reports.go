@@ -124,11 +124,10 @@ func (r *Reports) readRoutes(s *v1beta1.Speaker) {
 	if s.Status.BGP == nil {
 		return
 	}
-	r.truncated = r.truncated || int(s.Status.BGP.AnnouncedCount) > len(s.Status.BGP.Announced)
-	for _, text := range s.Status.BGP.Announced {
-		if a, err := config.ParseAddress(text); err == nil {
-			note(r.announcers, a, s.Name)
-		}
+	announced := config.ParseAddresses(s.Status.BGP.Announced, config.MaxAnnounced)
+	r.truncated = r.truncated || int(s.Status.BGP.AnnouncedCount) > len(announced)
+	for _, a := range announced {
+		note(r.announcers, a, s.Name)
 	}
 }
 

@@ -40,6 +40,10 @@ func routes(s *v1beta1.Speaker) {
 	s.Status.BGP = &v1beta1.BGPReport{AnnouncedCount: 1, Announced: []string{address}}
 }
 
+func routesInARange(s *v1beta1.Speaker) {
+	s.Status.BGP = &v1beta1.BGPReport{AnnouncedCount: 3, Announced: []string{"192.0.2.9-192.0.2.11"}}
+}
+
 func truncated(s *v1beta1.Speaker) { s.Status.HeldCount += 2 }
 
 func withholds(reason v1beta1.Reason) func(*v1beta1.Speaker) {
@@ -75,6 +79,7 @@ func TestVerdict(t *testing.T) {
 		"several, by BGP": {
 			[]*v1beta1.Speaker{speaker("n2", routes), speaker("n1", routes)}, "True Announced: announced by n1, n2",
 		},
+		"one, by BGP, among others (7)": {[]*v1beta1.Speaker{speaker("n1", routesInARange)}, "True Announced: announced by n1"},
 		"several, by client": {
 			[]*v1beta1.Speaker{speaker("n2", sharesByClient), speaker("n1", sharesByClient)}, "True Announced: announced by n1, n2, per client",
 		},

@@ -103,8 +103,8 @@ func TestI01_An_umbrella_chart_installs_in_one_pass(t *testing.T) {
 }
 
 // The images of before are not to be had: the chart of before starts the programs
-// of now, which lie elsewhere by default, and may read more. Its speakers' profile
-// is one that somebody chose.
+// of now, which lie elsewhere by default, and may read more and have one more kind.
+// Its speakers' profile is one that somebody chose.
 const (
 	valuesBefore = `
 controller: {replicas: 1, image: {repository: ghcr.io/baliza-lb/controller}}
@@ -125,6 +125,19 @@ kind: ClusterRoleBinding
 metadata: {name: rights-since, labels: {app.kubernetes.io/name: baliza}}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: rights-since}
 subjects: [{kind: ServiceAccount, name: baliza-controller, namespace: baliza-system}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: rights-since-speaker, labels: {app.kubernetes.io/name: baliza}}
+rules:
+- {apiGroups: [baliza.io], resources: [members], verbs: [list, watch, create]}
+- {apiGroups: [baliza.io], resources: [members/status], verbs: [patch]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: rights-since-speaker, labels: {app.kubernetes.io/name: baliza}}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: rights-since-speaker}
+subjects: [{kind: ServiceAccount, name: baliza-speaker, namespace: baliza-system}]
 `
 )
 
@@ -140,6 +153,8 @@ func TestI03_An_upgrade_from_the_chart_before_loses_nothing(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			ctx, s := begin(t, c.first)
 			s.must(s.Apply(ctx, rightsSince))
+			_, err := s.Kubectl(ctx, "apply", "--server-side", "-f", s.chart()+"/crds/baliza.io_members.yaml")
+			s.must(err)
 			s.deploy(ctx, "install", s.chartBefore(), valuesBefore)
 			s.must(s.Pool(ctx, "lan", []string{pool4}))
 			s.must(s.Advertise(ctx, "lan", "lan"))
@@ -195,8 +210,16 @@ func TestI01_Mistakes(t *testing.T) {
 		t.Run(helm, func(t *testing.T) {
 			ctx, s := begin(t, helm)
 			s.deploy(ctx, "install", s.chart(), lan)
-			t.Run("a second release in the same cluster", func(t *testing.T) {
-				_, err := s.Helm(ctx, "install", "second", s.chart(), "--namespace", "second", "--create-namespace")
+			t.Run("a second installation, of another class, in another namespace", func(t *testing.T) {
+				_, err := s.Helm(ctx, "install", "second", s.chart(), "--namespace", "second", "--create-namespace",
+					"--set", "loadBalancerClasses={example.org/second},serveClassless=false,speaker.memberPort=17946,speaker.adminPort=17473")
+				if err == nil || !strings.Contains(err.Error(), "is installed in this cluster already, in namespace "+cluster.Namespace) {
+					t.Errorf("got %v", err)
+				}
+				_, _ = s.Kubectl(ctx, "delete", "namespace", "second", "--ignore-not-found", "--wait=false")
+			})
+			t.Run("a second release in the same namespace", func(t *testing.T) {
+				_, err := s.Helm(ctx, "install", "second", s.chart(), "--namespace", cluster.Namespace)
 				if err == nil || !strings.Contains(err.Error(), "baliza-") || !strings.Contains(err.Error(), "release-name") {
 					t.Errorf("got %v", err)
 				}

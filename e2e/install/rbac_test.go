@@ -420,9 +420,13 @@ func (s *site) forget(ctx context.Context, t *testing.T, missing []rule) {
 	must(t, err)
 	switch {
 	case strings.HasSuffix(t.Name(), "/baliza-speaker"):
-		err := s.Baliza.BalizaV1beta1().Speakers().Delete(ctx, "n1", gone)
-		if !apierrors.IsNotFound(err) {
-			must(t, err)
+		for _, err := range []error{
+			s.Baliza.BalizaV1beta1().Speakers().Delete(ctx, "n1", gone),
+			s.Baliza.BalizaV1beta1().Members().Delete(ctx, "n1", gone),
+		} {
+			if !apierrors.IsNotFound(err) {
+				must(t, err)
+			}
 		}
 	case strings.HasSuffix(t.Name(), "/baliza-crds"):
 		name := "communities.baliza.io"

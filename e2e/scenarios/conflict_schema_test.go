@@ -1,13 +1,16 @@
 package scenarios
 
-import "strconv"
+import (
+	"maps"
+	"strconv"
+)
 
 const since = "2026-01-01T00:00:00Z"
 
 // conflictSchemaCases are those of what speakers and pools say about address
-// conflicts, about unreachable speakers and about moves.
+// conflicts and moves, and of what speakers say about each other.
 func conflictSchemaCases() map[string]schemaCase {
-	return map[string]schemaCase{
+	cases := map[string]schemaCase{
 		"ipaddresspools status.quarantined maxItems":                         {many(16, quarantined), many(17, quarantined)},
 		"ipaddresspools status.quarantined[].address maxLength":              {text(45), text(46)},
 		"ipaddresspools status.quarantined[].mac maxLength":                  {text(64), text(65)},
@@ -18,16 +21,24 @@ func conflictSchemaCases() map[string]schemaCase {
 		"speakers status.conflicts[].mac maxLength":                          {text(64), text(65)},
 		"speakers status.conflicts[].interface maxLength":                    {text(15), text(16)},
 		"speakers status.conflicts[].found enum":                             {"InUse", "Never"},
-		"speakers status.unreachable maxItems":                               {many(256, unreachable), many(257, unreachable)},
-		"speakers status.unreachable[].name maxLength":                       {text(253), text(254)},
 		"speakers status.moves maxItems":                                     {many(32, addressMove), many(33, addressMove)},
 		"speakers status.moves[].address maxLength":                          {text(45), text(46)},
 		"speakers status.moves[].from maxLength":                             {text(253), text(254)},
 		"speakers status.moves[].to maxLength":                               {text(253), text(254)},
 		"speakers status.moves[].cause maxLength":                            {text(64), text(65)},
-		"speakers status.confirmedAlive maxItems":                            {many(256, unreachable), many(257, unreachable)},
-		"speakers status.confirmedAlive[].name maxLength":                    {text(253), text(254)},
 	}
+	for _, resource := range []string{"speakers", "members"} {
+		maps.Copy(cases, map[string]schemaCase{
+			resource + " status.memberAddress maxLength":         {text(64), text(65)},
+			resource + " status.localAddresses maxItems":         {many(16, number), many(17, number)},
+			resource + " status.localAddresses[] maxLength":      {text(45), text(46)},
+			resource + " status.unreachable maxItems":            {many(256, unreachable), many(257, unreachable)},
+			resource + " status.unreachable[].name maxLength":    {text(253), text(254)},
+			resource + " status.confirmedAlive maxItems":         {many(256, unreachable), many(257, unreachable)},
+			resource + " status.confirmedAlive[].name maxLength": {text(253), text(254)},
+		})
+	}
+	return cases
 }
 
 func quarantined(i int) any { return map[string]any{"address": strconv.Itoa(i), "since": since} }

@@ -265,7 +265,8 @@ func TestL10_The_report_of_a_dead_speaker_is_not_believed(t *testing.T) {
 	p.announcers(ctx, "web", p.owner(ctx, address))
 }
 
-// A Speaker belongs to its Node, which takes it along when it is deleted.
+// A Speaker belongs to its Node, which takes it along when it is deleted, and so does a
+// Member.
 func TestC01_A_deleted_Node_takes_its_Speaker_along(t *testing.T) {
 	ctx, p := newPlot(t, 1)
 	nodes, speakers := p.Client.CoreV1().Nodes(), p.Baliza.BalizaV1beta1().Speakers()
@@ -277,8 +278,12 @@ func TestC01_A_deleted_Node_takes_its_Speaker_along(t *testing.T) {
 	for _, speaker := range list.Items {
 		node, err := nodes.Get(ctx, speaker.Name, metav1.GetOptions{})
 		p.must(err)
-		if owners := speaker.OwnerReferences; len(owners) != 1 || owners[0].Kind != "Node" || owners[0].UID != node.UID {
-			t.Errorf("Speaker %s belongs to %+v, its Node is %s", speaker.Name, owners, node.UID)
+		member, err := p.Baliza.BalizaV1beta1().Members().Get(ctx, speaker.Name, metav1.GetOptions{})
+		p.must(err)
+		for _, owners := range [][]metav1.OwnerReference{speaker.OwnerReferences, member.OwnerReferences} {
+			if len(owners) != 1 || owners[0].Kind != "Node" || owners[0].UID != node.UID {
+				t.Errorf("an object of %s belongs to %+v, its Node is %s", speaker.Name, owners, node.UID)
+			}
 		}
 	}
 	name := p.name + "-gone"
@@ -294,4 +299,41 @@ func TestC01_A_deleted_Node_takes_its_Speaker_along(t *testing.T) {
 		return apierrors.IsNotFound(err), nil
 	})
 	p.must(err)
+}
+
+// Somebody deletes what a speaker says, of which it then is told nothing else.
+func TestC01_A_deleted_Speaker_and_a_deleted_Member_are_written_again(t *testing.T) {
+	ctx, p := newPlot(t, 1)
+	ours := p.Baliza.BalizaV1beta1()
+	for kind, c := range map[string]struct {
+		remove func() error
+		is     func() (string, error)
+	}{
+		"Speaker": {
+			func() error { return ours.Speakers().Delete(ctx, "n1", metav1.DeleteOptions{}) },
+			func() (string, error) {
+				speaker, err := ours.Speakers().Get(ctx, "n1", metav1.GetOptions{})
+				if err != nil {
+					return "", err
+				}
+				return speaker.Status.MemberAddress, nil
+			},
+		},
+		"Member": {
+			func() error { return ours.Members().Delete(ctx, "n1", metav1.DeleteOptions{}) },
+			func() (string, error) {
+				member, err := ours.Members().Get(ctx, "n1", metav1.GetOptions{})
+				if err != nil {
+					return "", err
+				}
+				return member.Status.MemberAddress, nil
+			},
+		},
+	} {
+		p.must(c.remove())
+		p.must(lab.WaitFor(ctx, "the "+kind+" of n1", func() (bool, error) {
+			at, err := c.is()
+			return err == nil && at != "", nil
+		}))
+	}
 }

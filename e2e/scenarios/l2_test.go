@@ -314,7 +314,11 @@ func (p *plot) holders(ctx context.Context, on string, addresses []string) (node
 	p.must(err)
 	for _, s := range list.Items {
 		for _, held := range s.Status.Held {
-			if slices.Contains(addresses, held.Address) && slices.Contains(held.Interfaces, on) {
+			interfaces := held.Interfaces
+			if len(interfaces) == 0 {
+				interfaces = s.Status.Interfaces
+			}
+			if slices.Contains(addresses, held.Address) && slices.Contains(interfaces, on) {
 				nodes = append(nodes, s.Name)
 			}
 		}

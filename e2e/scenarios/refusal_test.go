@@ -153,6 +153,12 @@ func TestRefused_is_a_speaker_that_writes_what_is_not_its_own(t *testing.T) {
 			return err
 		}
 	}
+	member := func(name string) attempt {
+		return func(_ kubernetes.Interface, baliza versioned.Interface) error {
+			_, err := baliza.BalizaV1beta1().Members().Patch(ctx, name, types.MergePatchType, []byte(`{"status":{"memberAddress":"a lie"}}`), try, "status")
+			return err
+		}
+	}
 	create := func(name string) attempt {
 		return func(_ kubernetes.Interface, baliza versioned.Interface) error {
 			_, err := baliza.BalizaV1beta1().Speakers().Create(ctx, &v1beta1.Speaker{ObjectMeta: metav1.ObjectMeta{Name: name}},
@@ -175,6 +181,8 @@ func TestRefused_is_a_speaker_that_writes_what_is_not_its_own(t *testing.T) {
 		"its own status":               {"n1", speaker("n1"), ""},
 		"its own object, made anew":    {"n9", create("n9"), ""},
 		"another's status":             {"n1", speaker("n2"), "the speaker of node n1 may not write Speaker n2"},
+		"its own Member":               {"n1", member("n1"), ""},
+		"another's Member":             {"n1", member("n2"), "the speaker of node n1 may not write Member n2"},
 		"another's object, made anew":  {"n1", create("n9"), "the speaker of node n1 may not write Speaker n9"},
 		"a status, from no known node": {"", speaker("n1"), "the speaker of node (unknown) may not write Speaker n1"},
 		"a Service":                    {"n1", service(`{"metadata":{"labels":{"a":"lie"}}}`), `cannot patch resource "services"`},

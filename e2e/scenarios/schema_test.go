@@ -41,7 +41,7 @@ var refusalOf = map[string]string{
 // schemaKinds are the kinds by their resources.
 func schemaKinds() map[string]string {
 	return map[string]string{
-		"ipaddresspools": "IPAddressPool", "l2advertisements": "L2Advertisement", "speakers": "Speaker",
+		"ipaddresspools": "IPAddressPool", "l2advertisements": "L2Advertisement", "speakers": "Speaker", "members": "Member",
 		"bgppeers": "BGPPeer", "bgpadvertisements": "BGPAdvertisement", "bfdprofiles": "BFDProfile", "communities": "Community",
 	}
 }
@@ -78,19 +78,18 @@ func schemaCases() map[string]schemaCase {
 		"l2advertisements spec " + rulePerClient:                            {perClientSpec("Never"), perClientSpec("Immediate")},
 		"speakers status.held[].balancing enum":                             {"PerClient", "PerPacket"},
 		"speakers status.bgp.announced maxItems":                            {many(16384, number), many(16385, number)},
-		"speakers status.bgp.announced[] maxLength":                         {text(45), text(46)},
+		"speakers status.bgp.announced[] maxLength":                         {text(91), text(92)},
 		"speakers status.bgp.peers maxItems":                                {many(256, session), many(257, session)},
 		"speakers status.bgp.peers[].name maxLength":                        {text(253), text(254)},
 		"speakers status.bgp.peers[].address maxLength":                     {text(45), text(46)},
 		"speakers status.bgp.peers[].state maxLength":                       {text(16), text(17)},
 		"speakers status.bgp.peers[].bfd maxLength":                         {text(16), text(17)},
 		"speakers status.bgp.peers[].lastError maxLength":                   {text(1024), text(1025)},
-		"speakers status.memberAddress maxLength":                           {text(64), text(65)},
 		"speakers status.membershipKeys maxItems":                           {many(16, number), many(17, number)},
 		"speakers status.membershipKeys[] maxLength":                        {text(16), text(17)},
-		"speakers status.localAddresses maxItems":                           {many(16, number), many(17, number)},
-		"speakers status.localAddresses[] maxLength":                        {text(45), text(46)},
 		"speakers status.version maxLength":                                 {text(128), text(129)},
+		"speakers status.interfaces maxItems":                               {many(256, number), many(257, number)},
+		"speakers status.interfaces[] maxLength":                            {text(15), text(16)},
 		"speakers status.held maxItems":                                     {many(4096, heldAddress), many(4097, heldAddress)},
 		"speakers status.held[].address maxLength":                          {text(45), text(46)},
 		"speakers status.held[].services maxItems":                          {many(256, number), many(257, number)},
@@ -104,6 +103,9 @@ func schemaCases() map[string]schemaCase {
 		"speakers status.withheld[].addresses[] maxLength":                  {text(45), text(46)},
 	}
 	for resource := range schemaKinds() {
+		if resource == "members" {
+			continue // nothing that people are told
+		}
 		cases[resource+" status.conditions maxItems"] = schemaCase{many(8, someCondition), many(9, someCondition)}
 	}
 	for _, field := range []string{"spec.addresses", "spec.excluded"} {
@@ -187,7 +189,7 @@ func required(resource, path string) map[string]any {
 		return foundConflict(0).(map[string]any)
 	case "speakers status.moves[]":
 		return addressMove(0).(map[string]any)
-	case "speakers status.unreachable[]", "speakers status.confirmedAlive[]":
+	case "speakers status.unreachable[]", "speakers status.confirmedAlive[]", "members status.unreachable[]", "members status.confirmedAlive[]":
 		return unreachable(0).(map[string]any)
 	case "bgppeers spec":
 		return peerSpec(nil)
@@ -270,7 +272,7 @@ func (p *plot) dryRun(ctx context.Context, client dynamic.Interface, resource, p
 		return err
 	}
 	name := p.name
-	if resource == "speakers" {
+	if resource == "speakers" || resource == "members" {
 		name = "n1"
 	}
 	patch, err := json.Marshal(object)

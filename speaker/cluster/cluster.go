@@ -35,7 +35,7 @@ type objects interface {
 	Nodes() []*corev1.Node
 	Pools() []*v1beta1.IPAddressPool
 	L2Advertisements() []*v1beta1.L2Advertisement
-	Speakers() []*v1beta1.Speaker
+	Members() (members []*v1beta1.Member, own *v1beta1.Speaker)
 }
 
 // bgpObjects are those about BGP.
@@ -61,7 +61,7 @@ type Config struct {
 	IgnoreExclude bool
 	// Now is the clock, normally time.Now.
 	Now func() time.Time
-	// Lost is called when this node's own Speaker is not there.
+	// Lost is called when this node's own Speaker or Member is not there.
 	Lost func()
 }
 
@@ -100,8 +100,8 @@ func (v *View) Read() (peers map[string]netip.AddrPort) {
 		v.config()
 	}
 	v.passwords() // a Secret may come at any time
-	if changes.Speakers {
-		v.speakers()
+	if changes.Members {
+		v.members()
 		return v.Current.Peers
 	}
 	return nil
@@ -178,16 +178,15 @@ func (v *View) passwords() {
 	}
 }
 
-func (v *View) speakers() {
-	own := false
+func (v *View) members() {
+	members, own := v.from.Members()
 	v.Current.Peers, v.Current.Missed, v.Current.Local = map[string]netip.AddrPort{}, nil, map[string][]netip.Addr{}
 	v.Current.Confirmed = map[string]metav1.Time{}
-	for _, object := range v.from.Speakers() {
+	for _, object := range members {
 		for _, missed := range object.Status.Unreachable {
 			v.Current.Missed = append(v.Current.Missed, node.Missed{By: object.Name, UnreachableSpeaker: missed})
 		}
 		if object.Name == v.Node {
-			own, v.Current.Moves = true, object.Status.Moves
 			continue
 		}
 		for _, answered := range object.Status.ConfirmedAlive {
@@ -204,7 +203,10 @@ func (v *View) speakers() {
 			}
 		}
 	}
-	if !own && v.Current.Synced {
+	switch {
+	case own != nil:
+		v.Current.Moves = own.Status.Moves
+	case v.Current.Synced:
 		v.Lost()
 	}
 }

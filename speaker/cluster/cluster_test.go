@@ -18,8 +18,9 @@ import (
 type paper struct {
 	changes  kube.SpeakerChanges
 	bgp      kube.BGPObjects
-	speakers []*v1beta1.Speaker
-	watching bool // other Services
+	members  []*v1beta1.Member
+	own      *v1beta1.Speaker // nil unless this node has both its objects
+	watching bool             // other Services
 }
 
 func (p *paper) Synced() bool                                                   { return true }
@@ -27,7 +28,7 @@ func (p *paper) Changes() <-chan struct{}                                       
 func (p *paper) Nodes() []*corev1.Node                                          { return nil }
 func (p *paper) Pools() []*v1beta1.IPAddressPool                                { return nil }
 func (p *paper) L2Advertisements() []*v1beta1.L2Advertisement                   { return nil }
-func (p *paper) Speakers() []*v1beta1.Speaker                                   { return p.speakers }
+func (p *paper) Members() ([]*v1beta1.Member, *v1beta1.Speaker)                 { return p.members, p.own }
 func (p *paper) BGP() kube.BGPObjects                                           { return p.bgp }
 func (p *paper) Password(secret string) (string, bool)                          { return "of " + secret, secret == "rack" }
 func (p *paper) Service(string) (*corev1.Service, []*discoveryv1.EndpointSlice) { return nil, nil }
@@ -68,27 +69,31 @@ func TestB19_WhatTheConfigurationNeedsIsRead(t *testing.T) {
 	}
 }
 
-// Others are where their Speakers say; that this node has none is told.
-func TestSpeakersAreThePeersButForThisOne(t *testing.T) {
+// Others are where their Members say; that this node lacks its own objects is told.
+func TestMembersAreThePeersButForThisOne(t *testing.T) {
 	lost := 0
-	p := &paper{changes: kube.SpeakerChanges{Speakers: true}}
+	p := &paper{changes: kube.SpeakerChanges{Members: true}}
 	v := NewView(Config{Log: slog.New(slog.DiscardHandler), Node: "n1", Lost: func() { lost++ }}, p)
 	if peers := v.Read(); len(peers) != 0 || peers == nil || lost != 1 {
-		t.Errorf("without Speakers: %v, told %d times", peers, lost)
+		t.Errorf("without Members: %v, told %d times", peers, lost)
 	}
 	for _, name := range []string{"n1", "n2", "n3"} {
-		s := &v1beta1.Speaker{ObjectMeta: metav1.ObjectMeta{Name: name}}
+		s := &v1beta1.Member{ObjectMeta: metav1.ObjectMeta{Name: name}}
 		if name != "n3" { // whose speaker has said nothing yet
 			s.Status.MemberAddress = "192.0.2.12:7946"
 		}
 		s.Status.Unreachable = []v1beta1.UnreachableSpeaker{{Name: "n9"}}
 		s.Status.ConfirmedAlive = []v1beta1.UnreachableSpeaker{{Name: "n9"}, {Name: name[:1] + "1", Since: metav1.Unix(1000, 0)}}
 		s.Status.LocalAddresses = []string{"192.0.2.100", "not one"}
-		p.speakers = append(p.speakers, s)
+		p.members = append(p.members, s)
 	}
-	p.changes.Speakers = true
+	p.changes.Members = true
+	p.own = &v1beta1.Speaker{Status: v1beta1.SpeakerStatus{Moves: []v1beta1.AddressMove{{Address: "192.0.2.1"}}}}
 	if peers := v.Read(); len(peers) != 1 || peers["n2"] != netip.MustParseAddrPort("192.0.2.12:7946") || lost != 1 {
 		t.Errorf("peers %v, told %d times", peers, lost)
+	}
+	if m := v.Current.Moves; len(m) != 1 || m[0].Address != "192.0.2.1" {
+		t.Errorf("this node's own moves: %v", m)
 	}
 	if len(v.Current.Missed) != 3 || v.Current.Missed[1].By != "n2" {
 		t.Errorf("missed: %+v", v.Current.Missed)

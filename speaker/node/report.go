@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/baliza-lb/baliza/api/v1beta1"
+	"github.com/baliza-lb/baliza/config"
 	"github.com/baliza-lb/baliza/speaker/model"
 )
 
@@ -23,7 +24,6 @@ const (
 	maxMessage   = 1024
 	maxConflicts = 256
 	maxPeers     = 256
-	maxAnnounced = 16384
 )
 
 // maxLoggedChanges is how many addresses a line of the log names.
@@ -119,6 +119,7 @@ func (n *Node) report(applied *Applied, r *Result) {
 		r.Status.BGP = n.routes.report()
 	}
 	var withheld withheldGroups
+	var announced []netip.Addr
 	for i := range n.step.made.Decisions {
 		d := n.decision(i, applied.Held)
 		if c := n.conflicts.byAddress[d.Address]; c != nil && c.host != nil && (n.step.fates[i] == inConflict || d.L2.Announced) {
@@ -128,7 +129,8 @@ func (n *Node) report(applied *Applied, r *Result) {
 			n.reportHeld(i, &d, applied.Held[d.Address], r)
 		}
 		if d.BGP.Announced {
-			reportAnnounced(&d, r)
+			countAnnounced(&d, r)
+			announced = append(announced, d.Address)
 		}
 		reason, message := d.Reason()
 		if d.Announced() || reason == "" {
@@ -151,6 +153,10 @@ func (n *Node) report(applied *Applied, r *Result) {
 		r.Counts.Withheld[v.Reason]++
 		withheld.add(v.Reason, v.Message, text)
 	})
+	if len(announced) > 0 {
+		r.Status.BGP.Announced = config.FormatAddresses(announced[:min(len(announced), config.MaxAnnounced)])
+	}
+	shareInterfaces(&r.Status)
 	r.Status.Withheld = withheld.groups
 	r.Status.Conditions = []metav1.Condition{n.readyCondition(applied, r)}
 }
@@ -166,15 +172,30 @@ func (n *Node) reportHeld(place int, d *Decision, on []string, r *Result) {
 	r.Status.Held = append(r.Status.Held, one)
 }
 
-func reportAnnounced(d *Decision, r *Result) {
+// shareInterfaces says once where most of the addresses are answered for: on most
+// nodes all are on one interface, whose name would be a quarter of the report.
+func shareInterfaces(status *v1beta1.SpeakerStatus) {
+	counts, most := map[string]int{}, ""
+	for i := range status.Held {
+		key := strings.Join(status.Held[i].Interfaces, " ")
+		counts[key]++
+		if counts[key] > counts[most] || counts[key] == counts[most] && key < most {
+			most, status.Interfaces = key, status.Held[i].Interfaces
+		}
+	}
+	for i := range status.Held {
+		if slices.Equal(status.Held[i].Interfaces, status.Interfaces) {
+			status.Held[i].Interfaces = nil
+		}
+	}
+}
+
+func countAnnounced(d *Decision, r *Result) {
 	report := r.Status.BGP
 	report.AnnouncedCount++
 	if d.BGP.Reason == v1beta1.ReasonDraining {
 		report.DrainingCount++
 		r.Counts.Draining++
-	}
-	if len(report.Announced) < maxAnnounced {
-		report.Announced = append(report.Announced, d.Address.String())
 	}
 }
 

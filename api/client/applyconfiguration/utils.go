@@ -66,6 +66,10 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1beta1.L2AdvertisementSpecApplyConfiguration{}
 	case v1beta1.SchemeGroupVersion.WithKind("L2AdvertisementStatus"):
 		return &apiv1beta1.L2AdvertisementStatusApplyConfiguration{}
+	case v1beta1.SchemeGroupVersion.WithKind("Member"):
+		return &apiv1beta1.MemberApplyConfiguration{}
+	case v1beta1.SchemeGroupVersion.WithKind("MemberStatus"):
+		return &apiv1beta1.MemberStatusApplyConfiguration{}
 	case v1beta1.SchemeGroupVersion.WithKind("NamespaceQuota"):
 		return &apiv1beta1.NamespaceQuotaApplyConfiguration{}
 	case v1beta1.SchemeGroupVersion.WithKind("NodeValue"):

@@ -51,6 +51,8 @@ func (f *sharedInformerFactory) ForResource(resource schema.GroupVersionResource
 		return &genericInformer{resource: resource.GroupResource(), informer: f.Baliza().V1beta1().IPAddressPools().Informer()}, nil
 	case v1beta1.SchemeGroupVersion.WithResource("l2advertisements"):
 		return &genericInformer{resource: resource.GroupResource(), informer: f.Baliza().V1beta1().L2Advertisements().Informer()}, nil
+	case v1beta1.SchemeGroupVersion.WithResource("members"):
+		return &genericInformer{resource: resource.GroupResource(), informer: f.Baliza().V1beta1().Members().Informer()}, nil
 	case v1beta1.SchemeGroupVersion.WithResource("speakers"):
 		return &genericInformer{resource: resource.GroupResource(), informer: f.Baliza().V1beta1().Speakers().Informer()}, nil
 

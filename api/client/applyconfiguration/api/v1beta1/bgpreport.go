@@ -17,7 +17,8 @@ type BGPReportApplyConfiguration struct {
 	// drainingCount is how many of them are announced as the last choice, because the
 	// node is being drained.
 	DrainingCount *int32 `json:"drainingCount,omitempty"`
-	// announced are these addresses, the first 16,384.
+	// announced are these addresses in order, those that follow each other as one
+	// range ("192.0.2.10-192.0.2.20"). The first 16,384 of them.
 	Announced []string `json:"announced,omitempty"`
 	// otherCount is how many prefixes beside those of load balancers (cluster
 	// IPs, external IPs, pod ranges) are announced to one peer at least whose

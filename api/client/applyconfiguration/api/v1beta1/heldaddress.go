@@ -17,7 +17,8 @@ type HeldAddressApplyConfiguration struct {
 	Address *string `json:"address,omitempty"`
 	// services that have the address, as namespace/name.
 	Services []string `json:"services,omitempty"`
-	// interfaces on which the speaker answers.
+	// interfaces on which the speaker answers, where they are not those of the
+	// status.
 	Interfaces []string `json:"interfaces,omitempty"`
 	// balancing is PerClient where other speakers answer for the address, too,
 	// each some of the clients.

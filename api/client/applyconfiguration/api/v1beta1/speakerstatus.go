@@ -26,6 +26,9 @@ type SpeakerStatusApplyConfiguration struct {
 	MembersAlive *int32 `json:"membersAlive,omitempty"`
 	// heldCount is how many addresses this speaker answers for.
 	HeldCount *int32 `json:"heldCount,omitempty"`
+	// interfaces are those on which this speaker answers for each address of held
+	// that names none.
+	Interfaces []string `json:"interfaces,omitempty"`
 	// held are the addresses that this speaker answers for, the first 4,096. One
 	// program writes them all, so that managedFields need not name each.
 	Held []HeldAddressApplyConfiguration `json:"held,omitempty"`
@@ -103,6 +106,16 @@ func (b *SpeakerStatusApplyConfiguration) WithMembersAlive(value int32) *Speaker
 // If called multiple times, the HeldCount field is set to the value of the last call.
 func (b *SpeakerStatusApplyConfiguration) WithHeldCount(value int32) *SpeakerStatusApplyConfiguration {
 	b.HeldCount = &value
+	return b
+}
+
+// WithInterfaces adds the given value to the Interfaces field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Interfaces field.
+func (b *SpeakerStatusApplyConfiguration) WithInterfaces(values ...string) *SpeakerStatusApplyConfiguration {
+	for i := range values {
+		b.Interfaces = append(b.Interfaces, values[i])
+	}
 	return b
 }
 

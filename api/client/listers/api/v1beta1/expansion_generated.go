@@ -28,6 +28,10 @@ type IPAddressPoolListerExpansion interface{}
 // L2AdvertisementLister.
 type L2AdvertisementListerExpansion interface{}
 
+// MemberListerExpansion allows custom methods to be added to
+// MemberLister.
+type MemberListerExpansion interface{}
+
 // SpeakerListerExpansion allows custom methods to be added to
 // SpeakerLister.
 type SpeakerListerExpansion interface{}

@@ -22,6 +22,8 @@ type Interface interface {
 	IPAddressPools() IPAddressPoolInformer
 	// L2Advertisements returns a L2AdvertisementInformer.
 	L2Advertisements() L2AdvertisementInformer
+	// Members returns a MemberInformer.
+	Members() MemberInformer
 	// Speakers returns a SpeakerInformer.
 	Speakers() SpeakerInformer
 }
@@ -65,6 +67,11 @@ func (v *version) IPAddressPools() IPAddressPoolInformer {
 // L2Advertisements returns a L2AdvertisementInformer.
 func (v *version) L2Advertisements() L2AdvertisementInformer {
 	return &l2AdvertisementInformer{factory: v.factory, tweakListOptions: v.tweakListOptions}
+}
+
+// Members returns a MemberInformer.
+func (v *version) Members() MemberInformer {
+	return &memberInformer{factory: v.factory, tweakListOptions: v.tweakListOptions}
 }
 
 // Speakers returns a SpeakerInformer.

@@ -20,6 +20,7 @@ type BalizaV1beta1Interface interface {
 	CommunitiesGetter
 	IPAddressPoolsGetter
 	L2AdvertisementsGetter
+	MembersGetter
 	SpeakersGetter
 }
 
@@ -50,6 +51,10 @@ func (c *BalizaV1beta1Client) IPAddressPools() IPAddressPoolInterface {
 
 func (c *BalizaV1beta1Client) L2Advertisements() L2AdvertisementInterface {
 	return newL2Advertisements(c)
+}
+
+func (c *BalizaV1beta1Client) Members() MemberInterface {
+	return newMembers(c)
 }
 
 func (c *BalizaV1beta1Client) Speakers() SpeakerInterface {

@@ -16,4 +16,6 @@ type IPAddressPoolExpansion interface{}
 
 type L2AdvertisementExpansion interface{}
 
+type MemberExpansion interface{}
+
 type SpeakerExpansion interface{}

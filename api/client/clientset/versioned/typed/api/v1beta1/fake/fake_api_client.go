@@ -38,6 +38,10 @@ func (c *FakeBalizaV1beta1) L2Advertisements() v1beta1.L2AdvertisementInterface 
 	return newFakeL2Advertisements(c)
 }
 
+func (c *FakeBalizaV1beta1) Members() v1beta1.MemberInterface {
+	return newFakeMembers(c)
+}
+
 func (c *FakeBalizaV1beta1) Speakers() v1beta1.SpeakerInterface {
 	return newFakeSpeakers(c)
 }
