@@ -78,11 +78,11 @@ func TestDefect7_InterfacesAreSaidOnce(t *testing.T) {
 	} {
 		status := &v1beta1.SpeakerStatus{Held: c.held}
 		shareInterfaces(status)
-		got := fmt.Sprint(status.Interfaces)
+		lists := []string{fmt.Sprint(status.Interfaces)}
 		for i := range status.Held {
-			got += fmt.Sprint(" ", status.Held[i].Interfaces)
+			lists = append(lists, fmt.Sprint(status.Held[i].Interfaces))
 		}
-		if got != c.want {
+		if got := strings.Join(lists, " "); got != c.want {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
 		}
 	}
