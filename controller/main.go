@@ -27,6 +27,7 @@ type flags struct {
 	namespace        string
 	leaderElect      bool
 	serveClassless   bool
+	progress         bool
 	classes          []string
 	membershipSecret string
 	rotation         string
@@ -47,6 +48,8 @@ func main() {
 	set.StringVar(&f.namespace, "namespace", "", "namespace of the Lease and of the membership Secret")
 	set.BoolVar(&f.leaderElect, "leader-elect", true, "choose one writing replica by a Lease; switch off only where a single replica ever runs")
 	set.BoolVar(&f.serveClassless, "serve-classless", true, "serve Services without a loadBalancerClass; must be the same as the speakers'")
+	set.BoolVar(&f.progress, "service-progress", true,
+		"set the conditions Reconciling and Stalled of Services, by which Helm, Flux and others wait for them (kstatus)")
 	set.StringSliceVar(&f.classes, "load-balancer-class", []string{v1beta1.LoadBalancerClass},
 		"loadBalancerClass of the Services that are always served, any number; must be the same as the speakers'")
 	set.StringVar(&f.membershipSecret, "membership-secret", "baliza-membership",
@@ -110,7 +113,7 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 		Cluster: view, Configuration: view,
 		Writer: kube.NewServices(clients, config.ServiceAnnotations()), StatusWriter: kube.NewConfigStatus(clients),
 		Recorder: recorder, Metrics: reconcile.NewMetrics(env.Metrics), Log: env.Log, Leading: leading, Now: time.Now, Watchdog: watchdog,
-	}, reconcile.Options{ServeClassless: f.serveClassless, Classes: f.classes, Namespace: f.namespace, Parallel: f.concurrentWrites}))
+	}, reconcile.Options{ServeClassless: f.serveClassless, Classes: f.classes, Namespace: f.namespace, WithoutProgress: !f.progress, Parallel: f.concurrentWrites}))
 
 	env.Health.Ready("caches", func() error {
 		if !view.Synced() {

@@ -117,8 +117,9 @@ func (v *SpeakerView) Password(name string) (string, bool) {
 	return "", false
 }
 
-// ApplyBGP writes the conditions of an object about BGP.
-func (s *ConfigStatus) ApplyBGP(ctx context.Context, object metav1.Object, list []metav1.Condition) error {
+// ApplyBGP writes what is said of an object about BGP, and of which generation of its
+// spec.
+func (s *ConfigStatus) ApplyBGP(ctx context.Context, object metav1.Object, observedGeneration int64, list []metav1.Condition) error {
 	name, client := object.GetName(), s.client.BalizaV1beta1()
 	var kind string
 	var err error
@@ -126,19 +127,19 @@ func (s *ConfigStatus) ApplyBGP(ctx context.Context, object metav1.Object, list 
 	case *v1beta1.BGPPeer:
 		kind = "BGPPeer"
 		_, err = client.BGPPeers().ApplyStatus(ctx, acv1beta1.BGPPeer(name).WithStatus(
-			acv1beta1.BGPPeerStatus().WithConditions(conditions(list)...)), applied())
+			acv1beta1.BGPPeerStatus().WithObservedGeneration(observedGeneration).WithConditions(conditions(list)...)), applied())
 	case *v1beta1.BGPAdvertisement:
 		kind = "BGPAdvertisement"
 		_, err = client.BGPAdvertisements().ApplyStatus(ctx, acv1beta1.BGPAdvertisement(name).WithStatus(
-			acv1beta1.BGPAdvertisementStatus().WithConditions(conditions(list)...)), applied())
+			acv1beta1.BGPAdvertisementStatus().WithObservedGeneration(observedGeneration).WithConditions(conditions(list)...)), applied())
 	case *v1beta1.BFDProfile:
 		kind = "BFDProfile"
 		_, err = client.BFDProfiles().ApplyStatus(ctx, acv1beta1.BFDProfile(name).WithStatus(
-			acv1beta1.BFDProfileStatus().WithConditions(conditions(list)...)), applied())
+			acv1beta1.BFDProfileStatus().WithObservedGeneration(observedGeneration).WithConditions(conditions(list)...)), applied())
 	case *v1beta1.Community:
 		kind = "Community"
 		_, err = client.Communities().ApplyStatus(ctx, acv1beta1.Community(name).WithStatus(
-			acv1beta1.CommunityStatus().WithConditions(conditions(list)...)), applied())
+			acv1beta1.CommunityStatus().WithObservedGeneration(observedGeneration).WithConditions(conditions(list)...)), applied())
 	default:
 		err = errors.New("not an object about BGP")
 	}

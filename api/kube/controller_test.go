@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -87,6 +88,54 @@ func TestOneWriteSaysEverythingAndAnEmptyOneTakesItBack(t *testing.T) {
 		len(got.Status.Conditions) != 1 || got.Status.Conditions[0].Type != "example.com/Theirs" {
 		t.Errorf("after taking back: %+v", got)
 	}
+}
+
+// The names are everybody's: kstatus knows no other.
+func TestStalledAndReconcilingOfOthersStay(t *testing.T) {
+	svc := loadBalancer()
+	client := fake.NewClientset(svc)
+	w := NewServices(Clients{Kubernetes: client}, nil)
+	var now *corev1.Service
+	expect := func(said ServiceWrite, want string) {
+		t.Helper()
+		after, err := w.Write(t.Context(), said)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all []string
+		for _, c := range after.Status.Conditions {
+			all = append(all, c.Type+"="+c.Reason)
+		}
+		slices.Sort(all)
+		if got := strings.Join(all, " "); got != want {
+			t.Errorf("conditions %s, want %s", got, want)
+		}
+		now = after
+		said.Before = after
+		if !said.HasProgress() {
+			t.Errorf("what was written is still missing: %+v", after.Status.Conditions)
+		}
+	}
+	progress := func(kind string) *metav1.Condition {
+		return &metav1.Condition{Type: kind, Status: metav1.ConditionTrue, Reason: "Allocated"}
+	}
+	said := write(svc)
+	said.Progress = progress(v1beta1.ConditionReconciling)
+	expect(said, "Reconciling=Allocated baliza.io/Allocated=Allocated")
+	said = write(now)
+	said.Progress = progress(v1beta1.ConditionStalled)
+	expect(said, "Stalled=Allocated baliza.io/Allocated=Allocated")
+	expect(write(now), "baliza.io/Allocated=Allocated")
+
+	now.Status.Conditions = append(now.Status.Conditions, metav1.Condition{Type: v1beta1.ConditionStalled, Status: metav1.ConditionTrue, Reason: "Theirs"})
+	theirs, err := client.CoreV1().Services("default").UpdateStatus(t.Context(), now, metav1.UpdateOptions{FieldManager: "other"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	said = write(theirs)
+	said.Progress = progress(v1beta1.ConditionStalled)
+	expect(said, "Stalled=Theirs baliza.io/Allocated=Allocated")
+	expect(write(now), "Stalled=Theirs baliza.io/Allocated=Allocated")
 }
 
 func TestWhatAnotherManagerWroteIsYieldedToWhenAsked(t *testing.T) {

@@ -72,15 +72,22 @@ func ReleaseServices(ctx context.Context, clients Clients, released func(namespa
 		if !ok {
 			return nil
 		}
-		finalizers := ourFinalizers(svc)
-		if len(finalizers) == 0 {
-			return nil
+		finalizers, nothing := ourFinalizers(svc), ServiceWrite{Before: svc}
+		progress := nothing.progressPatch()
+		var err error
+		switch {
+		case len(finalizers) > 0:
+			if err = release(ctx, clients, svc, finalizers, progress); err == nil {
+				released(svc.Namespace, svc.Name)
+			}
+		case len(progress) > 0: // nobody works on it any more, and nobody is to wait for it
+			if err = patchService(ctx, clients, svc, map[string]any{"status": map[string]any{"conditions": progress}}); apierrors.IsNotFound(err) {
+				err = nil
+			}
 		}
-		if err := release(ctx, clients, svc, finalizers); err != nil {
+		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("releasing Service %s/%s: %w", svc.Namespace, svc.Name, err))
-			return nil
 		}
-		released(svc.Namespace, svc.Name)
 		return nil
 	})
 	if err != nil {
@@ -89,20 +96,15 @@ func ReleaseServices(ctx context.Context, clients Clients, released func(namespa
 	return failed
 }
 
-func release(ctx context.Context, clients Clients, svc *corev1.Service, finalizers []string) error {
+func release(ctx context.Context, clients Clients, svc *corev1.Service, finalizers []string, progress []any) error {
 	now := time.Now()
-	body, err := json.Marshal(map[string]any{
+	err := patchService(ctx, clients, svc, map[string]any{
 		"metadata": map[string]any{"$deleteFromPrimitiveList/finalizers": finalizers},
-		"status": map[string]any{"conditions": []metav1.Condition{{
+		"status": map[string]any{"conditions": append(progress, metav1.Condition{
 			Type: v1beta1.ConditionAnnounced, Status: metav1.ConditionFalse, Reason: string(v1beta1.ReasonUninstalled),
 			Message: uninstalled, ObservedGeneration: svc.Generation, LastTransitionTime: metav1.NewTime(now),
-		}}},
+		})},
 	})
-	if err != nil {
-		return err
-	}
-	options := metav1.PatchOptions{FieldManager: FieldManager}
-	_, err = clients.Kubernetes.CoreV1().Services(svc.Namespace).Patch(ctx, svc.Name, types.StrategicMergePatchType, body, options, "status")
 	if apierrors.IsNotFound(err) {
 		return nil // deleted meanwhile, as it now may be
 	}
@@ -119,5 +121,15 @@ func release(ctx context.Context, clients Clients, svc *corev1.Service, finalize
 	if apierrors.IsForbidden(err) || apierrors.IsNotFound(err) {
 		return nil // its namespace is being deleted, and takes no events
 	}
+	return err
+}
+
+func patchService(ctx context.Context, clients Clients, svc *corev1.Service, patch map[string]any) error {
+	body, err := json.Marshal(patch)
+	if err != nil {
+		return err
+	}
+	options := metav1.PatchOptions{FieldManager: FieldManager}
+	_, err = clients.Kubernetes.CoreV1().Services(svc.Namespace).Patch(ctx, svc.Name, types.StrategicMergePatchType, body, options, "status")
 	return err
 }

@@ -85,7 +85,12 @@ func TestI03_ReleaseTakesOffOurFinalizerAndNoOther(t *testing.T) {
 	ours.Finalizers = append(ours.Finalizers, v1beta1.Finalizer)
 	putBy(ours, FieldManager)
 	putBy(theirs, "cloud-controller-manager")
-	client := fake.NewClientset(ours, theirs)
+	waiting := loadBalancer() // without an address: nobody is to wait for it any more
+	waiting.Name = "waiting"
+	for _, kind := range []string{v1beta1.ConditionAllocated, v1beta1.ConditionStalled} {
+		waiting.Status.Conditions = append(waiting.Status.Conditions, metav1.Condition{Type: kind, Reason: string(v1beta1.ReasonPoolExhausted)})
+	}
+	client := fake.NewClientset(ours, theirs, waiting)
 	var released []string
 	err := ReleaseServices(t.Context(), Clients{Kubernetes: client}, func(namespace, name string) { released = append(released, namespace+"/"+name) })
 	if err != nil || !slices.Equal(released, []string{"default/ours"}) {
@@ -107,6 +112,10 @@ func TestI03_ReleaseTakesOffOurFinalizerAndNoOther(t *testing.T) {
 	got, err = client.CoreV1().Services("default").Get(t.Context(), "theirs", metav1.GetOptions{})
 	if err != nil || len(got.Finalizers) != 2 || len(got.Status.Conditions) != 0 {
 		t.Errorf("another provider's Service was touched: %+v, %v", got, err)
+	}
+	got, err = client.CoreV1().Services("default").Get(t.Context(), "waiting", metav1.GetOptions{})
+	if err != nil || len(got.Status.Conditions) != 1 || got.Status.Conditions[0].Type != v1beta1.ConditionAllocated {
+		t.Errorf("what waited has the conditions %+v, %v", got.Status.Conditions, err)
 	}
 	events, err := client.EventsV1().Events("default").List(t.Context(), metav1.ListOptions{})
 	if err != nil || len(events.Items) != 1 || events.Items[0].Regarding.Name != "ours" {

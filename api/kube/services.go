@@ -49,6 +49,9 @@ type ServiceWrite struct {
 	Unannounced []netip.Addr
 	// Conditions of ours, complete.
 	Conditions []metav1.Condition
+	// Progress is the condition Stalled or Reconciling that the Service is to have, or
+	// nil. Its reason is that of one of Conditions.
+	Progress *metav1.Condition
 	// Yield makes the write fail with a FieldConflict where others own the
 	// addresses that it would replace.
 	Yield bool
@@ -194,10 +197,42 @@ func (w *ServiceWrite) statusPatch() map[string]any {
 			conditions = append(conditions, map[string]any{"$patch": "delete", "type": kind})
 		}
 	}
-	if len(conditions) > 0 {
+	if conditions = append(conditions, w.progressPatch()...); len(conditions) > 0 {
 		status["conditions"] = conditions
 	}
 	return status
+}
+
+// progressPatch is the difference in the conditions Stalled and Reconciling. Since these
+// names are everybody's, they are ours only where they repeat the reason of a condition
+// that nobody else writes; another's stays, and none of ours takes its place.
+func (w *ServiceWrite) progressPatch() []any {
+	var patch []any
+	for _, kind := range []string{v1beta1.ConditionReconciling, v1beta1.ConditionStalled} {
+		now, before := w.Progress, meta.FindStatusCondition(w.Before.Status.Conditions, kind)
+		if now != nil && now.Type != kind {
+			now = nil
+		}
+		switch {
+		case before != nil && !repeats(before, w.Before.Status.Conditions):
+		case now != nil && (before == nil || now.Reason != before.Reason || now.Message != before.Message):
+			patch = append(patch, now)
+		case now == nil && before != nil:
+			patch = append(patch, map[string]any{"$patch": "delete", "type": kind})
+		}
+	}
+	return patch
+}
+
+// HasProgress reports whether the Service says what it is to say to those who wait.
+func (w *ServiceWrite) HasProgress() bool { return len(w.progressPatch()) == 0 }
+
+// repeats reports whether a condition has the reason of one that only the controller
+// writes.
+func repeats(c *metav1.Condition, all []metav1.Condition) bool {
+	return slices.ContainsFunc(all, func(o metav1.Condition) bool {
+		return o.Reason == c.Reason && (o.Type == v1beta1.ConditionAllocated || o.Type == v1beta1.ConditionAnnounced)
+	})
 }
 
 // Shows reports whether the status has exactly these addresses, as they are

@@ -47,16 +47,20 @@ func NewSpeakerWriter(clients Clients, node string, log *slog.Logger) *SpeakerWr
 	}
 }
 
+// onlyGeneration of a Speaker and of a Member: neither has a spec that could change.
+const onlyGeneration = 1
+
 // memberOf is what of a report is for the other speakers.
 func memberOf(s *v1beta1.SpeakerStatus) v1beta1.MemberStatus {
 	return v1beta1.MemberStatus{
-		MemberAddress: s.MemberAddress, LocalAddresses: s.LocalAddresses, Unreachable: s.Unreachable, ConfirmedAlive: s.ConfirmedAlive,
+		ObservedGeneration: onlyGeneration, MemberAddress: s.MemberAddress, LocalAddresses: s.LocalAddresses, Unreachable: s.Unreachable, ConfirmedAlive: s.ConfirmedAlive,
 	}
 }
 
 // Report takes over a status. nodeUID is that of the node, which then owns the
 // objects, so that they go with it: none is made while it is empty.
 func (w *SpeakerWriter) Report(status v1beta1.SpeakerStatus, nodeUID types.UID) {
+	status.ObservedGeneration = onlyGeneration
 	w.member.report(memberOf(&status), nodeUID)
 	w.speaker.report(status, nodeUID)
 }
@@ -81,6 +85,7 @@ func (w *SpeakerWriter) Run(ctx context.Context) {
 func (w *SpeakerWriter) Last(status v1beta1.SpeakerStatus) {
 	ctx, cancel := context.WithTimeout(context.Background(), lastTimeout)
 	defer cancel()
+	status.ObservedGeneration = onlyGeneration
 	w.speaker.last(ctx, status)
 	w.member.last(ctx, memberOf(&status))
 }

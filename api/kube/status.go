@@ -36,7 +36,7 @@ func (s *ConfigStatus) ApplyPool(ctx context.Context, name string, status v1beta
 		}
 		quarantined = append(quarantined, one)
 	}
-	cfg := acv1beta1.IPAddressPool(name).WithStatus(acv1beta1.IPAddressPoolStatus().
+	cfg := acv1beta1.IPAddressPool(name).WithStatus(acv1beta1.IPAddressPoolStatus().WithObservedGeneration(status.ObservedGeneration).
 		WithAssignedIPv4(status.AssignedIPv4).WithAssignedIPv6(status.AssignedIPv6).
 		WithAvailableIPv4(status.AvailableIPv4).WithAvailableIPv6(status.AvailableIPv6).
 		WithOutsideSpec(status.OutsideSpec...).WithQuarantined(quarantined...).
@@ -48,10 +48,10 @@ func (s *ConfigStatus) ApplyPool(ctx context.Context, name string, status v1beta
 	return nil
 }
 
-// ApplyL2Advertisement writes the conditions of an advertisement.
+// ApplyL2Advertisement writes the status of an advertisement.
 func (s *ConfigStatus) ApplyL2Advertisement(ctx context.Context, name string, status v1beta1.L2AdvertisementStatus) error {
 	cfg := acv1beta1.L2Advertisement(name).WithStatus(acv1beta1.L2AdvertisementStatus().
-		WithConditions(conditions(status.Conditions)...))
+		WithObservedGeneration(status.ObservedGeneration).WithConditions(conditions(status.Conditions)...))
 	_, err := s.client.BalizaV1beta1().L2Advertisements().ApplyStatus(ctx, cfg, applied())
 	if err != nil {
 		return fmt.Errorf("writing the status of L2Advertisement %s: %w", name, err)

@@ -26,7 +26,8 @@ func serviceStripper(keepAnnotations []string) func(*corev1.Service) *corev1.Ser
 		slim := &corev1.Service{ObjectMeta: identity(svc.ObjectMeta)}
 		slim.Spec.Type = svc.Spec.Type
 		for _, c := range svc.Status.Conditions {
-			if c.Type == v1beta1.ConditionAllocated || c.Type == v1beta1.ConditionAnnounced {
+			switch c.Type {
+			case v1beta1.ConditionAllocated, v1beta1.ConditionAnnounced, v1beta1.ConditionReconciling, v1beta1.ConditionStalled:
 				slim.Status.Conditions = append(slim.Status.Conditions, c)
 			}
 		}

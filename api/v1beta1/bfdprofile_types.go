@@ -27,6 +27,7 @@ type BFDProfile struct {
 	Spec BFDProfileSpec `json:"spec,omitempty"`
 	// status is what Baliza sees.
 	// +optional
+	// +kubebuilder:default={"observedGeneration":-1}
 	Status BFDProfileStatus `json:"status,omitempty"`
 }
 
@@ -78,7 +79,12 @@ type BFDProfileSpec struct {
 
 // BFDProfileStatus is what Baliza sees of a profile.
 type BFDProfileStatus struct {
-	// conditions of the profile: Ready.
+	// observedGeneration is the generation of the spec that this is about; -1 as
+	// long as nobody has looked at the object.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// conditions of the profile: Ready, and Stalled.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -26,6 +26,7 @@ type BGPAdvertisement struct {
 	Spec BGPAdvertisementSpec `json:"spec,omitempty"`
 	// status is what Baliza sees.
 	// +optional
+	// +kubebuilder:default={"observedGeneration":-1}
 	Status BGPAdvertisementStatus `json:"status,omitempty"`
 }
 
@@ -146,7 +147,12 @@ type BGPAdvertisementSpec struct {
 
 // BGPAdvertisementStatus is what Baliza sees of an advertisement.
 type BGPAdvertisementStatus struct {
-	// conditions of the advertisement: Ready.
+	// observedGeneration is the generation of the spec that this is about; -1 as
+	// long as nobody has looked at the object.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// conditions of the advertisement: Ready, and Stalled while it cannot be used as it stands.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

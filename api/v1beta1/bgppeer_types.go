@@ -29,6 +29,7 @@ type BGPPeer struct {
 	Spec BGPPeerSpec `json:"spec"`
 	// status is what Baliza sees.
 	// +optional
+	// +kubebuilder:default={"observedGeneration":-1}
 	Status BGPPeerStatus `json:"status,omitempty"`
 }
 
@@ -240,7 +241,12 @@ type PasswordSecret struct {
 // BGPPeerStatus is what Baliza sees of a peer. The state of each node's
 // session is in that node's Speaker.
 type BGPPeerStatus struct {
-	// conditions of the peer: Ready.
+	// observedGeneration is the generation of the spec that this is about; -1 as
+	// long as nobody has looked at the object.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// conditions of the peer: Ready, and Stalled while it cannot be used as it stands.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -22,6 +22,7 @@ type Community struct {
 	Spec CommunitySpec `json:"spec,omitempty"`
 	// status is what Baliza sees.
 	// +optional
+	// +kubebuilder:default={"observedGeneration":-1}
 	Status CommunityStatus `json:"status,omitempty"`
 }
 
@@ -54,7 +55,12 @@ type CommunityAlias struct {
 
 // CommunityStatus is what Baliza sees of the names.
 type CommunityStatus struct {
-	// conditions of the object: Ready.
+	// observedGeneration is the generation of the spec that this is about; -1 as
+	// long as nobody has looked at the object.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// conditions of the object: Ready, and Stalled while it cannot be used as it stands.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -28,6 +28,7 @@ type IPAddressPool struct {
 	Spec IPAddressPoolSpec `json:"spec"`
 	// status is what Baliza sees.
 	// +optional
+	// +kubebuilder:default={"observedGeneration":-1}
 	Status IPAddressPoolStatus `json:"status,omitempty"`
 }
 
@@ -227,6 +228,11 @@ type ServiceAllocation struct {
 
 // IPAddressPoolStatus is what Baliza sees of a pool. The counters are exact.
 type IPAddressPoolStatus struct {
+	// observedGeneration is the generation of the spec that this is about; -1 as
+	// long as nobody has looked at the object.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
 	// assignedIPv4 is the number of IPv4 addresses that Services hold.
 	// +optional
 	AssignedIPv4 int64 `json:"assignedIPv4"`
@@ -261,7 +267,7 @@ type IPAddressPoolStatus struct {
 	// +kubebuilder:validation:MaxItems=16
 	Quarantined []QuarantinedAddress `json:"quarantined,omitempty"`
 
-	// conditions of the pool: Ready.
+	// conditions of the pool: Ready, and Stalled while it cannot be used as it stands.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

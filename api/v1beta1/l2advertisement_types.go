@@ -25,6 +25,7 @@ type L2Advertisement struct {
 	Spec L2AdvertisementSpec `json:"spec,omitempty"`
 	// status is what Baliza sees.
 	// +optional
+	// +kubebuilder:default={"observedGeneration":-1}
 	Status L2AdvertisementStatus `json:"status,omitempty"`
 }
 
@@ -152,7 +153,12 @@ type PreferredNode struct {
 
 // L2AdvertisementStatus is what Baliza sees of an advertisement.
 type L2AdvertisementStatus struct {
-	// conditions of the advertisement: Ready.
+	// observedGeneration is the generation of the spec that this is about; -1 as
+	// long as nobody has looked at the object.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// conditions of the advertisement: Ready, and Stalled while it cannot be used as it stands.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -22,12 +22,18 @@ type Member struct {
 
 	// status is what the speaker says to the others.
 	// +optional
+	// +kubebuilder:default={"observedGeneration":-1}
 	Status MemberStatus `json:"status,omitempty"`
 }
 
 // MemberStatus is what one speaker says to the others. Each field is that of the
 // same name in its SpeakerStatus.
 type MemberStatus struct {
+	// observedGeneration is the generation of the object that this is about: there is
+	// no spec that could change, so it is 1, or -1 before the first report.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
 	// memberAddress is where the other speakers reach this one for
 	// membership: an address and port ("192.0.2.11:7946").
 	// +optional

@@ -71,6 +71,12 @@ const (
 	// ConditionAnnounced is on Services: the network is told where every
 	// assigned address lives.
 	ConditionAnnounced = "baliza.io/Announced"
+	// ConditionStalled is on Baliza's objects and on Services while nobody but an
+	// operator can help, and ConditionReconciling on Services while something is under
+	// way. Both have the names that kstatus reads, by which Helm, Flux and others find
+	// out whether to wait for an object or to give up: hence no prefix.
+	ConditionStalled     = "Stalled"
+	ConditionReconciling = "Reconciling"
 )
 
 // Reason is why a condition, an event, a metric or a log line says what it

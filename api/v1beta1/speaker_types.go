@@ -24,11 +24,17 @@ type Speaker struct {
 
 	// status is what the speaker reports.
 	// +optional
+	// +kubebuilder:default={"observedGeneration":-1}
 	Status SpeakerStatus `json:"status,omitempty"`
 }
 
 // SpeakerStatus is one speaker's report.
 type SpeakerStatus struct {
+	// observedGeneration is the generation of the object that this is about: there is
+	// no spec that could change, so it is 1, or -1 before the first report.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
 	// memberAddress is where the other speakers reach this one for
 	// membership: an address and port ("192.0.2.11:7946").
 	// +optional

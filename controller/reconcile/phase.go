@@ -7,6 +7,7 @@ import (
 
 	"github.com/baliza-lb/baliza/api/kube"
 	"github.com/baliza-lb/baliza/controller/queue"
+	"github.com/baliza-lb/baliza/controller/status"
 )
 
 // phase is what the loop is doing about a record. It goes
@@ -39,6 +40,9 @@ const (
 // propose makes a Service as it is wanted: by a write, at once, or after a while if
 // the same was written before and did not last; or by none.
 func (r *Reconciler) propose(rec *record, d *desired) {
+	if !r.options.WithoutProgress {
+		d.progress = status.Progress(d.allocated, d.announced)
+	}
 	switch {
 	case rec.phase.doing == verifying:
 		r.queue.Add(rec.key) // if a request about an earlier Service of the name took its place

@@ -89,6 +89,8 @@ type Options struct {
 	Classes []string
 	// Namespace of Baliza itself, where the Secrets of BGPPeers are.
 	Namespace string
+	// WithoutProgress leaves the conditions Stalled and Reconciling of Services out.
+	WithoutProgress bool
 	// Parallel writes at once; 0 means 64.
 	Parallel int
 	// Settle is how long a pass waits for more changes after the first; 0

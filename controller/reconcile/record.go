@@ -52,6 +52,8 @@ type desired struct {
 	unannounced []netip.Addr
 	allocated   *metav1.Condition
 	announced   *metav1.Condition
+	// progress is what follows from the two for who waits, unless that is switched off.
+	progress *metav1.Condition
 	// vanish takes away what is shown, where nothing takes its place.
 	vanish bool
 	// clean takes everything back.

@@ -124,7 +124,7 @@ func (s *service) carriesOurs() bool {
 // differences names the parts of a Service that are not as they are wanted.
 func (s *service) differences(d *desired) []string {
 	var parts []string
-	w := kube.ServiceWrite{Before: s.Service, Addresses: d.addresses, Pool: d.pool, Unannounced: d.unannounced}
+	w := kube.ServiceWrite{Before: s.Service, Addresses: d.addresses, Pool: d.pool, Unannounced: d.unannounced, Progress: d.progress}
 	if !w.HasFinalizers() {
 		parts = append(parts, "metadata.finalizers")
 	}
@@ -137,7 +137,7 @@ func (s *service) differences(d *desired) []string {
 	if len(d.addresses) > 0 && !kube.Shows(s.Service, d.addresses) || d.vanish && s.shows() {
 		parts = append(parts, "status.loadBalancer")
 	}
-	if !sameCondition(s.allocated, d.allocated) || !sameCondition(s.announced, d.announced) {
+	if !sameCondition(s.allocated, d.allocated) || !sameCondition(s.announced, d.announced) || !w.HasProgress() {
 		parts = append(parts, "status.conditions")
 	}
 	return parts

@@ -209,7 +209,7 @@ func (n *noStatus) ApplyL2Advertisement(context.Context, string, v1beta1.L2Adver
 	return n.refuses
 }
 
-func (n *noStatus) ApplyBGP(context.Context, metav1.Object, []metav1.Condition) error {
+func (n *noStatus) ApplyBGP(context.Context, metav1.Object, int64, []metav1.Condition) error {
 	return n.refuses
 }
 

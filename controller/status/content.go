@@ -4,6 +4,7 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/baliza-lb/baliza/api/v1beta1"
@@ -37,10 +38,11 @@ func (v *View) Pool(object *v1beta1.IPAddressPool, before []metav1.Condition, no
 		fine = v1beta1.ReasonInUseOutsideSpec
 	}
 	return v1beta1.IPAddressPoolStatus{
-		AssignedIPv4: c.AssignedIPv4, AssignedIPv6: c.AssignedIPv6,
+		ObservedGeneration: object.Generation,
+		AssignedIPv4:       c.AssignedIPv4, AssignedIPv6: c.AssignedIPv6,
 		AvailableIPv4: c.AvailableIPv4.String(), AvailableIPv6: c.AvailableIPv6.String(),
 		OutsideSpec: clip(c.OutsideSpec), Quarantined: v.Quarantined(object.Name),
-		Conditions: v.ready(config.KindPool, object, before, fine, now),
+		Conditions: v.conditions(config.KindPool, object, before, fine, now),
 	}
 }
 
@@ -54,9 +56,9 @@ func clip(lines []string) []string {
 	return lines
 }
 
-// ready is the condition Ready of an object whose conditions were as given: True
-// with the reason fine, unless there are problems.
-func (v *View) ready(kind string, object metav1.Object, before []metav1.Condition, fine v1beta1.Reason, now time.Time) []metav1.Condition {
+// conditions are those of an object that had those given: Ready, True with the reason
+// fine unless there are problems, and Stalled where waiting does not end these.
+func (v *View) conditions(kind string, object metav1.Object, before []metav1.Condition, fine v1beta1.Reason, now time.Time) []metav1.Condition {
 	c := metav1.Condition{
 		Type: v1beta1.ConditionReady, Status: metav1.ConditionTrue, Reason: string(fine), Message: "the spec is used as it stands",
 		ObservedGeneration: object.GetGeneration(), LastTransitionTime: metav1.NewTime(now).Rfc3339Copy(),
@@ -65,6 +67,7 @@ func (v *View) ready(kind string, object metav1.Object, before []metav1.Conditio
 		c.Message = "Services hold addresses that the spec no longer covers: see status.outsideSpec"
 	}
 	var messages []string
+	stalled := metav1.Condition{Type: v1beta1.ConditionStalled, Status: metav1.ConditionTrue, ObservedGeneration: c.ObservedGeneration, LastTransitionTime: c.LastTransitionTime}
 	for _, p := range v.Problems {
 		if p.Kind != kind || p.Name != object.GetName() {
 			continue
@@ -73,16 +76,24 @@ func (v *View) ready(kind string, object metav1.Object, before []metav1.Conditio
 			c.Status, c.Reason = metav1.ConditionFalse, string(p.Reason)
 		}
 		messages = append(messages, p.Field+": "+p.Message)
+		if stalled.Reason == "" && !awaited(p.Reason) {
+			stalled.Reason = string(p.Reason)
+		}
 	}
 	if len(messages) > 0 {
 		c.Message = Message(strings.Join(messages, "; "))
 	}
-	for _, old := range before {
-		if old.Type == c.Type && old.Status == c.Status {
-			c.LastTransitionTime = old.LastTransitionTime
+	all := []metav1.Condition{c}
+	if stalled.Reason != "" {
+		stalled.Message = c.Message
+		all = append(all, stalled)
+	}
+	for i := range all {
+		if old := meta.FindStatusCondition(before, all[i].Type); old != nil && old.Status == all[i].Status {
+			all[i].LastTransitionTime = old.LastTransitionTime
 		}
 	}
-	return []metav1.Condition{c}
+	return all
 }
 
 // Message shortens the message of a condition to the API's limit without cutting a

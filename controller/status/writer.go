@@ -33,7 +33,7 @@ const (
 type API interface {
 	ApplyPool(ctx context.Context, name string, status v1beta1.IPAddressPoolStatus) error
 	ApplyL2Advertisement(ctx context.Context, name string, status v1beta1.L2AdvertisementStatus) error
-	ApplyBGP(ctx context.Context, object metav1.Object, conditions []metav1.Condition) error
+	ApplyBGP(ctx context.Context, object metav1.Object, observedGeneration int64, conditions []metav1.Condition) error
 }
 
 // Writer writes the statuses. Use [New].
@@ -226,34 +226,40 @@ func (w *Writer) compare(view View, now time.Time) []write {
 		})
 	}
 	conditions := func(kind string, o metav1.Object, observed []metav1.Condition) []metav1.Condition {
-		return view.ready(kind, o, w.conditionsOf(o, observed), v1beta1.ReasonValid, now)
+		return view.conditions(kind, o, w.conditionsOf(o, observed), v1beta1.ReasonValid, now)
 	}
 	for _, o := range view.Objects.L2Advertisements {
-		status := v1beta1.L2AdvertisementStatus{Conditions: conditions(config.KindL2Advertisement, o, o.Status.Conditions)}
+		status := v1beta1.L2AdvertisementStatus{ObservedGeneration: o.Generation, Conditions: conditions(config.KindL2Advertisement, o, o.Status.Conditions)}
 		add(config.KindL2Advertisement, o, status.Conditions, o.Status, status, func(ctx context.Context) error {
 			return w.api.ApplyL2Advertisement(ctx, o.Name, status)
 		})
 	}
-	eachBGP(&view.Objects.BGP, func(kind string, o metav1.Object, observed []metav1.Condition) {
-		now := conditions(kind, o, observed)
-		add(kind, o, now, observed, now, func(ctx context.Context) error { return w.api.ApplyBGP(ctx, o, now) })
+	eachBGP(&view.Objects.BGP, func(kind string, o metav1.Object, observed summary) {
+		now := summary{o.GetGeneration(), conditions(kind, o, observed.conditions)}
+		add(kind, o, now.conditions, observed, now, func(ctx context.Context) error { return w.api.ApplyBGP(ctx, o, now.observedGeneration, now.conditions) })
 	})
 	maps.DeleteFunc(w.known, func(uid types.UID, _ *written) bool { return !exist[uid] })
 	return writes
 }
 
+// summary is all of the status that objects about BGP have.
+type summary struct {
+	observedGeneration int64
+	conditions         []metav1.Condition
+}
+
 // eachBGP calls f for every object about BGP.
-func eachBGP(objects *config.BGPObjects, f func(kind string, object metav1.Object, observed []metav1.Condition)) {
+func eachBGP(objects *config.BGPObjects, f func(kind string, object metav1.Object, observed summary)) {
 	for _, o := range objects.Peers {
-		f(config.KindBGPPeer, o, o.Status.Conditions)
+		f(config.KindBGPPeer, o, summary{o.Status.ObservedGeneration, o.Status.Conditions})
 	}
 	for _, o := range objects.Advertisements {
-		f(config.KindBGPAdvertisement, o, o.Status.Conditions)
+		f(config.KindBGPAdvertisement, o, summary{o.Status.ObservedGeneration, o.Status.Conditions})
 	}
 	for _, o := range objects.BFDProfiles {
-		f(config.KindBFDProfile, o, o.Status.Conditions)
+		f(config.KindBFDProfile, o, summary{o.Status.ObservedGeneration, o.Status.Conditions})
 	}
 	for _, o := range objects.Communities {
-		f(config.KindCommunity, o, o.Status.Conditions)
+		f(config.KindCommunity, o, summary{o.Status.ObservedGeneration, o.Status.Conditions})
 	}
 }

@@ -28,6 +28,8 @@ type Cluster struct {
 	// world in which none lags needs no copy for each.
 	shared *plan.Services
 	config *config.Snapshot
+	// acquainted says that all speakers know beforehand where the others are.
+	acquainted bool
 }
 
 func newCluster(w *World) *Cluster {
@@ -210,6 +212,9 @@ func (c *Cluster) read(h *Host) view {
 
 // introduce brings a speaker's address to the others.
 func (c *Cluster) introduce(name string, at netip.AddrPort) {
+	if c.acquainted {
+		return
+	}
 	c.peers[name] = at
 	c.changed(func(v *view) {
 		if name == v.host.name {

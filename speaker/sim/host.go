@@ -21,6 +21,9 @@ const (
 	schedulingDelay = 2 * time.Millisecond
 )
 
+// memberPort is where speakers talk to each other.
+const memberPort = 7946
+
 // Host is a node: a kernel with interfaces, and a process, the speaker, unless it
 // is dead.
 type Host struct {
@@ -119,7 +122,7 @@ func (w *World) memberNetwork() string {
 // Start starts the speaker.
 func (h *Host) Start() {
 	w := h.world
-	at := netip.AddrPortFrom(own(w.memberNetwork(), h.number), 7946)
+	at := netip.AddrPortFrom(own(w.memberNetwork(), h.number), memberPort)
 	config := detection.Config{
 		Name: h.name, Address: at, Incarnation: uint64(w.now.Add(h.wall).UnixNano()), Settings: w.settings, Random: w.random.Float64,
 		Received: func(on string) uint64 { return h.received[on] },

@@ -3,6 +3,7 @@ package sim
 import (
 	"flag"
 	"fmt"
+	"net/netip"
 	"testing"
 	"time"
 )
@@ -28,6 +29,10 @@ func TestANodeDiesAmongMany(t *testing.T) {
 		w.AddNode()
 	}
 	w.AddClient()
+	w.Cluster.acquainted = true // a thousand that become known one by one are a million messages
+	for _, h := range w.nodes {
+		w.Cluster.peers[h.name] = netip.AddrPortFrom(own(w.memberNetwork(), h.number), memberPort)
+	}
 	began := time.Now()
 	for _, h := range w.nodes {
 		h.Start()

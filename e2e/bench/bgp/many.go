@@ -220,7 +220,9 @@ func (c *crowd) allAtOnce(ctx context.Context) error {
 // oneByOne takes one Service's only endpoint away, or brings it back, and looks
 // for the UPDATEs on the router's cable.
 func (c *crowd) oneByOne(ctx context.Context) error {
-	time.Sleep(5 * pause)
+	if err := c.rest(ctx); err != nil {
+		return err
+	}
 	var samples []time.Duration
 	for i := range c.trials {
 		time.Sleep(pause)

@@ -41,3 +41,14 @@ func TestNodesOfAConnection(t *testing.T) {
 		t.Errorf("the nodes of each connection: %v", got)
 	}
 }
+
+// Two readings of /proc/stat: 200 ticks later, of which 50 idle and 10 waiting.
+func TestBusyShare(t *testing.T) {
+	got, err := busyShare("cpu  100 0 50 800 20 0 5 0 30 0\ncpu0 1", "cpu  180 0 110 850 30 0 5 0 99 0\n")
+	if err != nil || got < 0.699 || got > 0.701 {
+		t.Errorf("%v, %v", got, err)
+	}
+	if _, err := busyShare("intr 1 2", "intr 1 2"); err == nil {
+		t.Error("no line of the processors, and no error")
+	}
+}

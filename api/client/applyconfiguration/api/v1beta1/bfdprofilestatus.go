@@ -13,7 +13,10 @@ import (
 //
 // BFDProfileStatus is what Baliza sees of a profile.
 type BFDProfileStatusApplyConfiguration struct {
-	// conditions of the profile: Ready.
+	// observedGeneration is the generation of the spec that this is about; -1 as
+	// long as nobody has looked at the object.
+	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
+	// conditions of the profile: Ready, and Stalled.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 }
 
@@ -21,6 +24,14 @@ type BFDProfileStatusApplyConfiguration struct {
 // apply.
 func BFDProfileStatus() *BFDProfileStatusApplyConfiguration {
 	return &BFDProfileStatusApplyConfiguration{}
+}
+
+// WithObservedGeneration sets the ObservedGeneration field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ObservedGeneration field is set to the value of the last call.
+func (b *BFDProfileStatusApplyConfiguration) WithObservedGeneration(value int64) *BFDProfileStatusApplyConfiguration {
+	b.ObservedGeneration = &value
+	return b
 }
 
 // WithConditions adds the given value to the Conditions field in the declarative configuration

@@ -14,7 +14,10 @@ import (
 // BGPPeerStatus is what Baliza sees of a peer. The state of each node's
 // session is in that node's Speaker.
 type BGPPeerStatusApplyConfiguration struct {
-	// conditions of the peer: Ready.
+	// observedGeneration is the generation of the spec that this is about; -1 as
+	// long as nobody has looked at the object.
+	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
+	// conditions of the peer: Ready, and Stalled while it cannot be used as it stands.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 }
 
@@ -22,6 +25,14 @@ type BGPPeerStatusApplyConfiguration struct {
 // apply.
 func BGPPeerStatus() *BGPPeerStatusApplyConfiguration {
 	return &BGPPeerStatusApplyConfiguration{}
+}
+
+// WithObservedGeneration sets the ObservedGeneration field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ObservedGeneration field is set to the value of the last call.
+func (b *BGPPeerStatusApplyConfiguration) WithObservedGeneration(value int64) *BGPPeerStatusApplyConfiguration {
+	b.ObservedGeneration = &value
+	return b
 }
 
 // WithConditions adds the given value to the Conditions field in the declarative configuration

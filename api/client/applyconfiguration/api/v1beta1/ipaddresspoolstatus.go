@@ -13,6 +13,9 @@ import (
 //
 // IPAddressPoolStatus is what Baliza sees of a pool. The counters are exact.
 type IPAddressPoolStatusApplyConfiguration struct {
+	// observedGeneration is the generation of the spec that this is about; -1 as
+	// long as nobody has looked at the object.
+	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
 	// assignedIPv4 is the number of IPv4 addresses that Services hold.
 	AssignedIPv4 *int64 `json:"assignedIPv4,omitempty"`
 	// assignedIPv6 is the number of IPv6 addresses that Services hold.
@@ -30,7 +33,7 @@ type IPAddressPoolStatusApplyConfiguration struct {
 	// quarantined are addresses that something else on the network answers
 	// for. They are given only to Services that name them.
 	Quarantined []QuarantinedAddressApplyConfiguration `json:"quarantined,omitempty"`
-	// conditions of the pool: Ready.
+	// conditions of the pool: Ready, and Stalled while it cannot be used as it stands.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 }
 
@@ -38,6 +41,14 @@ type IPAddressPoolStatusApplyConfiguration struct {
 // apply.
 func IPAddressPoolStatus() *IPAddressPoolStatusApplyConfiguration {
 	return &IPAddressPoolStatusApplyConfiguration{}
+}
+
+// WithObservedGeneration sets the ObservedGeneration field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ObservedGeneration field is set to the value of the last call.
+func (b *IPAddressPoolStatusApplyConfiguration) WithObservedGeneration(value int64) *IPAddressPoolStatusApplyConfiguration {
+	b.ObservedGeneration = &value
+	return b
 }
 
 // WithAssignedIPv4 sets the AssignedIPv4 field in the declarative configuration to the given value

@@ -13,7 +13,10 @@ import (
 //
 // L2AdvertisementStatus is what Baliza sees of an advertisement.
 type L2AdvertisementStatusApplyConfiguration struct {
-	// conditions of the advertisement: Ready.
+	// observedGeneration is the generation of the spec that this is about; -1 as
+	// long as nobody has looked at the object.
+	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
+	// conditions of the advertisement: Ready, and Stalled while it cannot be used as it stands.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 }
 
@@ -21,6 +24,14 @@ type L2AdvertisementStatusApplyConfiguration struct {
 // apply.
 func L2AdvertisementStatus() *L2AdvertisementStatusApplyConfiguration {
 	return &L2AdvertisementStatusApplyConfiguration{}
+}
+
+// WithObservedGeneration sets the ObservedGeneration field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ObservedGeneration field is set to the value of the last call.
+func (b *L2AdvertisementStatusApplyConfiguration) WithObservedGeneration(value int64) *L2AdvertisementStatusApplyConfiguration {
+	b.ObservedGeneration = &value
+	return b
 }
 
 // WithConditions adds the given value to the Conditions field in the declarative configuration

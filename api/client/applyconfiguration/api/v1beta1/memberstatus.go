@@ -10,6 +10,9 @@ package v1beta1
 // MemberStatus is what one speaker says to the others. Each field is that of the
 // same name in its SpeakerStatus.
 type MemberStatusApplyConfiguration struct {
+	// observedGeneration is the generation of the object that this is about: there is
+	// no spec that could change, so it is 1, or -1 before the first report.
+	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
 	// memberAddress is where the other speakers reach this one for
 	// membership: an address and port ("192.0.2.11:7946").
 	MemberAddress *string `json:"memberAddress,omitempty"`
@@ -28,6 +31,14 @@ type MemberStatusApplyConfiguration struct {
 // apply.
 func MemberStatus() *MemberStatusApplyConfiguration {
 	return &MemberStatusApplyConfiguration{}
+}
+
+// WithObservedGeneration sets the ObservedGeneration field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ObservedGeneration field is set to the value of the last call.
+func (b *MemberStatusApplyConfiguration) WithObservedGeneration(value int64) *MemberStatusApplyConfiguration {
+	b.ObservedGeneration = &value
+	return b
 }
 
 // WithMemberAddress sets the MemberAddress field in the declarative configuration to the given value
