@@ -112,7 +112,8 @@ func TestOneVocabulary(t *testing.T) {
 			t.Errorf("check %s has no cure", id)
 		}
 	}
-	if slices.Sort(listed); !slices.Equal(listed, v.ids) {
+	slices.Sort(listed)
+	if !slices.Equal(listed, v.ids) {
 		t.Errorf("checks.IDs are %v, and the constants %v", listed, v.ids)
 	}
 }

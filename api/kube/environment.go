@@ -149,7 +149,7 @@ func storedVersion(crd *unstructured.Unstructured) string {
 	versions, _, _ := unstructured.NestedSlice(crd.Object, "spec", "versions")
 	for _, one := range versions {
 		version, _ := one.(map[string]any)
-		if version["storage"] == true {
+		if stored, _ := version["storage"].(bool); stored {
 			name, _ := version["name"].(string)
 			return name
 		}

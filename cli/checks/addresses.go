@@ -31,7 +31,8 @@ func (in *Input) configuration() Result {
 		return Result{State: state, Message: count(len(wrong), "object") + " not used as it stands", Findings: wrong}
 	case n == 0:
 		return Result{
-			State: Warning, Message: "there is no IPAddressPool", Findings: []Finding{{Reason: v1beta1.ReasonNoPool, Message: "no Service can be given an address"}},
+			State: Warning, Message: "there is no IPAddressPool",
+			Findings: []Finding{{Reason: v1beta1.ReasonNoPool, Message: "no Service can be given an address"}},
 		}
 	default:
 		return passed("%s, each object is used as it stands", count(n, "pool"))
@@ -67,7 +68,9 @@ func (in *Input) quarantine() Result {
 			texts = append(texts, p.Status.Quarantined[i].Address)
 		}
 		if len(texts) > 0 {
-			wrong = append(wrong, Finding{Object: "IPAddressPool/" + p.Name, Reason: v1beta1.ReasonAddressConflict, Message: strings.Join(few(texts), ", ")})
+			wrong = append(wrong, Finding{
+				Object: "IPAddressPool/" + p.Name, Reason: v1beta1.ReasonAddressConflict, Message: strings.Join(few(texts), ", "),
+			})
 		}
 	}
 	return found(wrong, Warning, "addresses are set aside, for another host has them", "no address is set aside")
@@ -119,7 +122,8 @@ func (in *Input) oneOwner() Result {
 			held++
 		}
 	}
-	return found(wrong, Failed, count(len(wrong), "address")+" answered for by another, too", fmt.Sprintf("%s of layer 2, each reported by one speaker, or shared by intent", count(held, "address")))
+	return found(wrong, Failed, count(len(wrong), "address")+" answered for by another, too",
+		fmt.Sprintf("%s of layer 2, each reported by one speaker, or shared by intent", count(held, "address")))
 }
 
 // oneAnswer is about what the network says itself.

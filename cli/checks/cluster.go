@@ -69,7 +69,8 @@ func (in *Input) kubeProxy() Result {
 	}
 	switch {
 	case !known:
-		return notChecked("neither a ConfigMap kube-system/kube-proxy nor a DaemonSet of that name says in which mode it runs: k3s and RKE2 start it on their own, others have none")
+		return notChecked("neither a ConfigMap kube-system/kube-proxy nor a DaemonSet of that name says in which mode it runs: " +
+			"k3s and RKE2 start it on their own, others have none")
 	case configured.Mode != "ipvs":
 		mode := configured.Mode
 		if mode == "" {

@@ -99,17 +99,21 @@ func idCures() map[ID]string {
 		CustomResourceDefinitions: "Install the definitions of this version: crds.yaml of the release, or the chart with crds.enabled.",
 		Permissions:               "Install the chart or install.yaml of this version again: it brings the roles and bindings.",
 		ControllerReady:           "Look at the Deployment baliza-controller and the logs of its pods.",
-		SpeakersReady:             "Look at the DaemonSet baliza-speaker and at its pods on these nodes; kubectl baliza explain node has the reasons.",
-		Versions:                  "Let the update end, or look why it does not: kubectl rollout status of the Deployment and the DaemonSet. Use the plugin of the same version.",
-		MembershipKey:             "Let the rotation of the key end; if none is under way, restart the DaemonSet baliza-speaker, so that each speaker reads the Secret again.",
-		MembersHeard:              "Open port 7946 (unless it was changed), TCP and UDP, in both directions between these nodes.",
-		BGPSessions:               "Correct what keeps the sessions down: kubectl baliza peers has the last error of each.",
-		Configuration:             "Correct the objects that are named; the rest of the configuration stays in use meanwhile.",
-		PoolOverlap:               "Take the addresses that are named out of the pool, or list them under spec.excluded; they are not given meanwhile.",
-		DHCP:                      "Take the addresses of pools out of what the DHCP server of that network gives.",
-		Quarantine:                "Find the hosts that have these addresses, or exclude the addresses from the pool.",
-		Services:                  "Ask about one of them: kubectl baliza explain service says why it waits.",
-		OneOwner:                  "Ask about one of them: kubectl baliza explain address says who answers for it.",
-		OneAnswer:                 "Ask about one of them: kubectl baliza explain address --probe says which MACs answer.",
+		SpeakersReady: "Look at the DaemonSet baliza-speaker and at its pods on these nodes; " +
+			"kubectl baliza explain node has the reasons.",
+		Versions: "Let the update end, or look why it does not: kubectl rollout status of the Deployment and the DaemonSet. " +
+			"Use the plugin of the same version.",
+		MembershipKey: "Let the rotation of the key end; if none is under way, " +
+			"restart the DaemonSet baliza-speaker, so that each speaker reads the Secret again.",
+		MembersHeard:  "Open port 7946 (unless it was changed), TCP and UDP, in both directions between these nodes.",
+		BGPSessions:   "Correct what keeps the sessions down: kubectl baliza peers has the last error of each.",
+		Configuration: "Correct the objects that are named; the rest of the configuration stays in use meanwhile.",
+		PoolOverlap: "Take the addresses that are named out of the pool, or list them under spec.excluded; " +
+			"they are not given meanwhile.",
+		DHCP:       "Take the addresses of pools out of what the DHCP server of that network gives.",
+		Quarantine: "Find the hosts that have these addresses, or exclude the addresses from the pool.",
+		Services:   "Ask about one of them: kubectl baliza explain service says why it waits.",
+		OneOwner:   "Ask about one of them: kubectl baliza explain address says who answers for it.",
+		OneAnswer:  "Ask about one of them: kubectl baliza explain address --probe says which MACs answer.",
 	}
 }

@@ -65,19 +65,21 @@ func (in *Input) installPermissions() Result {
 // podSecurityLabel sets the level of a namespace (Pod Security Admission).
 const podSecurityLabel = "pod-security.kubernetes.io/enforce"
 
+const levelByDefault = "the level of the API server's configuration, which is not seen from here"
+
 func (in *Input) podSecurity() Result {
 	if r, unread := in.unread("namespaces"); unread {
 		return r
 	}
 	i := slices.IndexFunc(in.Objects.Namespaces, func(n *corev1.Namespace) bool { return n.Name == in.Namespace })
 	if i < 0 {
-		return notChecked("there is no namespace %s yet: a new one has the level of the API server's configuration, which is not seen from here", in.Namespace)
+		return notChecked("there is no namespace %s yet: a new one has %s", in.Namespace, levelByDefault)
 	}
 	switch level := in.Objects.Namespaces[i].Labels[podSecurityLabel]; level {
 	case "privileged":
 		return passed("namespace %s is privileged", in.Namespace)
 	case "":
-		return notChecked("namespace %s has no label %s: it has the level of the API server's configuration, which is not seen from here", in.Namespace, podSecurityLabel)
+		return notChecked("namespace %s has no label %s: it has %s", in.Namespace, podSecurityLabel, levelByDefault)
 	default:
 		return failed("namespace %s is %s, which admits no pod that uses the network of its node", in.Namespace, level)
 	}
@@ -231,7 +233,8 @@ func (in *Input) membershipKey() Result {
 		for _, other := range with {
 			if !slices.Contains(other.Status.MembershipKeys, s.Status.MembershipKeys[0]) {
 				wrong = append(wrong, Finding{
-					Object: "Speaker/" + s.Name, Message: fmt.Sprintf("it encrypts by key %s, which %s does not accept", s.Status.MembershipKeys[0], other.Name),
+					Object:  "Speaker/" + s.Name,
+					Message: fmt.Sprintf("it encrypts by key %s, which %s does not accept", s.Status.MembershipKeys[0], other.Name),
 				})
 				break
 			}
@@ -319,5 +322,6 @@ func (in *Input) bgpSessions() Result {
 	if len(all) == 0 {
 		return passed("none is wanted")
 	}
-	return found(wrong, Failed, fmt.Sprintf("%d of %s down", len(wrong), count(len(all), "session")), fmt.Sprintf("%s established", count(len(all), "session")))
+	return found(wrong, Failed, fmt.Sprintf("%d of %s down", len(wrong), count(len(all), "session")),
+		fmt.Sprintf("%s established", count(len(all), "session")))
 }

@@ -29,7 +29,8 @@ func (in *Input) permissions() Result {
 			wrong = append(wrong, Finding{Object: "ServiceAccount/" + account, Message: "it may not " + strings.Join(few(lacking), "; ")})
 		}
 	}
-	return found(wrong, Failed, "programs may not do what they have to", fmt.Sprintf("%s may do what they have to", count(accounts, "service account")))
+	return found(wrong, Failed, "programs may not do what they have to",
+		fmt.Sprintf("%s may do what they have to", count(accounts, "service account")))
 }
 
 // manifestsNamespace is that of install.yaml.
@@ -66,44 +67,49 @@ func (r *RBAC) accounts() []string {
 
 // rulesOf are the rules that a service account has in all namespaces, and in its own.
 func (r *RBAC) rulesOf(account, namespace string) (everywhere, here []rbacv1.PolicyRule) {
-	is := func(s rbacv1.Subject) bool {
-		switch s.Kind {
-		case rbacv1.ServiceAccountKind:
-			return s.Name == account && s.Namespace == namespace
-		case rbacv1.UserKind:
-			return s.Name == "system:serviceaccount:"+namespace+":"+account
-		case rbacv1.GroupKind:
-			return s.Name == "system:serviceaccounts" || s.Name == "system:serviceaccounts:"+namespace || s.Name == "system:authenticated"
+	is := func(s rbacv1.Subject) bool { return isAccount(&s, account, namespace) }
+	for _, b := range r.ClusterRoleBindings {
+		if slices.ContainsFunc(b.Subjects, is) {
+			everywhere = append(everywhere, r.rules(b.RoleRef, namespace)...)
 		}
-		return false
 	}
-	rules := func(ref rbacv1.RoleRef) []rbacv1.PolicyRule {
-		if ref.Kind == "ClusterRole" {
-			for _, role := range r.ClusterRoles {
-				if role.Name == ref.Name {
-					return role.Rules
-				}
-			}
-			return nil
+	for _, b := range r.RoleBindings {
+		if b.Namespace == namespace && slices.ContainsFunc(b.Subjects, is) {
+			here = append(here, r.rules(b.RoleRef, namespace)...)
 		}
-		for _, role := range r.Roles {
-			if role.Name == ref.Name && role.Namespace == namespace {
+	}
+	return everywhere, here
+}
+
+// isAccount reports whether a subject is a service account, or a group that it is in.
+func isAccount(s *rbacv1.Subject, account, namespace string) bool {
+	switch s.Kind {
+	case rbacv1.ServiceAccountKind:
+		return s.Name == account && s.Namespace == namespace
+	case rbacv1.UserKind:
+		return s.Name == "system:serviceaccount:"+namespace+":"+account
+	case rbacv1.GroupKind:
+		return s.Name == "system:serviceaccounts" || s.Name == "system:serviceaccounts:"+namespace || s.Name == "system:authenticated"
+	}
+	return false
+}
+
+// rules are those of a role that is bound in a namespace, or in all.
+func (r *RBAC) rules(ref rbacv1.RoleRef, namespace string) []rbacv1.PolicyRule {
+	if ref.Kind == "ClusterRole" {
+		for _, role := range r.ClusterRoles {
+			if role.Name == ref.Name {
 				return role.Rules
 			}
 		}
 		return nil
 	}
-	for _, b := range r.ClusterRoleBindings {
-		if slices.ContainsFunc(b.Subjects, is) {
-			everywhere = append(everywhere, rules(b.RoleRef)...)
+	for _, role := range r.Roles {
+		if role.Name == ref.Name && role.Namespace == namespace {
+			return role.Rules
 		}
 	}
-	for _, b := range r.RoleBindings {
-		if b.Namespace == namespace && slices.ContainsFunc(b.Subjects, is) {
-			here = append(here, rules(b.RoleRef)...)
-		}
-	}
-	return everywhere, here
+	return nil
 }
 
 // missing are the rights of some rules that others do not give.

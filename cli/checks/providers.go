@@ -99,7 +99,7 @@ func (in *Input) providerOf(set *appsv1.DaemonSet) *provider {
 			}
 			return p
 		case strings.Contains(image, "purelb/lbnodeagent"):
-			return &provider{name: "PureLB", unsure: "it serves the class purelb.io/purelb and, unless it is told otherwise, Services without a class"}
+			return &provider{name: "PureLB", unsure: "it serves the class purelb.io/purelb and, unless told otherwise, Services without one"}
 		case strings.Contains(image, "openelb"):
 			return &provider{name: "OpenELB", unsure: "it serves Services that have its annotation, and others where an Eip of it is the default"}
 		case strings.Contains(image, "cilium/cilium:"), strings.Contains(image, "cilium/cilium@"):

@@ -87,7 +87,7 @@ func (c *Cluster) OnWire(a netip.Addr) Verdict {
 	case w.WireProbe == nil:
 		return Verdict{Unknown: true, Message: w.NotAsked}
 	case len(w.Answers) == 0:
-		return Verdict{Unknown: true, Message: "node " + w.Node + " heard nobody, " + strings.Join(append([]string{"on no interface of its segment"}, w.Problems...), "; ")}
+		return Verdict{Unknown: true, Message: "node " + w.Node + " heard nobody: " + strings.Join(slices.Concat(w.Interfaces, w.Problems), "; ")}
 	}
 	return Verdict{Well: true, Reason: v1beta1.ReasonAnnounced, Message: a.String() + " is answered for as the speakers say"}
 }
