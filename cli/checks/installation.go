@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -88,17 +89,24 @@ func (in *Input) podSecurity() Result {
 // sameVersion says why what the cluster has cannot be compared with what this version
 // wants, if it cannot.
 func (in *Input) sameVersion() (Result, bool) {
-	if running := in.Cluster.Versions(in.Client).Controller; running != in.Client {
-		return notChecked("the cluster runs %s and this is %s: it knows what its own version needs alone", orNothing(running), in.Client), false
+	if running := in.running(); running != in.Client {
+		return notChecked("the cluster runs %s and this is %s: it knows what its own version needs alone", running, in.Client), false
 	}
 	return Result{}, true
 }
 
-func orNothing(version string) string {
-	if version == "" {
-		return "an unknown version"
+// running is the version that the speakers say they are of. Without them it is that of
+// the controller's image, whose tag may be anything.
+func (in *Input) running() string {
+	v := in.Cluster.Versions(in.Client)
+	said := slices.Sorted(maps.Keys(v.Speakers))
+	switch {
+	case len(said) > 0:
+		return strings.Join(said, " and ")
+	case v.Controller != "":
+		return v.Controller
 	}
-	return version
+	return "an unknown version"
 }
 
 // definitions looks whether each kind is served, and as this version has it.
