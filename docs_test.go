@@ -84,26 +84,28 @@ func TestDocumentedRouterConfigurationsAreTheLabs(t *testing.T) {
 
 // The output that documents show is that of the tests (K01).
 func TestDocumentedOutputIsTheTests(t *testing.T) {
-	page, err := os.ReadFile("docs/kubectl-baliza.md")
-	if err != nil {
-		t.Fatal(err)
-	}
 	goldens, err := filepath.Glob("cli/command/testdata/*.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
-	shown := regexp.MustCompile("(?s)```\n(\\$ kubectl baliza.*?)```").FindAllStringSubmatch(string(page), -1)
-	if len(shown) == 0 {
-		t.Fatal("docs/kubectl-baliza.md shows no output")
-	}
-	for _, block := range shown {
-		known := slices.ContainsFunc(goldens, func(file string) bool {
-			text, err := os.ReadFile(file)
-			return err == nil && string(text) == block[1]
-		})
-		if !known {
-			command, _, _ := strings.Cut(block[1], "\n")
-			t.Errorf("docs/kubectl-baliza.md: the output of %q is none of cli/command/testdata", command)
+	for _, page := range []string{"docs/kubectl-baliza.md", "docs/checks.md", "docs/troubleshooting.md"} {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown := regexp.MustCompile("(?s)```\n(\\$ kubectl baliza.*?)```").FindAllStringSubmatch(string(text), -1)
+		if len(shown) == 0 {
+			t.Fatalf("%s shows no output", page)
+		}
+		for _, block := range shown {
+			known := slices.ContainsFunc(goldens, func(file string) bool {
+				text, err := os.ReadFile(file)
+				return err == nil && string(text) == block[1]
+			})
+			if !known {
+				command, _, _ := strings.Cut(block[1], "\n")
+				t.Errorf("%s: the output of %q is none of cli/command/testdata", page, command)
+			}
 		}
 	}
 }

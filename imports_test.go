@@ -52,7 +52,7 @@ type importRule struct {
 // pureFolders compute and do nothing else.
 var pureFolders = []string{
 	"config", "controller/ipam", "controller/queue", "controller/reports", "controller/quarantine", "speaker/plan", "speaker/model", "speaker/node", "speaker/ownership", "speaker/members/detection",
-	"speaker/members/keyring", "cli/explain", "cli/cures", "cli/manifests", "cli/bundle",
+	"speaker/members/keyring", "cli/explain", "cli/checks", "cli/cures", "cli/manifests", "cli/bundle",
 }
 
 // outsideWorld are the standard packages through which a package would touch it.
@@ -84,17 +84,17 @@ func siblingRules() []importRule {
 var importRules = []importRule{
 	{
 		in: isPure, forbids: within("k8s.io/client-go"), indirect: true,
-		reason: "config, controller/{ipam,queue,reports,quarantine}, speaker/{plan,node,ownership,members/{detection,keyring}} and cli/{explain,cures,manifests,bundle} are pure: they get objects and return decisions, " +
+		reason: "config, controller/{ipam,queue,reports,quarantine}, speaker/{plan,node,ownership,members/{detection,keyring}} and cli/{explain,checks,cures,manifests,bundle} are pure: they get objects and return decisions, " +
 			"so that every decision can be tested without a cluster",
 	},
 	{
 		in: isPure, forbids: oneOf(outsideWorld...),
-		reason: "config, controller/{ipam,queue,reports,quarantine}, speaker/{plan,node,ownership,members/{detection,keyring}} and cli/{explain,cures,manifests,bundle} are pure: no sockets, no files, no processes, no logging; " +
+		reason: "config, controller/{ipam,queue,reports,quarantine}, speaker/{plan,node,ownership,members/{detection,keyring}} and cli/{explain,checks,cures,manifests,bundle} are pure: no sockets, no files, no processes, no logging; " +
 			"what they have to say they return",
 	},
 	{
 		in: isPure, forbids: ownBut("api/v1beta1", pureFolders...), indirect: true,
-		reason: "config, controller/{ipam,queue,reports,quarantine}, speaker/{plan,node,ownership,members/{detection,keyring}} and cli/{explain,cures,manifests,bundle} are pure, and so is what they stand on: api/v1beta1 and each other",
+		reason: "config, controller/{ipam,queue,reports,quarantine}, speaker/{plan,node,ownership,members/{detection,keyring}} and cli/{explain,checks,cures,manifests,bundle} are pure, and so is what they stand on: api/v1beta1 and each other",
 	},
 	{
 		in: outside("speaker/l2", "speaker/ping"), forbids: within("github.com/mdlayher"),
@@ -162,7 +162,7 @@ var importRules = []importRule{
 		reason: "cli gathers objects, asks the packages that decide, and prints: it does nothing of what it explains",
 	},
 	{
-		in: outside("cli"), forbids: own("cli/command", "cli/explain", "cli/text", "cli/manifests", "cli/bundle"),
+		in: outside("cli"), forbids: own("cli/command", "cli/explain", "cli/checks", "cli/text", "cli/manifests", "cli/bundle"),
 		reason: "cli stands above controller and speaker, which know nothing of it; cli/cures is for all",
 	},
 	{

@@ -57,6 +57,20 @@ func TestDocumentedMetricsAreThoseThatThereAre(t *testing.T) {
 	if want != string(text) {
 		t.Errorf("%s is not up to date: go test . -run %s -update-metrics; want\n%s", file, t.Name(), want)
 	}
+	for _, user := range []string{"deploy/helm/baliza/files/alerts.yaml", "deploy/helm/baliza/files/dashboard.json"} {
+		for _, name := range matches(t, user, `(baliza_[a-z0-9_]+)`) {
+			if !strings.Contains(want, "`"+strings.TrimSuffix(name, "_bucket")+"`") {
+				t.Errorf("%s: there is no metric %s", user, name)
+			}
+		}
+	}
+	for _, alert := range matches(t, "deploy/helm/baliza/files/alerts.yaml", `alert: (\w+)`) {
+		for _, state := range []string{" fires", " quiet"} {
+			if !slices.Contains(matches(t, "deploy/prometheus/alerts_test.yaml", `- name: (\w+ \w+)`), alert+state) {
+				t.Errorf("deploy/prometheus/alerts_test.yaml does not say when %s%s", alert, state)
+			}
+		}
+	}
 	for _, name := range regexp.MustCompile("`(baliza_[a-z0-9_]+)").FindAllStringSubmatch(head, -1) {
 		if name[1] != "baliza_build_info" && !strings.Contains(want[len(head):], "`"+name[1]+"`") {
 			t.Errorf("%s: there is no metric %s", file, name[1])

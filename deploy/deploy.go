@@ -1,5 +1,5 @@
 // Package deploy is what programs of Baliza need of the manifests: the
-// CustomResourceDefinitions that belong to this version. It may be imported by
+// CustomResourceDefinitions that belong to this version, and what its programs may do. It may be imported by
 // the main packages; it does nothing by itself.
 package deploy
 
@@ -13,6 +13,9 @@ const crdFolder = "helm/baliza/crds"
 
 //go:embed helm/baliza/crds/*.yaml
 var files embed.FS
+
+//go:embed install.yaml
+var install string
 
 // CRDs are the CustomResourceDefinitions of this version, as YAML documents in
 // the order of their names.
@@ -31,3 +34,7 @@ func CRDs() ([][]byte, error) {
 	}
 	return documents, nil
 }
+
+// Install is install.yaml: everything that the chart installs by its own values,
+// documents of YAML, in the namespace baliza-system.
+func Install() string { return install }

@@ -29,8 +29,7 @@ const crdPeriod = 100 * time.Millisecond
 
 // NewCRDs takes the definitions as YAML documents.
 func NewCRDs(client dynamic.Interface, documents [][]byte) (*CRDs, error) {
-	resource := schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
-	c := &CRDs{client: client.Resource(resource)}
+	c := &CRDs{client: client.Resource(crdResource())}
 	for _, document := range documents {
 		crd := &unstructured.Unstructured{}
 		if err := yaml.Unmarshal(document, &crd.Object); err != nil {
@@ -42,6 +41,10 @@ func NewCRDs(client dynamic.Interface, documents [][]byte) (*CRDs, error) {
 		c.documents = append(c.documents, crd)
 	}
 	return c, nil
+}
+
+func crdResource() schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
 }
 
 // Apply makes the API server have these definitions, and waits until it serves

@@ -49,7 +49,8 @@ func (w *world) dialer(t *testing.T) kube.PodDialer {
 		create, _ := action.(clienttesting.CreateAction)
 		review, _ := create.GetObject().(*authorizationv1.SelfSubjectAccessReview)
 		of := review.Spec.ResourceAttributes
-		review.Status.Allowed = !w.forbidden[of.Resource+"/"+of.Subresource] && of.Verb == "create" && of.Namespace == "baliza-system"
+		review.Status.Allowed = !w.forbidden[of.Resource+"/"+of.Subresource] && of.Verb == "create" && of.Namespace == "baliza-system" && of.Subresource != "" ||
+			w.mayCreate && of.Subresource == ""
 		return true, review, nil
 	})
 	servers := map[string]*httptest.Server{}

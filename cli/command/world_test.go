@@ -57,6 +57,9 @@ type world struct {
 	lazy        bool
 	forbidden   map[string]bool
 	unreachable bool
+	environment environment
+	// mayCreate says that the user may create what an installation consists of.
+	mayCreate bool
 }
 
 func newWorld() *world {
@@ -212,7 +215,7 @@ func (w *world) clients(t *testing.T) kube.Clients {
 	if w.lease != nil {
 		native = append(native, w.lease)
 	}
-	native = append(native, w.pods()...)
+	native = append(append(native, w.pods()...), w.environment.more...)
 	for _, o := range w.pools {
 		ours = append(ours, o)
 	}
@@ -235,7 +238,7 @@ func (w *world) clients(t *testing.T) kube.Clients {
 	if w.log != nil {
 		w.kubernetes.PrependReactor("get", "pods", w.log)
 	}
-	return kube.Clients{Kubernetes: w.kubernetes, Baliza: w.custom, DialPod: w.dialer(t)}
+	return kube.Clients{Kubernetes: w.kubernetes, Baliza: w.custom, Dynamic: w.dynamicClient(t), DialPod: w.dialer(t)}
 }
 
 // expect runs a command, and compares its exit status, and its output and what it wrote

@@ -272,7 +272,7 @@ func (c *Cluster) bgpView(s *Speaker, a netip.Addr, view plan.View) NodeView {
 func (c *Cluster) downAmong(node, session string, to func(peer string) bool) string {
 	var down []string
 	for _, one := range c.sessionsOf(node) {
-		if one.State != established && to(one.Peer) {
+		if one.State != Established && to(one.Peer) {
 			down = append(down, session+" to "+one.Peer+" is down"+prefixed(": ", one.Error))
 		}
 	}
@@ -368,7 +368,7 @@ func (c *Cluster) sessionsOf(node string) []Session {
 			at := p.Since.Time
 			one.Since = &at
 		}
-		if p.State == established {
+		if p.State == Established {
 			one.Error = "" // it tells of the session before
 		}
 		all = append(all, one)

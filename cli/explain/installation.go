@@ -73,6 +73,12 @@ func (i *installation) readFlags() {
 	}
 }
 
+// Serves are the classes of Services that Baliza serves, and whether it serves those
+// that name none; where it is not installed, what a new installation would.
+func (c *Cluster) Serves() (classless bool, classes []string) {
+	return c.installation.serveClassless, slices.Clone(c.installation.classes)
+}
+
 // flagsOf are the flags of a program of ours, as the pod's command line and
 // environment have them, without the hyphens.
 func flagsOf(pod *corev1.PodSpec) map[string]string {
@@ -239,7 +245,7 @@ func (c *Cluster) speaker(name string) Speaker {
 	if bgp := s.Status.BGP; bgp != nil {
 		out.Routes, out.Sessions = bgp.AnnouncedCount, len(bgp.Peers)
 		for i := range bgp.Peers {
-			if bgp.Peers[i].State == established {
+			if bgp.Peers[i].State == Established {
 				out.Established++
 			}
 		}
@@ -255,8 +261,8 @@ func (c *Cluster) speaker(name string) Speaker {
 	return out
 }
 
-// established is the state of a session that carries routes (RFC 4271 section 8.2.2).
-const established = "Established"
+// Established is the state of a session that carries routes (RFC 4271 section 8.2.2).
+const Established = "Established"
 
 func (c *Cluster) troubleOf(s *Speaker) string {
 	_, known := c.nodes[s.Node]
@@ -306,3 +312,7 @@ func (c *Cluster) problemsOf() []Problem {
 	}
 	return found
 }
+
+// Problems are what is wrong with the configuration, worked out here and now: the
+// controller need not have looked.
+func (c *Cluster) Problems() []config.Problem { return slices.Clone(c.configProblems) }

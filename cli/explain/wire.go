@@ -74,6 +74,24 @@ func (c *Cluster) SetWire(a netip.Addr, w Wire) {
 	c.wire[a] = &w
 }
 
+// OnWire is the verdict that follows from the network alone, whatever the objects say;
+// it is well where that is what they say. Where the network was not asked it is unknown,
+// and says why.
+func (c *Cluster) OnWire(a netip.Addr) Verdict {
+	if v, wrong := c.wrongOnWire(a); wrong {
+		return v
+	}
+	switch w := c.wire[a]; {
+	case w == nil:
+		return Verdict{Unknown: true, Message: "nobody was asked"}
+	case w.WireProbe == nil:
+		return Verdict{Unknown: true, Message: w.NotAsked}
+	case len(w.Answers) == 0:
+		return Verdict{Unknown: true, Message: "node " + w.Node + " heard nobody: " + strings.Join(slices.Concat(w.Interfaces, w.Problems), "; ")}
+	}
+	return Verdict{Well: true, Reason: v1beta1.ReasonAnnounced, Message: a.String() + " is answered for as the speakers say"}
+}
+
 // wrongOnWire is the verdict that follows from the network alone, whatever the objects
 // say; false if it is what they say, or was not asked.
 func (c *Cluster) wrongOnWire(a netip.Addr) (Verdict, bool) {

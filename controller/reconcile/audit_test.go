@@ -40,7 +40,9 @@ func ourAnnotations() []string {
 	return []string{"baliza.io/allocated-from-pool", "baliza.io/allocated-addresses", "baliza.io/unannounced-addresses"}
 }
 
-func ourConditions() []string { return []string{"baliza.io/Allocated", "baliza.io/Announced", "Reconciling", "Stalled"} }
+func ourConditions() []string {
+	return []string{"baliza.io/Allocated", "baliza.io/Announced", "Reconciling", "Stalled"}
+}
 
 func (a *auditor) say(format string, args ...any) {
 	a.wrong = append(a.wrong, fmt.Sprintf(format, args...))

@@ -157,3 +157,45 @@ spec: {myASN: 64512, peerASN: 64513, peerAddress: 192.0.2.254, password: hunter2
 		t.Errorf("%d logs and %d metrics of pods", logs, metrics)
 	}
 }
+
+// K01: on a cluster in which all is well no check fails, and the network bears it out. The
+// clocks, the kinds and the permissions are the real ones. Kinds and permissions are known
+// of the command's own version alone, which need not be that of the images here.
+func TestK01_Check_on_a_healthy_cluster(t *testing.T) {
+	ctx, p := newPlot(t, 1)
+	p.service(ctx, "web", nil)
+	text := p.addresses(ctx, "web", 1)
+	p.announced(ctx, "web")
+	out := ""
+	err := lab.WaitFor(ctx, "a check that finds nothing wrong", func() (bool, error) {
+		var err error // conditions of what was made a moment ago may lag behind
+		out, err = p.KubectlBaliza(ctx, "check", "--probe")
+		return err == nil, nil
+	})
+	t.Log("\n" + out)
+	p.must(err)
+	for _, id := range []string{
+		"KubernetesVersion", "OtherProviders", "EligibleNodes", "Clocks", "OneInstallation", "ControllerReady", "SpeakersReady", "MembershipKey",
+		"MembersHeard", "BGPSessions", "Configuration", "PoolOverlap", "Quarantine", "Services", "OneOwner", "OneAnswer",
+	} {
+		if !regexp.MustCompile(`(?m)^ok +` + id + ` `).MatchString(out) {
+			t.Errorf("%s is not ok", id)
+		}
+	}
+	for _, id := range []string{"CustomResourceDefinitions", "Permissions"} {
+		if !regexp.MustCompile(`(?m)^(ok +` + id + ` |not checked +` + id + ` .*the cluster runs \S+ and this is )`).MatchString(out) {
+			t.Errorf("%s is not ok, and the versions are not why", id)
+		}
+	}
+	mac, leave := p.otherHost(ctx, text)
+	out = p.baliza(ctx, true, "check", "--probe")
+	if !regexp.MustCompile(`(?m)^FAILED +OneAnswer `).MatchString(out) || !strings.Contains(out, mac) {
+		t.Errorf("another host, %s, answers for %s, too:\n%s", mac, text, out)
+	}
+	leave()
+	// Before the installation the same cluster is fit, but for being installed already.
+	out = p.baliza(ctx, false, "check", "--pre")
+	if !regexp.MustCompile(`(?m)^warning +OneInstallation `).MatchString(out) || strings.Contains(out, "FAILED") {
+		t.Errorf("check --pre:\n%s", out)
+	}
+}
