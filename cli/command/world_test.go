@@ -46,6 +46,8 @@ type world struct {
 	lease      *coordinationv1.Lease
 	kubernetes *fake.Clientset
 	custom     *balizafake.Clientset
+	// metallb are MetalLB's objects.
+	metallb []runtime.Object
 	// asked is what speakers answer, by node and path; the others do not run.
 	asked map[string]http.HandlerFunc
 	// log answers requests for logs, and restarted says that there was a process
@@ -235,7 +237,7 @@ func (w *world) clients(t *testing.T) kube.Clients {
 	if w.log != nil {
 		w.kubernetes.PrependReactor("get", "pods", w.log)
 	}
-	return kube.Clients{Kubernetes: w.kubernetes, Baliza: w.custom, DialPod: w.dialer(t)}
+	return kube.Clients{Kubernetes: w.kubernetes, Baliza: w.custom, DialPod: w.dialer(t), Dynamic: w.dynamic()}
 }
 
 // expect runs a command, and compares its exit status, and its output and what it wrote
