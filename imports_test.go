@@ -52,7 +52,7 @@ type importRule struct {
 // pureFolders compute and do nothing else.
 var pureFolders = []string{
 	"config", "controller/ipam", "controller/queue", "controller/reports", "controller/quarantine", "speaker/plan", "speaker/model", "speaker/node", "speaker/ownership", "speaker/members/detection",
-	"speaker/members/keyring", "cli/explain", "cli/checks", "cli/cures", "cli/manifests", "cli/bundle",
+	"speaker/members/keyring", "cli/explain", "cli/checks", "cli/cures", "cli/manifests", "cli/bundle", "migrate/metallb",
 }
 
 // outsideWorld are the standard packages through which a package would touch it.
@@ -84,17 +84,17 @@ func siblingRules() []importRule {
 var importRules = []importRule{
 	{
 		in: isPure, forbids: within("k8s.io/client-go"), indirect: true,
-		reason: "config, controller/{ipam,queue,reports,quarantine}, speaker/{plan,node,ownership,members/{detection,keyring}} and cli/{explain,checks,cures,manifests,bundle} are pure: they get objects and return decisions, " +
+		reason: "config, controller/{ipam,queue,reports,quarantine}, speaker/{plan,node,ownership,members/{detection,keyring}}, cli/{explain,checks,cures,manifests,bundle} and migrate/metallb are pure: they get objects and return decisions, " +
 			"so that every decision can be tested without a cluster",
 	},
 	{
 		in: isPure, forbids: oneOf(outsideWorld...),
-		reason: "config, controller/{ipam,queue,reports,quarantine}, speaker/{plan,node,ownership,members/{detection,keyring}} and cli/{explain,checks,cures,manifests,bundle} are pure: no sockets, no files, no processes, no logging; " +
+		reason: "config, controller/{ipam,queue,reports,quarantine}, speaker/{plan,node,ownership,members/{detection,keyring}}, cli/{explain,checks,cures,manifests,bundle} and migrate/metallb are pure: no sockets, no files, no processes, no logging; " +
 			"what they have to say they return",
 	},
 	{
 		in: isPure, forbids: ownBut("api/v1beta1", pureFolders...), indirect: true,
-		reason: "config, controller/{ipam,queue,reports,quarantine}, speaker/{plan,node,ownership,members/{detection,keyring}} and cli/{explain,checks,cures,manifests,bundle} are pure, and so is what they stand on: api/v1beta1 and each other",
+		reason: "config, controller/{ipam,queue,reports,quarantine}, speaker/{plan,node,ownership,members/{detection,keyring}}, cli/{explain,checks,cures,manifests,bundle} and migrate/metallb are pure, and so is what they stand on: api/v1beta1 and each other",
 	},
 	{
 		in: outside("speaker/l2", "speaker/ping"), forbids: within("github.com/mdlayher"),
@@ -168,6 +168,10 @@ var importRules = []importRule{
 	{
 		in: under("cli/cures"), forbids: ownBut("api/v1beta1"), indirect: true,
 		reason: "cli/cures is a table for whoever explains a reason, so it imports api/v1beta1 alone",
+	},
+	{
+		in: under("migrate"), forbids: own("api/kube", "cli", "controller", "speaker"), indirect: true,
+		reason: "migrate says what other providers' objects mean, by config alone, so that controller, speakers and cli may all ask it",
 	},
 	{
 		in: under("cli/text"), forbids: oneOf(outsideWorld...),
@@ -407,6 +411,9 @@ func TestImportRulesComplain(t *testing.T) {
 		"the controller may not use commands":       {folder: "controller", imports: []string{baliza + "cli/explain"}, want: "know nothing of it"},
 		"the controller may show cures":             {folder: "controller", imports: []string{baliza + "cli/cures"}},
 		"cures may not know plans":                  {folder: "cli/cures", imports: []string{baliza + "speaker/plan"}, want: "api/v1beta1 alone"},
+		"migrate may use config":                    {folder: "migrate/metallb", imports: []string{baliza + "config", baliza + "api/v1beta1"}},
+		"migrate may not know the command line":     {folder: "migrate/metallb", imports: []string{baliza + "cli/cures"}, want: "by config alone"},
+		"migrate may not read files":                {folder: "migrate/metallb", imports: []string{"os"}, want: "no files"},
 		"text may not use files":                    {folder: "cli/text", imports: []string{"os"}, want: "a writer that it is given"},
 		"plan may not use the filesystem":           {folder: "speaker/plan", imports: []string{"os"}, want: "no files"},
 		"a package inside a pure one is pure":       {folder: "speaker/plan/rank", imports: []string{"net/http"}, want: "no sockets"},

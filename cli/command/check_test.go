@@ -110,8 +110,9 @@ func (w *world) dynamicClient(t *testing.T) dynamic.Interface {
 		pool.SetName("pool")
 		objects = append(objects, pool)
 	}
-	client := dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(),
-		map[schema.GroupVersionResource]string{crds: "CustomResourceDefinitionList", pools: "CiliumLoadBalancerIPPoolList"}, objects...)
+	kinds := metallbKinds()
+	kinds[crds], kinds[pools] = "CustomResourceDefinitionList", "CiliumLoadBalancerIPPoolList"
+	client := dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), kinds, append(objects, w.metallb...)...)
 	client.PrependReactor("list", "*", w.refusal())
 	return client
 }

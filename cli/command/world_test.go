@@ -46,6 +46,8 @@ type world struct {
 	lease      *coordinationv1.Lease
 	kubernetes *fake.Clientset
 	custom     *balizafake.Clientset
+	// metallb are MetalLB's objects.
+	metallb []runtime.Object
 	// asked is what speakers answer, by node and path; the others do not run.
 	asked map[string]http.HandlerFunc
 	// log answers requests for logs, and restarted says that there was a process

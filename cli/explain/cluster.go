@@ -89,8 +89,13 @@ type withholding struct {
 
 // New finds out what the objects mean at a time.
 func New(objects Objects, now time.Time) *Cluster {
+	return assemble(objects, now, installationOf(&objects))
+}
+
+// assemble is New, given what runs.
+func assemble(objects Objects, now time.Time, installed installation) *Cluster {
 	c := &Cluster{
-		objects: objects, now: now, installation: installationOf(&objects),
+		objects: objects, now: now, installation: installed,
 		services: make(map[string]*corev1.Service, len(objects.Services)), holders: make(map[netip.Addr][]*corev1.Service),
 		speakers: map[string]*v1beta1.Speaker{}, alive: map[string]bool{}, nodes: map[string]plan.Node{},
 		announcers: map[netip.Addr][]announcer{}, withheld: map[netip.Addr][]withholding{},

@@ -16,12 +16,17 @@ import (
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/cli/cures"
 	"github.com/baliza-lb/baliza/config"
+	"github.com/baliza-lb/baliza/migrate/metallb"
 )
 
 // Set is the objects of some files. The zero Set has none.
 type Set struct {
 	objects  config.Objects
 	services []*corev1.Service
+	// nodes, namespaces and metallb are read where they are there, and never judged.
+	nodes      []*corev1.Node
+	namespaces []*corev1.Namespace
+	metallb    metallb.Objects
 	// files are where an object is, by kind and name.
 	files    map[string]string
 	findings []Finding
@@ -86,6 +91,12 @@ func (s *Set) read(file string, document []byte) {
 		if svc.Namespace = head.Metadata.Namespace; s.decode(file, head.Kind, head.Metadata.Name, document, svc) {
 			s.keepService(file, svc)
 		}
+	case metallb.Means(head.GroupVersionKind()):
+		s.metallb.Add(document)
+	case gv == corev1.SchemeGroupVersion && head.Kind == "Node":
+		lenient(document, &s.nodes)
+	case gv == corev1.SchemeGroupVersion && head.Kind == "Namespace":
+		lenient(document, &s.namespaces)
 	case gv.Group != v1beta1.GroupName:
 	case gv != v1beta1.SchemeGroupVersion:
 		s.add(file, head.Kind, head.Metadata.Name, "apiVersion", v1beta1.ReasonInvalidSpec,
@@ -119,6 +130,14 @@ func (s *Set) readOurs(file, kind, name string, document []byte) {
 func keep[T any](s *Set, file, kind, name string, document []byte, into *[]*T) {
 	object := new(T)
 	if s.decode(file, kind, name, document, object) && s.note(file, kind, name) {
+		*into = append(*into, object)
+	}
+}
+
+// lenient reads an object that is others' to judge.
+func lenient[T any](document []byte, into *[]*T) {
+	object := new(T)
+	if yaml.Unmarshal(document, object) == nil {
 		*into = append(*into, object)
 	}
 }
@@ -170,6 +189,15 @@ func (s *Set) Config() config.Objects { return s.objects }
 
 // Services are those of type LoadBalancer.
 func (s *Set) Services() []*corev1.Service { return s.services }
+
+// Nodes that the files have.
+func (s *Set) Nodes() []*corev1.Node { return s.nodes }
+
+// Namespaces that the files have.
+func (s *Set) Namespaces() []*corev1.Namespace { return s.namespaces }
+
+// MetalLB are MetalLB's objects.
+func (s *Set) MetalLB() *metallb.Objects { return &s.metallb }
 
 // Check returns what is wrong with the objects, each by itself and together. What the
 // API server's rules (CEL) refuse beside is not looked at.
