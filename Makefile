@@ -120,6 +120,10 @@ bench-bgp: deps build bin/helm ## BGP figures on the lab, against FRR (TRIALS=20
 	@go test -run '^$$' -bench '^BenchmarkPass64DeadPeersAt10000$$' -benchtime 50x -count 3 ./speaker | tee artifacts/bench-bgp-pass.txt
 	@cd artifacts && LAB_BIN=$(BIN) $(BIN)/bench-bgp -benchmarks bench-bgp-pass.txt
 
+.PHONY: bench-cli
+bench-cli: deps build bin/helm ## how long kubectl baliza takes with 10,000 Services, on the lab (SERVICES=10000, TRIALS=15)
+	@cd e2e && LAB_BIN=$(BIN) go run ./bench/cli
+
 ##@ Build it
 
 .PHONY: build

@@ -46,6 +46,7 @@ for program in controller speaker; do
 			fail "no bill of materials for $program ($platform): $(cat "$work/log")"
 	done
 done
+hack/kubectl-archives.sh "$out" "$version"
 (cd "$out" && sha256sum -- * >"$work/SHA256SUMS")
 mv "$work/SHA256SUMS" "$out/"
 

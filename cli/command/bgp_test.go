@@ -3,6 +3,9 @@ package command_test
 import (
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/cli/command"
 )
@@ -15,7 +18,9 @@ func bgpScenarios() map[string]scenario {
 		"bgp-status":         {ask: "status", set: routed, says: "3 of 3 BGP sessions established"},
 		"peer-wrong-asn":     {ask: explainWeb, set: down("the router says: OPEN Message Error, Bad Peer AS (RFC 4271 section 6.2)"), status: command.StatusWrong, reason: v1beta1.ReasonNoSession, says: "Bad Peer AS"},
 		"peer-wrong-secret":  {ask: "explain node n1", set: down("connection timed out: does the router have the same password?"), status: command.StatusWrong, reason: v1beta1.ReasonNoSession, says: "same password"},
-		"family-not-carried": {ask: explainWeb, set: noPeer, status: command.StatusWrong, reason: v1beta1.ReasonNoPeer},
+		"peer-own-words":     {ask: "explain node n1", set: down("the router says: Cease, administrative shutdown: maintenance-til-noon"), status: command.StatusWrong, reason: v1beta1.ReasonNoSession, says: "maintenance-til-noon"},
+		"peer-not-there":     {ask: explainWeb, set: noPeer, status: command.StatusWrong, reason: v1beta1.ReasonNoPeer},
+		"family-not-carried": {ask: explainWeb, set: familyNotCarried, status: command.StatusWrong, reason: v1beta1.ReasonNoPeer, says: "none carries its family"},
 	}
 }
 
@@ -65,4 +70,23 @@ func noPeer(w *world) {
 	}
 	w.nobodyHolds(v1beta1.ReasonNoPeer, "no BGPPeer of this node is told of the address: none is selected, or none carries its family")
 	w.unannounced(v1beta1.ReasonNoPeer, "no node announces 192.0.2.10")
+}
+
+// familyNotCarried: the Service has an IPv6 address, and the session carries IPv4.
+func familyNotCarried(w *world) {
+	routed(w)
+	w.pools[0].Spec.Addresses = append(w.pools[0].Spec.Addresses, "2001:db8::/64")
+	svc := w.services[0]
+	svc.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv6Protocol}
+	give(svc, "2001:db8::10")
+	w.endpoints[0].AddressType = discoveryv1.AddressTypeIPv6
+	for _, s := range w.speakers {
+		s.Status.BGP.AnnouncedCount, s.Status.BGP.Announced = 0, nil
+		s.Status.BGP.Peers[0].RoutesSent = 0
+		s.Status.Withheld = []v1beta1.WithheldAddresses{{
+			Reason: v1beta1.ReasonNoPeer, Message: "no BGPPeer of this node is told of the address: none is selected, or none carries its family",
+			Count: 1, Addresses: []string{"2001:db8::10"},
+		}}
+	}
+	w.unannounced(v1beta1.ReasonNoPeer, "no node announces 2001:db8::10")
 }

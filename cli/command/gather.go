@@ -2,9 +2,13 @@ package command
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+
+	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"github.com/baliza-lb/baliza/api/kube"
 	"github.com/baliza-lb/baliza/cli/explain"
@@ -18,22 +22,27 @@ func (o *options) gather(ctx context.Context, namespace string) (kube.Clients, e
 	if err != nil {
 		return clients, explain.Objects{}, err
 	}
+	objects, err := o.read(ctx, clients, namespace)
+	return clients, objects, err
+}
+
+func (o *options) read(ctx context.Context, clients kube.Clients, namespace string) (explain.Objects, error) {
 	inventory, err := kube.ReadInventory(ctx, clients, namespace)
 	if err != nil {
-		return clients, explain.Objects{}, err
+		return explain.Objects{}, err
 	}
 	isServices := func(u kube.Unread) bool { return u.Kind == "services" && u.Forbidden }
 	if namespace == "" && !o.allNamespaces && slices.ContainsFunc(inventory.Unread, isServices) {
 		if namespace, err = o.namespace(); err != nil {
-			return clients, explain.Objects{}, err
+			return explain.Objects{}, err
 		}
 		if inventory, err = kube.ReadInventory(ctx, clients, namespace); err != nil {
-			return clients, explain.Objects{}, err
+			return explain.Objects{}, err
 		}
 	}
 	objects := objectsOf(inventory)
 	objects.Namespace = namespace
-	return clients, objects, nil
+	return objects, nil
 }
 
 // namespace is the one that is named, or the present one of the kubeconfig.
@@ -96,4 +105,28 @@ func addAllEndpoints(ctx context.Context, clients kube.Clients, cluster *explain
 	}
 	cluster.SetEndpointSlices(found)
 	return nil
+}
+
+// gatherAll reads what there is, and the EndpointSlices of all Services at the same time.
+// What is wrong with the latter counts only once all of the former could be read.
+func (o *options) gatherAll(ctx context.Context, needs ...string) (*explain.Cluster, error) {
+	clients, err := o.connect()
+	if err != nil {
+		return nil, err
+	}
+	var found []*discoveryv1.EndpointSlice
+	var failed error
+	var reading sync.WaitGroup
+	reading.Go(func() { found, failed = kube.ReadAllEndpoints(ctx, clients) })
+	objects, err := o.read(ctx, clients, "")
+	reading.Wait()
+	if err != nil {
+		return nil, err
+	}
+	cluster := explain.New(objects, o.env.Now())
+	if why := cluster.CannotRead(needs...); why != "" {
+		return nil, errors.New(why)
+	}
+	cluster.SetEndpointSlices(found)
+	return cluster, failed
 }

@@ -130,9 +130,16 @@ func scenarios() map[string]scenario {
 		"reader-of-no-pool": {
 			ask: "pools", set: func(w *world) { w.forbidden["ipaddresspools"] = true }, status: command.StatusUnknown, says: "you may not list ipaddresspools",
 		},
-		"pool-has-gateway": {ask: "status", set: poolHasGateway, says: "but for what does no harm: IPAddressPool lan"},
-		"moved-just-now":   {ask: explainWeb, set: movedJustNow, says: "192.0.2.10: announced by n2"},
-		"api-server-away":  {ask: "status", set: func(w *world) { w.unreachable = true }, status: command.StatusUnknown, says: "connection refused"},
+		"no-eligible-node":        {ask: explainWeb, set: noEligibleNode, status: command.StatusWrong, reason: v1beta1.ReasonNoEligibleNode, says: "no L2Advertisement of the address selects this node"},
+		"nic-without-carrier":     {ask: explainWeb, set: noCarrier, status: command.StatusWrong, reason: v1beta1.ReasonInterfaceUnavailable, says: "interface eth1 is down or has no carrier"},
+		"ipvs-without-strict-arp": {ask: explainWeb, set: strictARP, status: command.StatusWrong, reason: v1beta1.ReasonAddressConflict, says: "set strictARP"},
+		"blocked-one-way":         {ask: "explain node n1", set: blockedOneWay, status: command.StatusWrong, reason: v1beta1.ReasonPartitioned, says: "is not heard by n2"},
+		"selects-no-pool":         {ask: explainWeb, set: selectsNoPool, status: command.StatusWrong, reason: v1beta1.ReasonNoAdvertisement, says: "L2Advertisement dmz: spec: no IPAddressPool is selected"},
+		"speaker-evicted":         {ask: "explain node n3", set: speakerEvicted, says: "does not tolerate the taint example.org/storage"},
+		"speaker-stopped":         {ask: "explain node n3", set: speakerStopped, status: command.StatusWrong, reason: v1beta1.ReasonStopped},
+		"pool-has-gateway":        {ask: "status", set: poolHasGateway, says: "but for what does no harm: IPAddressPool lan"},
+		"moved-just-now":          {ask: explainWeb, set: movedJustNow, says: "192.0.2.10: announced by n2"},
+		"api-server-away":         {ask: "status", set: func(w *world) { w.unreachable = true }, status: command.StatusUnknown, says: "connection refused"},
 	}
 }
 
@@ -232,6 +239,56 @@ func interfaceMissing(w *world) {
 	w.l2[0].Spec.Interfaces = []string{"eth7"}
 	w.nobodyHolds(v1beta1.ReasonInterfaceUnavailable, "interface eth7 does not exist here")
 	w.unannounced(v1beta1.ReasonInterfaceUnavailable, "no node announces 192.0.2.10")
+}
+
+// noEligibleNode: the one node that is selected is excluded, and no Speaker says so.
+func noEligibleNode(w *world) {
+	w.l2[0].Spec.NodeSelectors = []metav1.LabelSelector{{MatchLabels: map[string]string{"uplink": "true"}}}
+	w.nodes[0].Labels = map[string]string{"uplink": "true", v1beta1.LabelExcludeNode: ""}
+	w.nobodyHolds("", "")
+	w.unannounced(v1beta1.ReasonNoEligibleNode, "no node announces 192.0.2.10")
+}
+
+func noCarrier(w *world) {
+	w.l2[0].Spec.Interfaces = []string{"eth1"}
+	w.nobodyHolds(v1beta1.ReasonInterfaceUnavailable, "interface eth1 is down or has no carrier")
+	w.unannounced(v1beta1.ReasonInterfaceUnavailable, "no node announces 192.0.2.10: interface eth1 is down or has no carrier")
+}
+
+// strictARP: the kernel of n2 answers for what kube-proxy put on kube-ipvs0.
+func strictARP(w *world) {
+	const message = "node n2 itself answers for the address on eth0 (00:00:5e:00:53:02): it is an address of the node, or of kube-vip " +
+		"or keepalived on it, or kube-proxy in IPVS mode has it without strictARP"
+	w.nobodyHolds(v1beta1.ReasonAddressConflict, message)
+	w.unannounced(v1beta1.ReasonAddressConflict, "no node announces 192.0.2.10: "+message)
+}
+
+// selectsNoPool: the one advertisement selects pools that there are not.
+func selectsNoPool(w *world) {
+	noAdvertisement(w)
+	selectsNothing(w)
+}
+
+// blockedOneWay: what n1 sends does not come to n2.
+func blockedOneWay(w *world) {
+	w.speakers[0].Status.Conditions = ready(v1beta1.ReasonPartitioned,
+		"this speaker is not heard by n2, which it hears: open port 7946, UDP and TCP, for what this node sends to theirs")
+	w.speakers[1].Status.Conditions = ready(v1beta1.ReasonPartitioned,
+		"this speaker does not hear n1, though they are alive: open port 7946, UDP and TCP, for what their nodes send to this one")
+	w.speakers[1].Status.Unreachable = []v1beta1.UnreachableSpeaker{{Name: "n1", Since: ago(time.Minute)}}
+	w.speakers[0].Status.ConfirmedAlive = []v1beta1.UnreachableSpeaker{{Name: "n2", Since: ago(time.Minute)}}
+}
+
+func speakerStopped(w *world) {
+	w.speakers[2].Status.Conditions = ready(v1beta1.ReasonStopped, "the speaker has ended as planned")
+}
+
+// speakerEvicted: the taint came after the speaker, whose last word is still there.
+func speakerEvicted(w *world) {
+	all := w.speakers
+	speakerNotMeant(w)
+	w.speakers = all
+	speakerStopped(w)
 }
 
 func conflict(w *world) {

@@ -42,16 +42,9 @@ func (o *options) runSimulation(ctx context.Context, files []string, change *exp
 		return fmt.Errorf("%s: %s %s: %s", unread[0].File, unread[0].Kind, unread[0].Name, unread[0].Message)
 	}
 	change.Objects, change.Services = set.Config(), set.Services()
-	clients, objects, err := o.gather(ctx, "")
+	cluster, err := o.gatherAll(ctx, "services", "namespaces", "nodes", "speakers", "ipaddresspools", "l2advertisements",
+		"bgpadvertisements", "bgppeers", "bfdprofiles", "communities")
 	if err != nil {
-		return err
-	}
-	cluster := explain.New(objects, o.env.Now())
-	if why := cluster.CannotRead("services", "namespaces", "nodes", "speakers", "ipaddresspools", "l2advertisements",
-		"bgpadvertisements", "bgppeers", "bfdprofiles", "communities"); why != "" {
-		return errors.New(why)
-	}
-	if err := addAllEndpoints(ctx, clients, cluster); err != nil {
 		return err
 	}
 	simulation, err := cluster.Simulate(change)

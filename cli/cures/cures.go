@@ -162,7 +162,8 @@ func ofAnnouncing() map[v1beta1.Reason]Cure {
 			Text: "Let spec.nodeSelectors of an advertisement of the address select nodes that have a speaker.",
 		},
 		v1beta1.ReasonAddressConflict: {
-			Text: "Find the host with the MAC that the message names, and take the address from it; or exclude the address from the pool.",
+			Text: "Find the host with the MAC that the message names, and take the address from it; or exclude the address from the pool. " +
+				"Where it is a node and kube-proxy runs in IPVS mode, set strictARP.",
 		},
 		v1beta1.ReasonLocalAddress: {
 			Text: "Take the address off the node's interface, or out of the pool.",

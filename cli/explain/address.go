@@ -291,7 +291,7 @@ func prefixed(prefix, text string) string {
 func (c *Cluster) told(out *NodeView, s *Speaker, a netip.Addr) bool {
 	if !s.Alive {
 		out.Message = cmp.Or(s.Trouble, prefixed("no speaker runs on this node: ", s.NotMeant))
-		if s.Reason == v1beta1.ReasonStopped {
+		if s.Reason == v1beta1.ReasonStopped && s.NotMeant == "" {
 			out.Reason = v1beta1.ReasonStopped
 		}
 		return true

@@ -8,10 +8,22 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 )
 
-// notMeant says why the DaemonSet of the speakers does not put one on a node, as far as
-// that can be told from its nodeSelector and tolerations; it is empty if it does, or
-// may. An affinity may keep it away, too: then it is not said that one is lacking.
+// notMeant says why the DaemonSet of the speakers does not put one on a node; it is empty
+// if it does, or may. An affinity may keep it away, too: then it is not said that one is
+// lacking.
 func (i *installation) notMeant(node *corev1.Node) string {
+	if why := i.keptOff(node); why != "" || i.speakers == nil || node == nil {
+		return why
+	}
+	if affinity := i.speakers.Spec.Template.Spec.Affinity; affinity != nil && affinity.NodeAffinity != nil {
+		return "the DaemonSet " + daemonSetName + " has a node affinity, which may not select the node"
+	}
+	return ""
+}
+
+// keptOff says why the DaemonSet of the speakers does not put one on a node for certain, by
+// its nodeSelector and tolerations.
+func (i *installation) keptOff(node *corev1.Node) string {
 	if i.speakers == nil || node == nil {
 		return ""
 	}
@@ -27,9 +39,6 @@ func (i *installation) notMeant(node *corev1.Node) string {
 		if !harmless && !slices.ContainsFunc(pod.Tolerations, tolerated) {
 			return "the DaemonSet " + daemonSetName + " does not tolerate the taint " + taint.Key + " of the node"
 		}
-	}
-	if pod.Affinity != nil && pod.Affinity.NodeAffinity != nil {
-		return "the DaemonSet " + daemonSetName + " has a node affinity, which may not select the node"
 	}
 	return ""
 }

@@ -257,6 +257,9 @@ func (c *Cluster) speaker(name string) Speaker {
 	if !out.Alive {
 		out.MissedBy = c.missedBy(name)
 	}
+	if out.Reason == v1beta1.ReasonStopped { // and is not to be started again, perhaps
+		out.NotMeant = c.installation.keptOff(c.nodeObject(name))
+	}
 	out.Trouble = c.troubleOf(&out)
 	return out
 }
@@ -269,6 +272,8 @@ func (c *Cluster) troubleOf(s *Speaker) string {
 	switch {
 	case !known && !c.unread("nodes"):
 		return "its node does not exist any more"
+	case s.NotMeant != "":
+		return ""
 	case s.Reason == v1beta1.ReasonStopped:
 		return "the speaker has stopped, and was not started again"
 	case !s.Alive && s.Reason == "":

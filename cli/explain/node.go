@@ -108,7 +108,7 @@ func (c *Cluster) report(out *Node, s *v1beta1.Speaker) {
 func verdictOfNode(n *Node) Verdict {
 	s := &n.Speaker
 	switch {
-	case !s.Exists:
+	case !s.Exists, s.NotMeant != "":
 		return withoutSpeaker(s)
 	case s.Trouble != "" && !s.Alive:
 		v := Verdict{Message: s.Trouble, Cure: "Look at the pod of the speaker on this node, and whether the node itself is up."}

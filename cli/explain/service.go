@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -171,6 +172,9 @@ func (c *Cluster) endpointsOf(svc *corev1.Service, r config.Request) []Endpoints
 func (c *Cluster) verdictOf(svc *corev1.Service) Verdict {
 	at := c.situation(svc)
 	v := Verdict{Reason: at.Reason, Message: at.Message, Cure: cureFor(at.Reason)}
+	if at.Reason == v1beta1.ReasonNoAdvertisement {
+		v.Message += c.unusedAdvertisements()
+	}
 	controller := c.controller()
 	switch {
 	case at.State == NotServed:
@@ -198,6 +202,19 @@ func (c *Cluster) verdictOf(svc *corev1.Service) Verdict {
 		v.Next = c.nextFor(svc, at.Reason)
 	}
 	return v
+}
+
+// unusedAdvertisements are those that are not used as they stand, and why: one of them may
+// be meant for a Service that none selects.
+func (c *Cluster) unusedAdvertisements() string {
+	const most = 3
+	texts := []string{""}
+	for _, p := range c.problemsOf() {
+		if (p.Kind == config.KindL2Advertisement || p.Kind == config.KindBGPAdvertisement) && len(texts) <= most {
+			texts = append(texts, fmt.Sprintf("%s %s: %s", p.Kind, p.Name, p.Message))
+		}
+	}
+	return strings.Join(texts, "; ")
 }
 
 // findReason is the reason of the condition Allocated.

@@ -529,7 +529,7 @@ func asController(ctx context.Context, s *site, clients kube.Clients) {
 		&v1beta1.BGPPeer{ObjectMeta: name}, &v1beta1.BGPAdvertisement{ObjectMeta: name},
 		&v1beta1.BFDProfile{ObjectMeta: name}, &v1beta1.Community{ObjectMeta: name},
 	} {
-		_ = status.ApplyBGP(ctx, object, nil)
+		_ = status.ApplyBGP(ctx, object, 1, nil)
 	}
 	_, _ = kube.EnsureMembershipSecret(ctx, clients, cluster.Namespace, "baliza-membership", "")
 	if keys, err := kube.ReadMembershipKeys(ctx, clients, cluster.Namespace, "baliza-membership"); err == nil {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"sigs.k8s.io/yaml"
+
 	"github.com/baliza-lb/baliza/tools/images/oci"
 )
 
@@ -24,7 +26,8 @@ func TestTwoReleasesOfOneCommitAreTheSame(t *testing.T) {
 	}
 
 	architecture := strings.TrimSpace(first.mustRun(t, "go", "env", "GOHOSTARCH"))
-	want := []string{"RELEASE_NOTES.md", "SHA256SUMS", "baliza-9.8.7.tgz", "crds.yaml", "install.yaml"}
+	want := []string{"RELEASE_NOTES.md", "SHA256SUMS", "baliza-9.8.7.tgz", "crds.yaml", "install.yaml", "krew.yaml"}
+	want = append(want, "kubectl-baliza-"+version+"-linux-"+architecture+".tar.gz", "kubectl-baliza-linux-"+architecture+".cdx.json")
 	for _, program := range []string{"controller", "speaker"} {
 		want = append(want, "baliza-"+program+"-"+version+".tar", "baliza-"+program+"-linux-"+oci.PlatformDir(architecture)+".cdx.json")
 	}
@@ -67,6 +70,51 @@ func checkRelease(t *testing.T, c *clone, architecture string) {
 		}
 		checkImage(t, c, program, user, architecture)
 		checkBill(t, c, "dist/baliza-"+program+"-linux-"+architecture+".cdx.json")
+	}
+	checkBill(t, c, "dist/kubectl-baliza-linux-"+architecture+".cdx.json")
+	checkKrew(t, c, architecture)
+}
+
+// checkKrew does what krew does with its manifest: it looks for the platform, checks the
+// sum of the archive, and runs what is in it.
+func checkKrew(t *testing.T, c *clone, architecture string) {
+	t.Helper()
+	var plugin struct {
+		APIVersion, Kind string
+		Metadata         struct{ Name string }
+		Spec             struct {
+			Version, ShortDescription, Description, Homepage string
+			Platforms                                        []struct {
+				URI, SHA256, Bin string
+				Selector         struct{ MatchLabels map[string]string }
+				Files            []struct{ From, To string }
+			}
+		}
+	}
+	if err := yaml.UnmarshalStrict([]byte(c.read(t, "dist/krew.yaml")), &plugin); err != nil {
+		t.Fatalf("krew.yaml: %v", err)
+	}
+	if plugin.Kind != "Plugin" || plugin.Metadata.Name != "baliza" || plugin.Spec.Version != version || len(plugin.Spec.Platforms) != 1 {
+		t.Fatalf("krew.yaml is %+v", plugin)
+	}
+	platform := plugin.Spec.Platforms[0]
+	if on := platform.Selector.MatchLabels; on["os"] != "linux" || on["arch"] != architecture {
+		t.Errorf("the platform is %v", on)
+	}
+	folder, archive, _ := strings.Cut(platform.URI, version+"/")
+	if folder != "https://github.com/baliza-lb/baliza/releases/download/" {
+		t.Errorf("the archive is at %s", platform.URI)
+	}
+	if sum, _, _ := strings.Cut(c.mustRun(t, "sha256sum", "dist/"+archive), " "); sum != platform.SHA256 {
+		t.Errorf("the sum of %s is %s, krew.yaml says %s", archive, sum, platform.SHA256)
+	}
+	c.mustRun(t, "mkdir", "unpacked")
+	c.mustRun(t, "tar", "-x", "-z", "-C", "unpacked", "-f", "dist/"+archive)
+	for _, file := range platform.Files {
+		c.read(t, "unpacked/"+file.From)
+	}
+	if got := c.mustRun(t, "unpacked/"+platform.Bin, "version", "--client"); !strings.Contains(got, version) {
+		t.Errorf("%s says that it is %q", platform.Bin, got)
 	}
 }
 
