@@ -96,12 +96,12 @@ func table(t *testing.T, of *prometheus.Registry) string {
 		if name, _, constant := strings.Cut(found[3], "="); constant {
 			labels = name
 		}
-		for _, one := range strings.Split(labels, ",") {
+		for one := range strings.SplitSeq(labels, ",") {
 			if one != "" {
 				labels = strings.ReplaceAll(labels, one, "`"+one+"`")
 			}
 		}
-		rows = append(rows, fmt.Sprintf("| `%s` | %s | %s |", found[1], strings.ReplaceAll(labels, ",", ", "), found[2]))
+		rows = append(rows, fmt.Sprintf("| %#q | %s | %s |", found[1], strings.ReplaceAll(labels, ",", ", "), found[2]))
 	}
 	slices.Sort(rows)
 	return "| metric | labels | |\n| --- | --- | --- |\n" + strings.Join(slices.Compact(rows), "\n") + "\n"

@@ -113,7 +113,9 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 		Cluster: view, Configuration: view,
 		Writer: kube.NewServices(clients, config.ServiceAnnotations()), StatusWriter: kube.NewConfigStatus(clients),
 		Recorder: recorder, Metrics: reconcile.NewMetrics(env.Metrics), Log: env.Log, Leading: leading, Now: time.Now, Watchdog: watchdog,
-	}, reconcile.Options{ServeClassless: f.serveClassless, Classes: f.classes, Namespace: f.namespace, WithoutProgress: !f.progress, Parallel: f.concurrentWrites}))
+	}, reconcile.Options{
+		ServeClassless: f.serveClassless, Classes: f.classes, Namespace: f.namespace, WithoutProgress: !f.progress, Parallel: f.concurrentWrites,
+	}))
 
 	env.Health.Ready("caches", func() error {
 		if !view.Synced() {

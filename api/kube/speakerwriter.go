@@ -53,7 +53,8 @@ const onlyGeneration = 1
 // memberOf is what of a report is for the other speakers.
 func memberOf(s *v1beta1.SpeakerStatus) v1beta1.MemberStatus {
 	return v1beta1.MemberStatus{
-		ObservedGeneration: onlyGeneration, MemberAddress: s.MemberAddress, LocalAddresses: s.LocalAddresses, Unreachable: s.Unreachable, ConfirmedAlive: s.ConfirmedAlive,
+		ObservedGeneration: onlyGeneration, MemberAddress: s.MemberAddress,
+		LocalAddresses: s.LocalAddresses, Unreachable: s.Unreachable, ConfirmedAlive: s.ConfirmedAlive,
 	}
 }
 

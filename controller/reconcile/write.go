@@ -52,7 +52,8 @@ func (r *Reconciler) request(rec *record) kube.ServiceWrite {
 	d, s := rec.phase.want, rec.object
 	replaces := len(d.addresses) > 0 && !kube.Shows(s.Service, d.addresses) || d.vanish && !d.clean
 	return kube.ServiceWrite{
-		Before: s.Service, Addresses: d.addresses, Pool: d.pool, Unannounced: d.unannounced, Conditions: d.conditions(), Progress: d.progress, Vanish: d.vanish,
+		Before: s.Service, Addresses: d.addresses, Pool: d.pool, Unannounced: d.unannounced,
+		Conditions: d.conditions(), Progress: d.progress, Vanish: d.vanish,
 		Yield: replaces && !s.asksForUs && s.shows() && !r.showsOnlyOurs(rec),
 	}
 }

@@ -67,7 +67,10 @@ func (v *View) conditions(kind string, object metav1.Object, before []metav1.Con
 		c.Message = "Services hold addresses that the spec no longer covers: see status.outsideSpec"
 	}
 	var messages []string
-	stalled := metav1.Condition{Type: v1beta1.ConditionStalled, Status: metav1.ConditionTrue, ObservedGeneration: c.ObservedGeneration, LastTransitionTime: c.LastTransitionTime}
+	stalled := metav1.Condition{
+		Type: v1beta1.ConditionStalled, Status: metav1.ConditionTrue,
+		ObservedGeneration: c.ObservedGeneration, LastTransitionTime: c.LastTransitionTime,
+	}
 	for _, p := range v.Problems {
 		if p.Kind != kind || p.Name != object.GetName() {
 			continue

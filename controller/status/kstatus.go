@@ -1,6 +1,8 @@
 package status
 
 import (
+	"slices"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/baliza-lb/baliza/api/v1beta1"
@@ -11,14 +13,12 @@ import (
 // to be told that he has failed because one of them came first. Anything else waits for
 // an operator.
 func awaited(reason v1beta1.Reason) bool {
-	switch reason {
-	case v1beta1.ReasonReferenceNotFound, v1beta1.ReasonNoMatch, // in the spec of another object
+	return slices.Contains([]v1beta1.Reason{
+		v1beta1.ReasonReferenceNotFound, v1beta1.ReasonNoMatch, // in the spec of another object
 		v1beta1.ReasonNoPool, v1beta1.ReasonPoolNotFound, v1beta1.ReasonAddressInCooldown, // of an address
 		v1beta1.ReasonNoAdvertisement, v1beta1.ReasonNoSpeakerReady, v1beta1.ReasonNoEndpoint, v1beta1.ReasonNoLocalEndpoint,
-		v1beta1.ReasonNotOwner, v1beta1.ReasonDraining, v1beta1.ReasonNoAnswer, v1beta1.ReasonNoPeer, v1beta1.ReasonNoSession:
-		return true
-	}
-	return false
+		v1beta1.ReasonNotOwner, v1beta1.ReasonDraining, v1beta1.ReasonNoAnswer, v1beta1.ReasonNoPeer, v1beta1.ReasonNoSession,
+	}, reason)
 }
 
 // Progress is what the conditions of a Service come to for programs that wait for it

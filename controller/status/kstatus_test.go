@@ -1,6 +1,7 @@
 package status
 
 import (
+	"bytes"
 	"flag"
 	"math/big"
 	"os"
@@ -154,7 +155,7 @@ func golden(t *testing.T, name string, object any) {
 		}
 	}
 	want, err := os.ReadFile(file)
-	if err != nil || string(want) != string(got) {
+	if err != nil || !bytes.Equal(want, got) {
 		t.Errorf("%s: %v\n%s", file, err, got)
 	}
 }

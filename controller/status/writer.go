@@ -229,14 +229,18 @@ func (w *Writer) compare(view View, now time.Time) []write {
 		return view.conditions(kind, o, w.conditionsOf(o, observed), v1beta1.ReasonValid, now)
 	}
 	for _, o := range view.Objects.L2Advertisements {
-		status := v1beta1.L2AdvertisementStatus{ObservedGeneration: o.Generation, Conditions: conditions(config.KindL2Advertisement, o, o.Status.Conditions)}
+		status := v1beta1.L2AdvertisementStatus{
+			ObservedGeneration: o.Generation, Conditions: conditions(config.KindL2Advertisement, o, o.Status.Conditions),
+		}
 		add(config.KindL2Advertisement, o, status.Conditions, o.Status, status, func(ctx context.Context) error {
 			return w.api.ApplyL2Advertisement(ctx, o.Name, status)
 		})
 	}
 	eachBGP(&view.Objects.BGP, func(kind string, o metav1.Object, observed summary) {
 		now := summary{o.GetGeneration(), conditions(kind, o, observed.conditions)}
-		add(kind, o, now.conditions, observed, now, func(ctx context.Context) error { return w.api.ApplyBGP(ctx, o, now.observedGeneration, now.conditions) })
+		add(kind, o, now.conditions, observed, now, func(ctx context.Context) error {
+			return w.api.ApplyBGP(ctx, o, now.observedGeneration, now.conditions)
+		})
 	})
 	maps.DeleteFunc(w.known, func(uid types.UID, _ *written) bool { return !exist[uid] })
 	return writes

@@ -93,7 +93,7 @@ func run(ctx context.Context) error {
 	values := map[string]string{}
 	for i, q := range all {
 		rows = append(rows, figures.Row{Name: strings.Join(q.args, " "), Samples: samples[i]})
-		keys, values[q.key] = append(keys, q.key), fmt.Sprint(figures.Median(samples[i]).Milliseconds())
+		keys, values[q.key] = append(keys, q.key), strconv.FormatInt(figures.Median(samples[i]).Milliseconds(), 10)
 	}
 	figures.Table(os.Stdout, fmt.Sprintf("kubectl baliza, with %d Services", count), rows)
 	fmt.Println(figures.Line(keys, values, rounds))
