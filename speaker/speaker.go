@@ -101,7 +101,9 @@ type speaker struct {
 	machine *node.Node
 	view    *cluster.View
 	seen    ethernet.View
-	home    ethernet.Home
+	// acted is the state of the interfaces that was acted on last: see linksChanged.
+	acted *link.Snapshot
+	home  ethernet.Home
 	// homeless is why the process ends, if it is not told to.
 	homeless error
 	metrics  *metrics.Metrics
@@ -152,7 +154,8 @@ func (s *speaker) run(ctx context.Context) error { //nolint:cyclop // a case for
 		}
 	}
 	var rested time.Time
-	s.routes.setAddresses(s.links.Snapshot())
+	s.acted = s.links.Snapshot()
+	s.routes.setAddresses(s.acted)
 	for {
 		s.watchdog.Kick()
 		select {
@@ -163,7 +166,7 @@ func (s *speaker) run(ctx context.Context) error { //nolint:cyclop // a case for
 			continue
 		case <-s.members.Changes():
 		case <-s.links.Changes():
-			if !s.linksChanged() {
+			if !s.linksChanged(s.links.Snapshot()) {
 				continue // as when a pod comes or goes
 			}
 		case <-home.C:
@@ -204,9 +207,10 @@ func (s *speaker) checkHome(end func()) {
 }
 
 // linksChanged acts on a change of the interfaces, and reports whether it matters.
-func (s *speaker) linksChanged() bool {
-	s.routes.setAddresses(s.links.Snapshot())
-	changed := s.seen.Changed(s.links.Snapshot(), s.view.Current.Config)
+func (s *speaker) linksChanged(snapshot *link.Snapshot) bool {
+	s.acted = snapshot
+	s.routes.setAddresses(snapshot)
+	changed := s.seen.Changed(snapshot, s.view.Current.Config)
 	if changed {
 		s.members.NetworkChanged()
 	}
@@ -221,6 +225,11 @@ func (s *speaker) pass(now time.Time) time.Duration {
 		s.members.Seek(peers)
 	}
 	snapshot := s.links.Snapshot()
+	// Before the membership is asked: whose link is back does not know enough yet, and
+	// what this pass looks at may be newer than what was told.
+	if snapshot != s.acted {
+		s.linksChanged(snapshot)
+	}
 	interfaces := s.seen.Model(snapshot)
 	unused := s.lan.Follow(snapshot, s.view.Current.Config)
 	out := s.machine.Step(node.Input{

@@ -364,6 +364,7 @@ func (h *Host) look() {
 	w := h.world
 	w.Stats.Passes++
 	h.busyUntil = w.now.Add(time.Duration(len(w.Cluster.addresses)) * w.passTime)
+	h.linksChanged() // before the membership is asked: see speaker.pass
 	in := node.Input{
 		Now: w.now, Cluster: h.view.current, Members: h.machine.Snapshot(), Interfaces: h.interfaces,
 		Local: node.LocalAddresses(h.interfaces), Served: h.served,
@@ -402,15 +403,23 @@ func (h *Host) SetLink(name string, change func(*model.Interface)) {
 		return
 	}
 	h.mine(h.world.upTo(schedulingDelay), func() {
-		relevant := node.Relevant(h.interfaces, h.view.current.Config)
 		h.setSegments()
-		if !node.SameLinks(relevant, h.seenLinks) {
-			h.seenLinks = relevant
-			h.machine.NetworkChanged(h.world.now)
+		if h.linksChanged() {
 			h.flush()
 			h.soon(0)
 		}
 	})
+}
+
+// linksChanged tells the membership of a change of the interfaces that matters.
+func (h *Host) linksChanged() bool {
+	relevant := node.Relevant(h.interfaces, h.view.current.Config)
+	if node.SameLinks(relevant, h.seenLinks) {
+		return false
+	}
+	h.seenLinks = relevant
+	h.machine.NetworkChanged(h.world.now)
+	return true
 }
 
 // check asks the node's proxy, as often as it takes.
