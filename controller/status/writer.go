@@ -237,19 +237,20 @@ func (w *Writer) compare(view View, now time.Time) []write {
 		})
 	}
 	eachBGP(&view.Objects.BGP, func(kind string, o metav1.Object, observed summary) {
-		now := summary{o.GetGeneration(), conditions(kind, o, observed.conditions)}
-		add(kind, o, now.conditions, observed, now, func(ctx context.Context) error {
-			return w.api.ApplyBGP(ctx, o, now.observedGeneration, now.conditions)
+		now := summary{o.GetGeneration(), conditions(kind, o, observed.Conditions)}
+		add(kind, o, now.Conditions, observed, now, func(ctx context.Context) error {
+			return w.api.ApplyBGP(ctx, o, now.ObservedGeneration, now.Conditions)
 		})
 	})
 	maps.DeleteFunc(w.known, func(uid types.UID, _ *written) bool { return !exist[uid] })
 	return writes
 }
 
-// summary is all of the status that objects about BGP have.
+// summary is all of the status that objects about BGP have. It is compared as their
+// types are, which unexported fields would not be.
 type summary struct {
-	observedGeneration int64
-	conditions         []metav1.Condition
+	ObservedGeneration int64
+	Conditions         []metav1.Condition
 }
 
 // eachBGP calls f for every object about BGP.
