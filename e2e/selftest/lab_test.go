@@ -278,7 +278,7 @@ func daemons(ctx context.Context, t *testing.T, l *lab.Lab) {
 			return strings.Contains(out, "leaving"), err
 		}))
 	}
-	_, err = l.Kubectl(ctx, "delete", "daemonset", "daemon", "--cascade=foreground", "--timeout=20s")
+	_, err = l.Kubectl(ctx, "delete", "daemonset", "daemon", "--cascade=foreground", "--timeout=60s")
 	must(t, err)
 }
 
