@@ -169,15 +169,13 @@ func mayNotCreate(ctx context.Context, clients Clients, namespace string) ([]str
 		{Group: appsv1.GroupName, Resource: "daemonsets", Namespace: namespace},
 		{Group: appsv1.GroupName, Resource: "deployments", Namespace: namespace},
 	} {
-		one.Verb = "create"
-		review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &one}}
-		answer, err := clients.Kubernetes.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
+		allowed, err := mayCreate(ctx, clients, one)
 		switch {
 		case apierrors.IsForbidden(err):
 			return nil, err
 		case err != nil:
 			return nil, fmt.Errorf("asking for the right to create %s: %w", one.Resource, err)
-		case !answer.Status.Allowed:
+		case !allowed:
 			refused = append(refused, one.Resource)
 		}
 	}

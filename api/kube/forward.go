@@ -65,12 +65,20 @@ func GetFromPod(ctx context.Context, dial PodDialer, namespace, pod string, port
 // MayForward asks the API server whether the user may forward ports to pods of a
 // namespace.
 func MayForward(ctx context.Context, clients Clients, namespace string) (bool, error) {
-	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
-		ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: namespace, Verb: "create", Resource: "pods", Subresource: "portforward"},
-	}}
-	answer, err := clients.Kubernetes.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
+	allowed, err := mayCreate(ctx, clients, authorizationv1.ResourceAttributes{Namespace: namespace, Resource: "pods", Subresource: "portforward"})
 	if err != nil {
 		return false, fmt.Errorf("asking for the right to create pods/portforward: %w", err)
+	}
+	return allowed, nil
+}
+
+// mayCreate asks the API server whether the user may create what is described.
+func mayCreate(ctx context.Context, clients Clients, what authorizationv1.ResourceAttributes) (bool, error) {
+	what.Verb = "create"
+	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &what}}
+	answer, err := clients.Kubernetes.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
+	if err != nil {
+		return false, err
 	}
 	return answer.Status.Allowed, nil
 }

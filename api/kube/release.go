@@ -2,7 +2,6 @@ package kube
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -12,7 +11,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/pager"
 
 	"github.com/baliza-lb/baliza/api/v1beta1"
@@ -81,7 +79,8 @@ func ReleaseServices(ctx context.Context, clients Clients, released func(namespa
 				released(svc.Namespace, svc.Name)
 			}
 		case len(progress) > 0: // nobody works on it any more, and nobody is to wait for it
-			if err = patchService(ctx, clients, svc, map[string]any{"status": map[string]any{"conditions": progress}}); apierrors.IsNotFound(err) {
+			status := map[string]any{"status": map[string]any{"conditions": progress}}
+			if _, err = patchService(ctx, clients.Kubernetes.CoreV1(), svc, status); apierrors.IsNotFound(err) {
 				err = nil
 			}
 		}
@@ -98,7 +97,7 @@ func ReleaseServices(ctx context.Context, clients Clients, released func(namespa
 
 func release(ctx context.Context, clients Clients, svc *corev1.Service, finalizers []string, progress []any) error {
 	now := time.Now()
-	err := patchService(ctx, clients, svc, map[string]any{
+	_, err := patchService(ctx, clients.Kubernetes.CoreV1(), svc, map[string]any{
 		"metadata": map[string]any{"$deleteFromPrimitiveList/finalizers": finalizers},
 		"status": map[string]any{"conditions": append(progress, metav1.Condition{
 			Type: v1beta1.ConditionAnnounced, Status: metav1.ConditionFalse, Reason: string(v1beta1.ReasonUninstalled),
@@ -121,15 +120,5 @@ func release(ctx context.Context, clients Clients, svc *corev1.Service, finalize
 	if apierrors.IsForbidden(err) || apierrors.IsNotFound(err) {
 		return nil // its namespace is being deleted, and takes no events
 	}
-	return err
-}
-
-func patchService(ctx context.Context, clients Clients, svc *corev1.Service, patch map[string]any) error {
-	body, err := json.Marshal(patch)
-	if err != nil {
-		return err
-	}
-	options := metav1.PatchOptions{FieldManager: FieldManager}
-	_, err = clients.Kubernetes.CoreV1().Services(svc.Namespace).Patch(ctx, svc.Name, types.StrategicMergePatchType, body, options, "status")
 	return err
 }

@@ -108,10 +108,9 @@ func (s *Services) Write(ctx context.Context, w ServiceWrite) (*corev1.Service, 
 }
 
 func (s *Services) write(ctx context.Context, w ServiceWrite) (*corev1.Service, error) {
-	services := s.client.Services(w.Before.Namespace)
 	if w.Yield {
 		// The cached object does not say who wrote what.
-		svc, err := services.Get(ctx, w.Before.Name, metav1.GetOptions{})
+		svc, err := s.client.Services(w.Before.Namespace).Get(ctx, w.Before.Name, metav1.GetOptions{})
 		if err != nil {
 			return nil, err
 		}
@@ -119,11 +118,17 @@ func (s *Services) write(ctx context.Context, w ServiceWrite) (*corev1.Service, 
 			return nil, &FieldConflict{Managers: managers}
 		}
 	}
-	body, err := json.Marshal(w.patch())
+	return patchService(ctx, s.client, w.Before, w.patch())
+}
+
+// patchService writes a strategic merge patch of the status subresource.
+func patchService(ctx context.Context, client corev1client.ServicesGetter, svc *corev1.Service, patch map[string]any) (*corev1.Service, error) {
+	body, err := json.Marshal(patch)
 	if err != nil {
 		return nil, err
 	}
-	return services.Patch(ctx, w.Before.Name, types.StrategicMergePatchType, body, metav1.PatchOptions{FieldManager: FieldManager}, "status")
+	options := metav1.PatchOptions{FieldManager: FieldManager}
+	return client.Services(svc.Namespace).Patch(ctx, svc.Name, types.StrategicMergePatchType, body, options, "status")
 }
 
 // patch is the difference between the object and what is to be said.
