@@ -61,8 +61,8 @@ func TestI01_One_install_brings_pools_and_one_uninstall_leaves_nothing_stuck(t *
 			s.must(s.Client.CoreV1().Services("web").Delete(ctx, "goes", metav1.DeleteOptions{}))
 			s.gone(ctx, "goes")
 			crds, err := s.crds(ctx)
-			if err != nil || len(crds) != 7 {
-				t.Errorf("the CRDs are to be kept: %v, %v", crds, err)
+			if want := s.chartCRDs(); err != nil || len(crds) != want {
+				t.Errorf("the chart's %d CRDs are to be kept: %v, %v", want, crds, err)
 			}
 			for _, kind := range []string{"clusterroles", "clusterrolebindings", "validatingadmissionpolicies"} {
 				if left, err := s.Kubectl(ctx, "get", kind, "-l", "app.kubernetes.io/name=baliza", "-o", "name"); err != nil || left != "" {

@@ -142,6 +142,17 @@ func (s *site) chart() string {
 	return dir
 }
 
+// chartCRDs is how many CRDs the chart has.
+func (s *site) chartCRDs() int {
+	s.t.Helper()
+	files, err := filepath.Glob(filepath.Join(s.chart(), "crds", "*.yaml"))
+	s.must(err)
+	if len(files) == 0 {
+		s.t.Fatalf("no CRD in %s", s.chart())
+	}
+	return len(files)
+}
+
 // chartBefore is the chart of commit d4361b1, which had its CRDs in crds/ and
 // never upgraded them ("git archive d4361b1 deploy/helm/baliza"). The programs of
 // now, which it starts, have another name for one of its flags.
