@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/baliza-lb/baliza/e2e/bench/figures"
-	"github.com/baliza-lb/baliza/e2e/lab"
+	"github.com/baliza-lb/baliza/e2e/probe"
 )
 
 const (
@@ -57,7 +57,7 @@ func (b *bench) trial(ctx context.Context, a netip.Addr, f fault) (outage time.D
 	}
 	for {
 		time.Sleep(after)
-		done := slices.ContainsFunc(prober.Attempts(), func(one lab.Attempt) bool {
+		done := slices.ContainsFunc(prober.Attempts(), func(one probe.Attempt) bool {
 			return one.Err == nil && one.Start.After(failed.Add(after/4))
 		})
 		if done || ctx.Err() != nil || time.Since(failed) > time.Minute {

@@ -18,6 +18,7 @@ import (
 	"github.com/baliza-lb/baliza/e2e/bench/figures"
 	"github.com/baliza-lb/baliza/e2e/cluster"
 	"github.com/baliza-lb/baliza/e2e/lab"
+	"github.com/baliza-lb/baliza/e2e/probe"
 )
 
 const (
@@ -56,7 +57,7 @@ type bench struct {
 	peer    bool
 	rows    []figures.Row
 	values  map[string]string
-	example []lab.Attempt // of the first cut, for the timeline
+	example []probe.Attempt // of the first cut, for the timeline
 	cutAt   time.Time
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/baliza-lb/baliza/e2e/bench/figures"
 	"github.com/baliza-lb/baliza/e2e/lab"
+	"github.com/baliza-lb/baliza/e2e/probe"
 )
 
 const (
@@ -116,7 +117,7 @@ func (b *bench) deaf(ctx context.Context) error {
 	}
 	nodes := b.nodes()
 	victim := nodes[len(nodes)-1]
-	var probers []*lab.Prober
+	var probers []*probe.Prober
 	for _, a := range all {
 		probers = append(probers, b.c.Probe(ctx, client, netip.AddrPortFrom(a, 80), 200*time.Millisecond))
 	}
@@ -259,7 +260,7 @@ func (b *bench) forged(ctx context.Context) error {
 		time.Sleep(next)
 	}
 	time.Sleep(after)
-	reports := []lab.Report{four.Stop(), six.Stop()}
+	reports := []probe.Report{four.Stop(), six.Stop()}
 	lost := len(reports[0].Failures) + len(reports[1].Failures)
 	for a, owner := range owners {
 		node, err := b.c.Neighbor(ctx, router, a)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +18,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/baliza-lb/baliza/e2e/probe"
 )
 
 // Hosts are all machines of the lab, sorted by name.
@@ -86,6 +89,24 @@ func (l *Lab) Apply(ctx context.Context, yaml string) error {
 	_, err := l.exec(ctx, controlPlaneName, yaml, l.kube(), "kubectl", "apply", "--server-side", "-f", "-")
 	return err
 }
+
+// Probe starts connecting to an address from a host, as [probe.Start] does.
+func (l *Lab) Probe(ctx context.Context, host string, target netip.AddrPort, interval time.Duration) *probe.Prober {
+	return probe.Start(ctx, func() (int, probe.Dialer) {
+		port := l.newPort()
+		return port, dialIn(host, port)
+	}, target, interval)
+}
+
+// The ports that connections of probers come from: below those that the kernel gives
+// (net.ipv4.ip_local_port_range), and enough for none to come again in two minutes.
+const firstProbePort, probePorts = 10_000, 22_000
+
+// newPort is where the next connection of a prober comes from. A node remembers a
+// connection for up to two minutes, and what it did with it: nothing, if its
+// kube-proxy did not know the address yet. One that comes from the same port later is
+// treated as that one was.
+func (l *Lab) newPort() int { return firstProbePort + int(l.probed.Add(1)%probePorts) }
 
 // WaitFor calls f every 50 ms until it reports true or an error, or ctx ends;
 // the error says what was waited for.

@@ -9,6 +9,8 @@ import (
 	"runtime"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/baliza-lb/baliza/e2e/probe"
 )
 
 const netnsDir = "/run/netns"
@@ -81,12 +83,10 @@ func onThread(f func() error) error {
 	return <-done
 }
 
-type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
-
 // dialIn returns a dial function whose sockets live in the named namespace. The
 // address must be an IP literal: a name would be resolved on another thread. port is
 // where the connection comes from; zero leaves that to the kernel.
-func dialIn(name string, port int) dialFunc {
+func dialIn(name string, port int) probe.Dialer {
 	return func(ctx context.Context, network, address string) (conn net.Conn, err error) {
 		err = inNetns(name, func() error {
 			var d net.Dialer

@@ -16,6 +16,7 @@ import (
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/e2e/cluster"
 	"github.com/baliza-lb/baliza/e2e/lab"
+	"github.com/baliza-lb/baliza/e2e/probe"
 )
 
 // departure is a plan under which an address leaves its node.
@@ -157,10 +158,10 @@ func (p *plot) gently(ctx context.Context, what string, a netip.Addr, moves int,
 
 // unharmed fails the test for every connection but those that were reset and
 // open in one of so many moments: those in which the address moved.
-func (p *plot) unharmed(report lab.Report, what string, moves int) {
+func (p *plot) unharmed(report probe.Report, what string, moves int) {
 	p.t.Helper()
 	p.t.Logf("%s: %s", what, report)
-	var resets []lab.Attempt
+	var resets []probe.Attempt
 	for _, f := range report.Failures {
 		p.t.Logf("begun %s, established %t, ended after %s: %v", f.Start.Format("05.000000"), f.Connected, f.Latency.Round(time.Microsecond), f.Err)
 		if wasReset(f) {
@@ -177,16 +178,16 @@ func (p *plot) unharmed(report lab.Report, what string, moves int) {
 }
 
 // wasReset reports whether a connection had been established, and was reset then.
-func wasReset(a lab.Attempt) bool {
+func wasReset(a probe.Attempt) bool {
 	return a.Connected && (errors.Is(a.Err, unix.ECONNRESET) || errors.Is(a.Err, unix.EPIPE))
 }
 
 // moments is the smallest number of moments such that each of the connections
 // was open in one of them. However many were open when the address moved, that
 // is one moment; one that was begun after another had ended takes a second.
-func moments(connections []lab.Attempt) (count int) {
-	end := func(a lab.Attempt) time.Time { return a.Start.Add(a.Latency) }
-	byEnd := slices.SortedFunc(slices.Values(connections), func(a, b lab.Attempt) int { return end(a).Compare(end(b)) })
+func moments(connections []probe.Attempt) (count int) {
+	end := func(a probe.Attempt) time.Time { return a.Start.Add(a.Latency) }
+	byEnd := slices.SortedFunc(slices.Values(connections), func(a, b probe.Attempt) int { return end(a).Compare(end(b)) })
 	var last time.Time // the latest moment in which all that are counted were open
 	for _, a := range byEnd {
 		if count == 0 || a.Start.After(last) {
@@ -210,10 +211,10 @@ func TestL11_Connections_that_are_open_at_once_take_one_move(t *testing.T) {
 		"a long one over two that are apart": {[][2]int{{0, 5}, {0, 100}, {50, 55}}, 2},
 		"each begun after the one before":    {[][2]int{{0, 9}, {10, 19}, {20, 29}, {30, 39}}, 4},
 	} {
-		var all []lab.Attempt
+		var all []probe.Attempt
 		for _, c := range test.connections {
 			from, to := time.Duration(c[0])*time.Millisecond, time.Duration(c[1])*time.Millisecond
-			all = append(all, lab.Attempt{Start: begin.Add(from), Latency: to - from, Connected: true, Err: unix.ECONNRESET})
+			all = append(all, probe.Attempt{Start: begin.Add(from), Latency: to - from, Connected: true, Err: unix.ECONNRESET})
 		}
 		if got := moments(all); got != test.want {
 			t.Errorf("%s: %d moments, want %d", sentence, got, test.want)
@@ -223,14 +224,14 @@ func TestL11_Connections_that_are_open_at_once_take_one_move(t *testing.T) {
 
 func TestL11_Only_a_reset_is_what_a_move_costs(t *testing.T) {
 	for sentence, test := range map[string]struct {
-		attempt lab.Attempt
+		attempt probe.Attempt
 		want    bool
 	}{
-		"established and reset":              {lab.Attempt{Connected: true, Err: fmt.Errorf("read: %w", unix.ECONNRESET)}, true},
-		"established, and reset as it asked": {lab.Attempt{Connected: true, Err: fmt.Errorf("write: %w", unix.EPIPE)}, true},
-		"established and never answered":     {lab.Attempt{Connected: true, Err: os.ErrDeadlineExceeded}, false},
-		"refused":                            {lab.Attempt{Err: unix.ECONNREFUSED}, false},
-		"answered":                           {lab.Attempt{Connected: true}, false},
+		"established and reset":              {probe.Attempt{Connected: true, Err: fmt.Errorf("read: %w", unix.ECONNRESET)}, true},
+		"established, and reset as it asked": {probe.Attempt{Connected: true, Err: fmt.Errorf("write: %w", unix.EPIPE)}, true},
+		"established and never answered":     {probe.Attempt{Connected: true, Err: os.ErrDeadlineExceeded}, false},
+		"refused":                            {probe.Attempt{Err: unix.ECONNREFUSED}, false},
+		"answered":                           {probe.Attempt{Connected: true}, false},
 	} {
 		if got := wasReset(test.attempt); got != test.want {
 			t.Errorf("%s: %t", sentence, got)
@@ -239,7 +240,7 @@ func TestL11_Only_a_reset_is_what_a_move_costs(t *testing.T) {
 }
 
 // during are the packets from shortly before an attempt until shortly after it.
-func during(packets []lab.Packet, f lab.Attempt) []string {
+func during(packets []lab.Packet, f probe.Attempt) []string {
 	var texts []string
 	for _, packet := range packets {
 		if after := packet.Time.Sub(f.Start); after > -20*time.Millisecond && after < f.Latency+20*time.Millisecond {

@@ -16,6 +16,7 @@ import (
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/e2e/cluster"
 	"github.com/baliza-lb/baliza/e2e/lab"
+	"github.com/baliza-lb/baliza/e2e/probe"
 )
 
 // made makes a dual-stack Service and returns its addresses, IPv4 first.
@@ -374,7 +375,7 @@ func (p *plot) survives(ctx context.Context, a netip.Addr, fail, mend func(node 
 	p.must(fail(owner))
 	err := lab.WaitFor(ctx, "the client to be answered again", func() (bool, error) {
 		attempts := prober.Attempts()
-		after := slices.IndexFunc(attempts, func(one lab.Attempt) bool { return one.Start.After(failed.Add(time.Second)) && one.Err == nil })
+		after := slices.IndexFunc(attempts, func(one probe.Attempt) bool { return one.Start.After(failed.Add(time.Second)) && one.Err == nil })
 		return after >= 0, nil
 	})
 	report := prober.Stop()

@@ -14,6 +14,7 @@ import (
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/e2e/cluster"
 	"github.com/baliza-lb/baliza/e2e/lab"
+	"github.com/baliza-lb/baliza/e2e/probe"
 )
 
 // perClient makes a plot whose advertisement has balancing PerClient, and
@@ -189,14 +190,14 @@ func TestPerClient_When_a_node_is_cut_its_clients_are_repointed_and_no_others(t 
 	if len(clients) < 2 {
 		t.Fatal("one node has all the clients")
 	}
-	probers := map[pair]*lab.Prober{}
+	probers := map[pair]*probe.Prober{}
 	for _, one := range few(before, victim) {
 		probers[one] = p.Probe(ctx, one.host, netip.AddrPortFrom(one.vip, 80), 20*time.Millisecond)
 	}
 	time.Sleep(time.Second)
 	p.must(p.CutSilently(victim))
 	time.Sleep(4 * time.Second)
-	reports := map[pair]lab.Report{}
+	reports := map[pair]probe.Report{}
 	for one, prober := range probers {
 		reports[one] = prober.Stop()
 	}

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/baliza-lb/baliza/e2e/lab"
+	"github.com/baliza-lb/baliza/e2e/probe"
 )
 
 func TestMain(m *testing.M) { os.Exit(lab.Main(m)) }
@@ -445,7 +446,7 @@ func newPorts(ctx context.Context, t *testing.T, l *lab.Lab) {
 	r1, err := l.Host("r1")
 	must(t, err)
 	target := netip.AddrPortFrom(r1.IPv4, 7070)
-	var probers []*lab.Prober
+	var probers []*probe.Prober
 	for range 2 {
 		probers = append(probers, l.Probe(ctx, "c1", target, 5*time.Millisecond))
 	}
@@ -542,7 +543,7 @@ func podAddress(ctx context.Context, t *testing.T, l *lab.Lab, node string) neti
 	return netip.AddrPortFrom(address, 8080)
 }
 
-func checkOutage(t *testing.T, r lab.Report, least, most time.Duration) {
+func checkOutage(t *testing.T, r probe.Report, least, most time.Duration) {
 	t.Helper()
 	t.Log(r)
 	if r.Outage < least || r.Outage > most {

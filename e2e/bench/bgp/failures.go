@@ -16,6 +16,7 @@ import (
 	"github.com/baliza-lb/baliza/e2e/bench/figures"
 	"github.com/baliza-lb/baliza/e2e/cluster"
 	"github.com/baliza-lb/baliza/e2e/lab"
+	"github.com/baliza-lb/baliza/e2e/probe"
 )
 
 const (
@@ -83,7 +84,7 @@ func (b *bench) watched(ctx context.Context) error {
 // brings it back. It returns for how long clients were unlucky, and how long
 // after the heal the node answered one.
 func (b *bench) cut(ctx context.Context) (lost, back time.Duration, err error) {
-	probe := b.probe(ctx)
+	prober := b.probe(ctx)
 	time.Sleep(before)
 	at := time.Now()
 	if err := b.CutSilently(victim); err != nil {
@@ -93,22 +94,22 @@ func (b *bench) cut(ctx context.Context) (lost, back time.Duration, err error) {
 		return 0, 0, err
 	}
 	time.Sleep(after)
-	report := probe.Stop()
-	b.picture.At, b.picture.Attempts = at, probe.Attempts()
-	probe = b.probe(ctx)
+	report := prober.Stop()
+	b.picture.At, b.picture.Attempts = at, prober.Attempts()
+	prober = b.probe(ctx)
 	healed := time.Now()
 	if err := b.Heal(victim); err != nil {
 		return 0, 0, err
 	}
 	err = lab.WaitFor(ctx, "the healed node to answer", func() (bool, error) {
-		all := probe.Attempts()
-		first := slices.IndexFunc(all, func(a lab.Attempt) bool { return a.Node == victim })
+		all := prober.Attempts()
+		first := slices.IndexFunc(all, func(a probe.Attempt) bool { return a.Node == victim })
 		if first >= 0 {
 			back = all[first].Start.Sub(healed)
 		}
 		return first >= 0, nil
 	})
-	probe.Stop()
+	prober.Stop()
 	return report.Unlucky(), back, err
 }
 
@@ -188,17 +189,17 @@ func (l *losses) String() string {
 
 // under does something while the client connects. The router's cable shows which
 // connections it moved.
-func (b *bench) under(ctx context.Context, do func() error) (lab.Report, losses, error) {
+func (b *bench) under(ctx context.Context, do func() error) (probe.Report, losses, error) {
 	capture, err := b.Capture(ctx, b.r1.Host.Name, "ether", "src", b.r1.Host.MAC.String(),
 		"and", "tcp", "dst", "port", "80", "and", "dst", "host", b.v4.String())
 	if err != nil {
-		return lab.Report{}, losses{}, err
+		return probe.Report{}, losses{}, err
 	}
-	probe := b.probe(ctx)
+	prober := b.probe(ctx)
 	time.Sleep(before)
 	err = do()
 	time.Sleep(after)
-	report := probe.Stop()
+	report := prober.Stop()
 	l := losses{attempts: report.Attempts}
 	by := nodesOf(capture.Stop())
 	for _, f := range report.Failures {

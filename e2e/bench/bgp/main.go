@@ -30,6 +30,7 @@ import (
 	"github.com/baliza-lb/baliza/e2e/bench/figures"
 	"github.com/baliza-lb/baliza/e2e/cluster"
 	"github.com/baliza-lb/baliza/e2e/lab"
+	"github.com/baliza-lb/baliza/e2e/probe"
 )
 
 const (
@@ -211,14 +212,14 @@ func (b *bench) start(ctx context.Context) error {
 // the same port.
 func (b *bench) served(ctx context.Context) error {
 	return lab.WaitFor(ctx, "both nodes to serve "+b.v4.String(), func() (bool, error) {
-		probe := b.Probe(ctx, "c2", netip.AddrPortFrom(b.v4, 80), interval)
+		prober := b.Probe(ctx, "c2", netip.AddrPortFrom(b.v4, 80), interval)
 		time.Sleep(500 * time.Millisecond)
-		report := probe.Stop()
+		report := prober.Stop()
 		return len(report.Failures) == 0 && len(report.Nodes) == 2, nil
 	})
 }
 
-func (b *bench) probe(ctx context.Context) *lab.Prober {
+func (b *bench) probe(ctx context.Context) *probe.Prober {
 	return b.Probe(ctx, client, netip.AddrPortFrom(b.v4, 80), interval)
 }
 

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/baliza-lb/baliza/e2e/lab"
+	"github.com/baliza-lb/baliza/e2e/probe"
 )
 
 // Timeline is a picture of what a client saw around a fault: each connection a
@@ -17,7 +17,7 @@ type Timeline struct {
 	// Event is what happened at that time.
 	Event    string
 	At       time.Time
-	Attempts []lab.Attempt
+	Attempts []probe.Attempt
 }
 
 // Times of a picture.

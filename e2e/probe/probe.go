@@ -1,4 +1,6 @@
-package lab
+// Package probe is a client that connects again and again and says what became of
+// each connection.
+package probe
 
 import (
 	"bufio"
@@ -6,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -45,9 +48,13 @@ type Prober struct {
 	all []Attempt
 }
 
-// Probe starts probing an address from a host. Every attempt has a second. It
-// ends with [Prober.Stop] or ctx.
-func (l *Lab) Probe(ctx context.Context, host string, target netip.AddrPort, interval time.Duration) *Prober {
+// Dialer opens one connection, as from net.Dialer's DialContext.
+type Dialer = func(ctx context.Context, network, address string) (net.Conn, error)
+
+// Start begins to connect to target, every time from where next says: the client's
+// port, and what dials from it. Every attempt has a second. It ends with
+// [Prober.Stop] or ctx.
+func Start(ctx context.Context, next func() (port int, dial Dialer), target netip.AddrPort, interval time.Duration) *Prober {
 	ctx, stop := context.WithCancel(ctx)
 	p := &Prober{stop: stop}
 	p.done.Go(func() {
@@ -55,8 +62,8 @@ func (l *Lab) Probe(ctx context.Context, host string, target netip.AddrPort, int
 		defer tick.Stop()
 		for {
 			p.done.Go(func() {
-				port := l.newPort()
-				a := attempt(ctx, dialIn(host, port), target)
+				port, dial := next()
+				a := attempt(ctx, dial, target)
 				a.Port = port
 				if ctx.Err() != nil {
 					return // cut short by Stop: says nothing
@@ -75,17 +82,7 @@ func (l *Lab) Probe(ctx context.Context, host string, target netip.AddrPort, int
 	return p
 }
 
-// The ports that connections of probers come from: below those that the kernel gives
-// (net.ipv4.ip_local_port_range), and enough for none to come again in two minutes.
-const firstProbePort, probePorts = 10_000, 22_000
-
-// newPort is where the next connection of a prober comes from. A node remembers a
-// connection for up to two minutes, and what it did with it: nothing, if its
-// kube-proxy did not know the address yet. One that comes from the same port later is
-// treated as that one was.
-func (l *Lab) newPort() int { return firstProbePort + int(l.probed.Add(1)%probePorts) }
-
-func attempt(ctx context.Context, dial dialFunc, target netip.AddrPort) (a Attempt) {
+func attempt(ctx context.Context, dial Dialer, target netip.AddrPort) (a Attempt) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	a.Start = time.Now()
