@@ -237,8 +237,13 @@ func (b *bench) serve(ctx context.Context) (float64, error) {
 	}
 	shown := make(map[string]bool, b.count)
 	var first, last time.Time
+	writes := 0
 	note := func(svc *corev1.Service) {
-		if !strings.HasPrefix(svc.Name, "s-") || len(svc.Status.LoadBalancer.Ingress) == 0 || shown[svc.Name] {
+		if !strings.HasPrefix(svc.Name, "s-") || len(svc.Status.LoadBalancer.Ingress) == 0 {
+			return
+		}
+		writes++
+		if shown[svc.Name] {
 			return
 		}
 		shown[svc.Name] = true
@@ -261,6 +266,7 @@ func (b *bench) serve(ctx context.Context) (float64, error) {
 		began = p.Started
 		fmt.Fprintf(b.out, "resident memory of the controller: %s\n", resident(p.PID))
 	}
+	fmt.Fprintf(b.out, "%d changes of %d Services until then\n", writes, len(shown))
 	fmt.Fprintf(b.out, "from the controller's start to the first address %s, to the last %s: %.0f a second between them\n",
 		first.Sub(began).Round(time.Millisecond), last.Sub(began).Round(time.Millisecond), float64(b.count-1)/last.Sub(first).Seconds())
 	return float64(b.count) / last.Sub(began).Seconds(), nil
