@@ -14,6 +14,7 @@ import (
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/e2e/cluster"
 	"github.com/baliza-lb/baliza/e2e/lab"
+	"github.com/baliza-lb/baliza/internal/schematest"
 )
 
 // perClient makes a plot whose advertisement has balancing PerClient, and
@@ -117,7 +118,7 @@ func TestPerClient_Each_client_is_answered_by_one_node_and_not_all_by_the_same(t
 		}
 	}
 	_, err := p.Kubectl(ctx, "patch", "l2adv", p.name, "--dry-run=server", "--type=merge", "-p", `{"spec":{"preferredNodes":[{"weight":1,"nodeSelector":{}}]}}`)
-	if err == nil || !strings.Contains(err.Error(), rulePerClient) {
+	if err == nil || !strings.Contains(err.Error(), schematest.RulePerClient) {
 		t.Errorf("preferredNodes with PerClient: %v", err)
 	}
 	// One owner again: everybody is told, and one answers.
