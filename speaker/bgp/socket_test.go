@@ -28,7 +28,7 @@ func TestNoAnswerNamesThePassword(t *testing.T) {
 	}
 	defer l.Close()
 	at := netip.MustParseAddrPort(l.Addr().String())
-	for password, want := range map[string]string{"": "expects a password", "guess": "the same password?"} {
+	for password, want := range map[Secret]string{"": "expects a password", "guess": "the same password?"} {
 		conn, err := dial(t.Context(), &Peer{Address: at.Addr(), Port: at.Port(), MyASN: 64513, PeerASN: 64512, Password: password})
 		if err == nil {
 			_ = conn.Close()
