@@ -52,7 +52,7 @@ type importRule struct {
 // pureFolders compute and do nothing else.
 var pureFolders = []string{
 	"config", "controller/ipam", "controller/queue", "controller/reports", "controller/quarantine", "speaker/plan", "speaker/model", "speaker/node", "speaker/ownership", "speaker/members/detection",
-	"speaker/members/keyring", "cli/explain", "cli/checks", "cli/cures", "cli/manifests", "cli/bundle", "migrate/metallb",
+	"speaker/members/keyring", "cli/explain", "cli/checks", "cli/cures", "cli/manifests", "cli/schema", "cli/bundle", "migrate/metallb",
 }
 
 // outsideWorld are the standard packages through which a package would touch it.
@@ -84,17 +84,17 @@ func siblingRules() []importRule {
 var importRules = []importRule{
 	{
 		in: isPure, forbids: within("k8s.io/client-go"), indirect: true,
-		reason: "config, controller/{ipam,queue,reports,quarantine}, speaker/{plan,node,ownership,members/{detection,keyring}}, cli/{explain,checks,cures,manifests,bundle} and migrate/metallb are pure: they get objects and return decisions, " +
+		reason: "config, controller/{ipam,queue,reports,quarantine}, speaker/{plan,node,ownership,members/{detection,keyring}}, cli/{explain,checks,cures,manifests,schema,bundle} and migrate/metallb are pure: they get objects and return decisions, " +
 			"so that every decision can be tested without a cluster",
 	},
 	{
 		in: isPure, forbids: oneOf(outsideWorld...),
-		reason: "config, controller/{ipam,queue,reports,quarantine}, speaker/{plan,node,ownership,members/{detection,keyring}}, cli/{explain,checks,cures,manifests,bundle} and migrate/metallb are pure: no sockets, no files, no processes, no logging; " +
+		reason: "config, controller/{ipam,queue,reports,quarantine}, speaker/{plan,node,ownership,members/{detection,keyring}}, cli/{explain,checks,cures,manifests,schema,bundle} and migrate/metallb are pure: no sockets, no files, no processes, no logging; " +
 			"what they have to say they return",
 	},
 	{
 		in: isPure, forbids: ownBut("api/v1beta1", pureFolders...), indirect: true,
-		reason: "config, controller/{ipam,queue,reports,quarantine}, speaker/{plan,node,ownership,members/{detection,keyring}}, cli/{explain,checks,cures,manifests,bundle} and migrate/metallb are pure, and so is what they stand on: api/v1beta1 and each other",
+		reason: "config, controller/{ipam,queue,reports,quarantine}, speaker/{plan,node,ownership,members/{detection,keyring}}, cli/{explain,checks,cures,manifests,schema,bundle} and migrate/metallb are pure, and so is what they stand on: api/v1beta1 and each other",
 	},
 	{
 		in: outside("speaker/l2", "speaker/ping"), forbids: within("github.com/mdlayher"),
@@ -162,8 +162,12 @@ var importRules = []importRule{
 		reason: "cli gathers objects, asks the packages that decide, and prints: it does nothing of what it explains",
 	},
 	{
-		in: outside("cli"), forbids: own("cli/command", "cli/explain", "cli/checks", "cli/text", "cli/manifests", "cli/bundle"),
+		in: outside("cli"), forbids: own("cli/command", "cli/explain", "cli/checks", "cli/text", "cli/manifests", "cli/schema", "cli/bundle"),
 		reason: "cli stands above controller and speaker, which know nothing of it; cli/cures is for all",
+	},
+	{
+		in: under("controller", "speaker"), forbids: within("k8s.io/apiextensions-apiserver", "k8s.io/apiserver", "github.com/google/cel-go"), indirect: true,
+		reason: "what runs in a cluster has the API server judge: CEL would be in its images for nothing",
 	},
 	{
 		in: under("cli/cures"), forbids: ownBut("api/v1beta1"), indirect: true,
@@ -193,6 +197,14 @@ var importRules = []importRule{
 	{
 		in: outside("internal/netnstest"), forbids: own("internal/netnstest"), indirect: true,
 		reason: "internal/netnstest is for tests: nothing that ships makes network namespaces",
+	},
+	{
+		in: outside("internal/schematest"), forbids: own("internal/schematest"), indirect: true,
+		reason: "internal/schematest is for tests: it has cases of rules, and no rules",
+	},
+	{
+		in: outside("cli/schema"), forbids: within("k8s.io/apiextensions-apiserver", "k8s.io/apiserver", "github.com/google/cel-go"),
+		reason: "only cli/schema judges as an API server does",
 	},
 	{
 		in: outside("speaker/sim"), forbids: own("speaker/sim"), indirect: true,
@@ -414,6 +426,11 @@ func TestImportRulesComplain(t *testing.T) {
 		"migrate may use config":                    {folder: "migrate/metallb", imports: []string{baliza + "config", baliza + "api/v1beta1"}},
 		"migrate may not know the command line":     {folder: "migrate/metallb", imports: []string{baliza + "cli/cures"}, want: "by config alone"},
 		"migrate may not read files":                {folder: "migrate/metallb", imports: []string{"os"}, want: "no files"},
+		"schema may use the API server's own code":  {folder: "cli/schema", imports: []string{"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel"}},
+		"commands may not evaluate CEL":             {folder: "cli/command", imports: []string{"github.com/google/cel-go/cel"}, want: "only cli/schema"},
+		"the controller may not carry CEL":          {folder: "controller", indirect: []string{"github.com/google/cel-go/cel"}, want: "for nothing"},
+		"schema may not read files":                 {folder: "cli/schema", imports: []string{"os"}, want: "no files"},
+		"what ships has no cases of rules":          {folder: "cli/schema", imports: []string{baliza + "internal/schematest"}, want: "for tests"},
 		"text may not use files":                    {folder: "cli/text", imports: []string{"os"}, want: "a writer that it is given"},
 		"plan may not use the filesystem":           {folder: "speaker/plan", imports: []string{"os"}, want: "no files"},
 		"a package inside a pure one is pure":       {folder: "speaker/plan/rank", imports: []string{"net/http"}, want: "no sockets"},

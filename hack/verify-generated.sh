@@ -31,7 +31,7 @@ done
 kubernetes=$(awk '$1 == "k8s.io/kubernetes" { print $2 }' e2e/go.mod)
 staging=v0.${kubernetes#v1.}
 strays=$(awk -v want="$staging" '$2 == "=>" && $1 ~ /^k8s\.io\// && ($3 != $1 || $4 != want)' e2e/go.mod)
-strays+=$(awk -v want="$staging" '$1 ~ /^k8s\.io\/(api|apimachinery|client-go)$/ && $2 != want' go.mod)
+strays+=$(awk -v want="$staging" '$1 ~ /^k8s\.io\/(api|apiextensions-apiserver|apimachinery|apiserver|cli-runtime|client-go|component-base|streaming)$/ && $2 != want' go.mod)
 if [[ -n $strays ]]; then
 	printf 'verify-generated: k8s.io/kubernetes is %s, so these must be %s:\n%s\n' "$kubernetes" "$staging" "$strays" >&2
 	failed=1

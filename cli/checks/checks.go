@@ -174,14 +174,14 @@ func (in *Input) run(all []check) Report {
 			if r.Cure == "" && r.State != NotChecked {
 				r.Cure = one.id.Cure()
 			}
-			r.See = See(string(one.id))
+			r.See = cures.See(string(one.id))
 		}
 		for i := range r.Findings {
 			f := &r.Findings[i]
 			if f.Reason == "" {
 				continue
 			}
-			f.See = See(string(f.Reason))
+			f.See = cures.See(string(f.Reason))
 			if cure, _ := cures.For(f.Reason); f.Cure == "" {
 				f.Cure = cure.Text
 			}
@@ -222,12 +222,6 @@ func overall(results []Result) explain.Verdict {
 	}
 	return v
 }
-
-// page is where docs/checks.md is read.
-const page = "https://github.com/baliza-lb/baliza/blob/main/docs/checks.md"
-
-// See is where the documentation speaks of a check or a reason.
-func See(name string) string { return page + "#" + strings.ToLower(name) }
 
 // passed is the result of a check that found nothing wrong.
 func passed(format string, args ...any) Result {

@@ -130,10 +130,16 @@ func TestValidate(t *testing.T) {
 		line   string
 		status int
 	}{
-		"validate":         {"validate -f testdata/manifests", command.StatusWrong},
-		"validate-well":    {"validate -f testdata/manifests/pool.yaml", command.StatusWell},
-		"validate-no-file": {"validate -f testdata/nothing.yaml", command.StatusUnknown},
-		"validate-nothing": {"validate", command.StatusUnknown},
+		"validate":                  {"validate -f testdata/manifests", command.StatusWrong},
+		"validate-well":             {"validate -f testdata/manifests/pool.yaml", command.StatusWell},
+		"validate-no-file":          {"validate -f testdata/nothing.yaml", command.StatusUnknown},
+		"validate-nothing":          {"validate", command.StatusUnknown},
+		"validate-refused":          {"validate -f testdata/refused", command.StatusWrong},
+		"validate-json":             {"validate -f testdata/refused/all.yaml,testdata/metallb --metallb -o json", command.StatusWrong},
+		"validate-metallb":          {"validate --metallb -f testdata/metallb", command.StatusWrong},
+		"validate-theirs-unasked":   {"validate -f testdata/metallb", command.StatusWell},
+		"validate-metallb-well":     {"validate --metallb -f testdata/migrate/home-flat.yaml", command.StatusWell},
+		"validate-metallb-mistakes": {"validate --metallb -f testdata/migrate/mistakes.yaml", command.StatusWrong},
 	} {
 		w := newWorld()
 		w.unreachable = true

@@ -13,14 +13,15 @@ import (
 // bgpScenarios are those in which routers are told, and no ARP is spoken.
 func bgpScenarios() map[string]scenario {
 	return map[string]scenario{
-		"bgp-all-is-well":    {ask: explainWeb, set: routed, says: "announced by n1"},
-		"peers":              {ask: "peers", set: routed, says: "Established"},
-		"bgp-status":         {ask: "status", set: routed, says: "3 of 3 BGP sessions established"},
-		"peer-wrong-asn":     {ask: explainWeb, set: down("the router says: OPEN Message Error, Bad Peer AS (RFC 4271 section 6.2)"), status: command.StatusWrong, reason: v1beta1.ReasonNoSession, says: "Bad Peer AS"},
-		"peer-wrong-secret":  {ask: "explain node n1", set: down("connection timed out: does the router have the same password?"), status: command.StatusWrong, reason: v1beta1.ReasonNoSession, says: "same password"},
-		"peer-own-words":     {ask: "explain node n1", set: down("the router says: Cease, administrative shutdown: maintenance-til-noon"), status: command.StatusWrong, reason: v1beta1.ReasonNoSession, says: "maintenance-til-noon"},
-		"peer-not-there":     {ask: explainWeb, set: noPeer, status: command.StatusWrong, reason: v1beta1.ReasonNoPeer},
-		"family-not-carried": {ask: explainWeb, set: familyNotCarried, status: command.StatusWrong, reason: v1beta1.ReasonNoPeer, says: "none carries its family"},
+		"bgp-all-is-well":     {ask: explainWeb, set: routed, says: "announced by n1"},
+		"peers":               {ask: "peers", set: routed, says: "Established"},
+		"bgp-status":          {ask: "status", set: routed, says: "3 of 3 BGP sessions established"},
+		"peer-wrong-asn":      {ask: explainWeb, set: down("the router says: OPEN Message Error, Bad Peer AS (RFC 4271 section 6.2)"), status: command.StatusWrong, reason: v1beta1.ReasonNoSession, says: "Bad Peer AS"},
+		"peer-wrong-secret":   {ask: "explain node n1", set: down("connecting: no answer; is the router up, and has it the same password?"), status: command.StatusWrong, reason: v1beta1.ReasonNoSession, says: "same password"},
+		"peer-without-secret": {ask: "explain node n1", set: down("connecting: no answer; is the router up? One that expects a password (TCP MD5, TCP-AO) drops silently what has none"), status: command.StatusWrong, reason: v1beta1.ReasonNoSession, says: "compare the passwords"},
+		"peer-own-words":      {ask: "explain node n1", set: down("the router says: Cease, administrative shutdown: maintenance-til-noon"), status: command.StatusWrong, reason: v1beta1.ReasonNoSession, says: "maintenance-til-noon"},
+		"peer-not-there":      {ask: explainWeb, set: noPeer, status: command.StatusWrong, reason: v1beta1.ReasonNoPeer},
+		"family-not-carried":  {ask: explainWeb, set: familyNotCarried, status: command.StatusWrong, reason: v1beta1.ReasonNoPeer, says: "none carries its family"},
 	}
 }
 

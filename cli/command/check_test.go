@@ -25,6 +25,7 @@ import (
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/cli/checks"
 	"github.com/baliza-lb/baliza/cli/command"
+	"github.com/baliza-lb/baliza/cli/cures"
 	"github.com/baliza-lb/baliza/deploy"
 )
 
@@ -202,7 +203,7 @@ func TestK01_Checks(t *testing.T) {
 			if r.State != one.state || !strings.Contains(string(text), one.says) || one.reason != "" && !reason {
 				t.Errorf("want %s, %q, reason %q:\n%s", one.state, one.says, one.reason, text)
 			}
-			if one.state != checks.OK && r.See != checks.See(string(one.id)) {
+			if one.state != checks.OK && r.See != cures.See(string(one.id)) {
 				t.Errorf("more is said at %q", r.See)
 			}
 			if (one.state == checks.Failed || one.state == checks.Warning) && r.Cure == "" {

@@ -13,18 +13,33 @@ import (
 
 	"github.com/baliza-lb/baliza/cli/explain"
 	"github.com/baliza-lb/baliza/cli/manifests"
+	"github.com/baliza-lb/baliza/cli/schema"
 	"github.com/baliza-lb/baliza/cli/text"
+	"github.com/baliza-lb/baliza/deploy"
 )
 
 func (o *options) validate() *cobra.Command {
 	var names []string
+	theirs := false
 	cmd := &cobra.Command{
 		Use: "validate -f FILE", Short: "What is wrong with objects in files, without a cluster", Args: cobra.NoArgs,
+		Example: "  kubectl baliza validate -f manifests/\n  kubectl kustomize clusters/prod | kubectl baliza validate --metallb -f -",
 		RunE: func(*cobra.Command, []string) error {
 			if len(names) == 0 {
 				return errors.New("name a file or a folder: -f FILE")
 			}
-			set, err := o.readManifests(names)
+			set, err := judged()
+			if err != nil {
+				return err
+			}
+			if err := o.readAll(set, names); err != nil {
+				return err
+			}
+			if theirs {
+				err = set.TakeMetalLB()
+			} else if !set.MetalLB().Empty() {
+				fmt.Fprintln(o.env.Err, "objects of MetalLB are not looked at: --metallb says what they mean to Baliza")
+			}
 			if err != nil {
 				return err
 			}
@@ -34,18 +49,36 @@ func (o *options) validate() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringSliceVarP(&names, "filename", "f", nil, "file or folder with YAML or JSON, - for standard input; any number")
+	cmd.Flags().BoolVar(&theirs, "metallb", false, "judge MetalLB's objects, too, by what Baliza would make of them")
 	return cmd
+}
+
+// judged is a Set that knows the schemas of this version.
+func judged() (*manifests.Set, error) {
+	documents, err := deploy.CRDs()
+	if err != nil {
+		return nil, err
+	}
+	schemas, err := schema.New(documents)
+	if err != nil {
+		return nil, err
+	}
+	return manifests.New(schemas), nil
 }
 
 // readManifests reads what each name stands for.
 func (o *options) readManifests(names []string) (*manifests.Set, error) {
-	var set manifests.Set
+	set := &manifests.Set{}
+	return set, o.readAll(set, names)
+}
+
+func (o *options) readAll(set *manifests.Set, names []string) error {
 	for _, name := range names {
-		if err := o.readInto(&set, name); err != nil {
-			return nil, err
+		if err := o.readInto(set, name); err != nil {
+			return err
 		}
 	}
-	return &set, nil
+	return nil
 }
 
 // readInto reads a file, the files of a folder and those below, or standard input.

@@ -1,6 +1,8 @@
 package cures
 
 import (
+	"strings"
+
 	"github.com/baliza-lb/baliza/api/v1beta1"
 )
 
@@ -22,6 +24,12 @@ func For(reason v1beta1.Reason) (Cure, bool) {
 	}
 	return Cure{}, false
 }
+
+// page is where docs/checks.md is read.
+const page = "https://github.com/baliza-lb/baliza/blob/main/docs/checks.md"
+
+// See is where the documentation speaks of a reason, or of a check by its id.
+func See(name string) string { return page + "#" + strings.ToLower(name) }
 
 // ofObjects are the cures for reasons of Baliza's own objects.
 func ofObjects() map[v1beta1.Reason]Cure {
@@ -188,7 +196,8 @@ func ofAnnouncing() map[v1beta1.Reason]Cure {
 			Text: "Let a BGPPeer select the nodes, the BGPAdvertisement select that peer, and the session carry the address's IP family.",
 		},
 		v1beta1.ReasonNoSession: {
-			Text: "Correct what keeps the session down: kubectl baliza peers has the last error of each, in the router's own words.",
+			Text: "Correct what keeps the session down: kubectl baliza peers has the last error of each, in the router's own words. " +
+				"Where there is no answer, see whether the router is up, and compare the passwords of both sides.",
 		},
 	}
 }

@@ -112,7 +112,7 @@ func (c *Cluster) Address(a netip.Addr) Address {
 	if slices.ContainsFunc(out.Nodes, func(v NodeView) bool { return v.Protocol == BGP }) {
 		out.Sessions = c.Peers()
 	}
-	out.Verdict = c.verdictOfAddress(a, services)
+	out.Verdict = c.verdictOfAddress(a, services).referring()
 	return out
 }
 

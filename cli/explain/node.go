@@ -62,7 +62,7 @@ func (c *Cluster) Node(name string) (Node, bool) {
 	if s != nil {
 		c.report(&out, s)
 	}
-	out.Verdict = verdictOfNode(&out)
+	out.Verdict = verdictOfNode(&out).referring()
 	return out, true
 }
 

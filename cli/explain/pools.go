@@ -158,5 +158,5 @@ func (c *Cluster) placeOf(a netip.Addr) (pool string, v Verdict) {
 
 // wrong is a verdict with the cure for its reason.
 func wrong(reason v1beta1.Reason, message string) Verdict {
-	return Verdict{Reason: reason, Message: message, Cure: cureFor(reason)}
+	return Verdict{Reason: reason, Message: message, Cure: cureFor(reason)}.referring()
 }

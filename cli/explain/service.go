@@ -70,7 +70,7 @@ func (c *Cluster) Service(key string) (Service, bool) {
 	}
 	request, problems := config.ParseService(svc)
 	out := Service{Service: key, Request: c.requestOf(svc, request, problems), Situation: c.situation(svc)}
-	out.Verdict = c.verdictOf(svc)
+	out.Verdict = c.verdictOf(svc).referring()
 	if !out.Request.Served {
 		return out, true
 	}
@@ -184,8 +184,8 @@ func (c *Cluster) verdictOf(svc *corev1.Service) Verdict {
 		v.Well = true
 		v.Message = texts(shown(svc)) + ": " + c.whoAnnounces(svc, at.Message)
 		if a := findReason(svc); a != v1beta1.ReasonAllocated {
-			if cure, known := cures.For(a); known {
-				v.Cure = cure.Text
+			if cure, known := cures.For(a); known && cure.Text != "" {
+				v.Cure, v.See = cure.Text, cures.See(string(a))
 			}
 		}
 	case at.Reason == "" && controller.Trouble != "":

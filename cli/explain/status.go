@@ -68,8 +68,18 @@ type Verdict struct {
 	Reason  v1beta1.Reason `json:"reason,omitempty"`
 	Message string         `json:"message"`
 	Cure    string         `json:"cure,omitempty"`
+	// See is where the documentation says more of the reason, if there is a cure.
+	See string `json:"see,omitempty"`
 	// Next is the command to type.
 	Next string `json:"next,omitempty"`
+}
+
+// referring says where more is said of the reason, unless the verdict does.
+func (v Verdict) referring() Verdict {
+	if v.See == "" && v.Cure != "" && v.Reason != "" {
+		v.See = cures.See(string(v.Reason))
+	}
+	return v
 }
 
 // Pool is a pool and how full it is.
@@ -137,7 +147,7 @@ func (c *Cluster) Status() Status {
 		Controller: c.controller(), Speakers: c.Speakers(), Pools: c.Pools(), Services: c.countServices(), Conflicts: c.Conflicts(),
 		MultipleOwners: c.multipleOwners(), Problems: c.problemsOf(), Unread: c.objects.Unread,
 	}
-	s.Overall = c.overall(&s)
+	s.Overall = c.overall(&s).referring()
 	return s
 }
 

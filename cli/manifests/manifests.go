@@ -3,9 +3,11 @@ package manifests
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -15,27 +17,56 @@ import (
 
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/cli/cures"
+	"github.com/baliza-lb/baliza/cli/schema"
 	"github.com/baliza-lb/baliza/config"
 	"github.com/baliza-lb/baliza/migrate/metallb"
 )
 
-// Set is the objects of some files. The zero Set has none.
+// Set is the objects of some files. The zero Set has none, and judges none by a schema.
 type Set struct {
+	schemas  *schema.Schemas
 	objects  config.Objects
 	services []*corev1.Service
 	// nodes, namespaces and metallb are read where they are there, and never judged.
 	nodes      []*corev1.Node
 	namespaces []*corev1.Namespace
 	metallb    metallb.Objects
-	// files are where an object is, by kind and name.
-	files    map[string]string
+	// places are where an object is, by kind and name, and theirs where MetalLB's are.
+	places map[string]place
+	theirs map[string]origin
+	// translated are the objects that MetalLB's became, by kind and name.
+	translated map[string]bool
+	// lost are the fields of MetalLB's objects that were not carried over, by kind, name
+	// and field.
+	lost map[string]bool
+	// refused are the fields that the schema refuses, by kind and name.
+	refused  map[string][]string
 	findings []Finding
 }
+
+// place is where a document is; the number is 0 in a file of one.
+type place struct {
+	file   string
+	number int
+}
+
+// origin is where an object of another group is.
+type origin struct {
+	place
+	group string
+}
+
+// New makes a Set that judges Baliza's objects by the schemas of their kinds.
+func New(schemas *schema.Schemas) *Set { return &Set{schemas: schemas} }
 
 // Finding is something that is wrong with an object.
 type Finding struct {
 	File string `json:"file"`
-	Kind string `json:"kind,omitempty"`
+	// Document is its number in the file, from 1; 0 if the file has one.
+	Document int    `json:"document,omitempty"`
+	Kind     string `json:"kind,omitempty"`
+	// Group of the kind, if it is not Baliza's or Kubernetes' own.
+	Group string `json:"group,omitempty"`
 	// Name of the object; namespace/name for a Service.
 	Name    string         `json:"name,omitempty"`
 	Field   string         `json:"field,omitempty"`
@@ -44,30 +75,50 @@ type Finding struct {
 	Cure    string         `json:"cure,omitempty"`
 }
 
-// Objects is how many objects were read that mean something to Baliza.
-func (s *Set) Objects() int { return len(s.files) }
+// Objects is how many objects were read that mean something to Baliza, those of MetalLB
+// only if it was asked what they mean.
+func (s *Set) Objects() int {
+	if s.translated == nil {
+		return len(s.places)
+	}
+	count := len(s.places)
+	for _, from := range s.theirs {
+		if from.group == metallb.Group {
+			count++
+		}
+	}
+	return count
+}
 
 // Read takes in a file: YAML documents, or JSON. What cannot be read is a Finding.
 func (s *Set) Read(file string, data []byte) {
-	if s.files == nil {
-		s.files = map[string]string{}
+	if s.places == nil {
+		s.places, s.theirs, s.refused = map[string]place{}, map[string]origin{}, map[string][]string{}
 	}
-	documents := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(data)))
+	var documents [][]byte
+	reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(data)))
 	for {
-		document, err := documents.Read()
+		document, err := reader.Read()
 		if errors.Is(err, io.EOF) {
-			return
+			break
 		}
 		if err != nil {
-			s.add(file, "", "", "", v1beta1.ReasonInvalidSpec, err.Error())
-			return
+			s.add(place{file: file}, "", "", "", v1beta1.ReasonInvalidSpec, err.Error())
+			break
 		}
-		s.read(file, document)
+		documents = append(documents, document)
+	}
+	for i, document := range documents {
+		at := place{file, i + 1}
+		if len(documents) == 1 {
+			at.number = 0
+		}
+		s.read(at, document)
 	}
 }
 
 // read takes in one document. Those of other groups are others' to judge.
-func (s *Set) read(file string, document []byte) {
+func (s *Set) read(at place, document []byte) {
 	var head struct {
 		metav1.TypeMeta `json:",inline"`
 		Metadata        struct {
@@ -77,21 +128,22 @@ func (s *Set) read(file string, document []byte) {
 		Items []runtime.RawExtension `json:"items"`
 	}
 	if err := yaml.Unmarshal(document, &head); err != nil {
-		s.add(file, "", "", "", v1beta1.ReasonInvalidSpec, err.Error())
+		s.add(at, "", "", "", v1beta1.ReasonInvalidSpec, err.Error())
 		return
 	}
 	for _, item := range head.Items {
-		s.read(file, item.Raw)
+		s.read(at, item.Raw)
 	}
 	gv := head.GroupVersionKind().GroupVersion()
 	switch {
 	case len(head.Items) > 0:
 	case gv == corev1.SchemeGroupVersion && head.Kind == config.KindService:
 		svc := &corev1.Service{}
-		if svc.Namespace = head.Metadata.Namespace; s.decode(file, head.Kind, head.Metadata.Name, document, svc) {
-			s.keepService(file, svc)
+		if svc.Namespace = head.Metadata.Namespace; s.decode(at, head.Kind, head.Metadata.Name, document, svc) {
+			s.keepService(at, svc)
 		}
 	case metallb.Means(head.GroupVersionKind()):
+		s.noteTheirs(at, head.GroupVersionKind(), head.Metadata.Namespace, head.Metadata.Name)
 		s.metallb.Add(document)
 	case gv == corev1.SchemeGroupVersion && head.Kind == "Node":
 		lenient(document, &s.nodes)
@@ -99,37 +151,41 @@ func (s *Set) read(file string, document []byte) {
 		lenient(document, &s.namespaces)
 	case gv.Group != v1beta1.GroupName:
 	case gv != v1beta1.SchemeGroupVersion:
-		s.add(file, head.Kind, head.Metadata.Name, "apiVersion", v1beta1.ReasonInvalidSpec,
+		s.add(at, head.Kind, head.Metadata.Name, "apiVersion", v1beta1.ReasonInvalidSpec,
 			fmt.Sprintf("there is no version %s: use %s", gv, v1beta1.SchemeGroupVersion))
 	default:
-		s.readOurs(file, head.Kind, head.Metadata.Name, document)
+		s.readOurs(at, head.Kind, head.Metadata.Name, document)
 	}
 }
 
-func (s *Set) readOurs(file, kind, name string, document []byte) {
+func (s *Set) readOurs(at place, kind, name string, document []byte) {
 	switch kind {
 	case config.KindPool:
-		keep(s, file, kind, name, document, &s.objects.Pools)
+		keep(s, at, kind, name, document, &s.objects.Pools)
 	case config.KindL2Advertisement:
-		keep(s, file, kind, name, document, &s.objects.L2Advertisements)
+		keep(s, at, kind, name, document, &s.objects.L2Advertisements)
 	case config.KindBGPPeer:
-		keep(s, file, kind, name, document, &s.objects.BGP.Peers)
+		keep(s, at, kind, name, document, &s.objects.BGP.Peers)
 	case config.KindBGPAdvertisement:
-		keep(s, file, kind, name, document, &s.objects.BGP.Advertisements)
+		keep(s, at, kind, name, document, &s.objects.BGP.Advertisements)
 	case config.KindBFDProfile:
-		keep(s, file, kind, name, document, &s.objects.BGP.BFDProfiles)
+		keep(s, at, kind, name, document, &s.objects.BGP.BFDProfiles)
 	case config.KindCommunity:
-		keep(s, file, kind, name, document, &s.objects.BGP.Communities)
+		keep(s, at, kind, name, document, &s.objects.BGP.Communities)
 	case "Speaker", "Member": // the speakers' own
 	default:
-		s.add(file, kind, name, "kind", v1beta1.ReasonInvalidSpec, "there is no such kind of "+v1beta1.GroupName)
+		s.add(at, kind, name, "kind", v1beta1.ReasonInvalidSpec, "there is no such kind of "+v1beta1.GroupName)
 	}
 }
 
 // keep reads an object into a list.
-func keep[T any](s *Set, file, kind, name string, document []byte, into *[]*T) {
+func keep[T any](s *Set, at place, kind, name string, document []byte, into *[]*T) {
 	object := new(T)
-	if s.decode(file, kind, name, document, object) && s.note(file, kind, name) {
+	decode := s.decode
+	if s.schemas != nil && s.schemas.Knows(v1beta1.SchemeGroupVersion.WithKind(kind)) {
+		decode = s.judge
+	}
+	if decode(at, kind, name, document, object) && s.note(at, kind, name) {
 		*into = append(*into, object)
 	}
 }
@@ -142,43 +198,45 @@ func lenient[T any](document []byte, into *[]*T) {
 	}
 }
 
-func (s *Set) keepService(file string, svc *corev1.Service) {
+func (s *Set) keepService(at place, svc *corev1.Service) {
 	if svc.Namespace == "" {
 		svc.Namespace = metav1.NamespaceDefault
 	}
-	if svc.Spec.Type == corev1.ServiceTypeLoadBalancer && s.note(file, config.KindService, config.ServiceKey(svc)) {
+	if svc.Spec.Type == corev1.ServiceTypeLoadBalancer && s.note(at, config.KindService, config.ServiceKey(svc)) {
 		s.services = append(s.services, svc)
 	}
 }
 
 // decode reports whether a document is an object of that kind; a field that there is
 // not is a mistake.
-func (s *Set) decode(file, kind, name string, document []byte, into any) bool {
+func (s *Set) decode(at place, kind, name string, document []byte, into any) bool {
 	if name == "" {
-		s.add(file, kind, name, "metadata.name", v1beta1.ReasonInvalidSpec, "the object has no name")
+		s.add(at, kind, name, "metadata.name", v1beta1.ReasonInvalidSpec, "the object has no name")
 		return false
 	}
 	if err := yaml.UnmarshalStrict(document, into); err != nil {
-		s.add(file, kind, name, "", v1beta1.ReasonInvalidSpec, err.Error())
+		s.add(at, kind, name, "", v1beta1.ReasonInvalidSpec, err.Error())
 		return false
 	}
 	return true
 }
 
 // note remembers where an object is; it reports whether it is the first of its name.
-func (s *Set) note(file, kind, name string) bool {
+func (s *Set) note(at place, kind, name string) bool {
 	key := kind + " " + name
-	if before, twice := s.files[key]; twice {
-		s.add(file, kind, name, "metadata.name", v1beta1.ReasonOverlap, "there is another of this name in "+before)
+	if before, twice := s.places[key]; twice {
+		s.add(at, kind, name, "metadata.name", v1beta1.ReasonOverlap, "there is another of this name in "+before.file)
 		return false
 	}
-	s.files[key] = file
+	s.places[key] = at
 	return true
 }
 
-func (s *Set) add(file, kind, name, field string, reason v1beta1.Reason, message string) {
+func (s *Set) add(at place, kind, name, field string, reason v1beta1.Reason, message string) {
 	cure, _ := cures.For(reason)
-	s.findings = append(s.findings, Finding{file, kind, name, field, reason, message, cure.Text})
+	s.findings = append(s.findings, Finding{
+		File: at.file, Document: at.number, Kind: kind, Name: name, Field: field, Reason: reason, Message: message, Cure: cure.Text,
+	})
 }
 
 // Unread are the findings of Read: what is no object.
@@ -199,8 +257,9 @@ func (s *Set) Namespaces() []*corev1.Namespace { return s.namespaces }
 // MetalLB are MetalLB's objects.
 func (s *Set) MetalLB() *metallb.Objects { return &s.metallb }
 
-// Check returns what is wrong with the objects, each by itself and together. What the
-// API server's rules (CEL) refuse beside is not looked at.
+// Check returns what is wrong with the objects, each by itself and together. Of what the
+// schema refuses and config, too, the schema's word is the one, which is that of the API
+// server. They are in the order of files and documents.
 func (s *Set) Check() []Finding {
 	snapshot, problems := config.Build(s.objects)
 	for _, svc := range s.services {
@@ -214,8 +273,18 @@ func (s *Set) Check() []Finding {
 		s.findings = []Finding{} // which is no null in JSON
 	}
 	for _, p := range problems {
-		s.add(s.files[p.Kind+" "+p.Name], p.Kind, p.Name, p.Field, p.Reason, p.Message)
+		key := p.Kind + " " + p.Name
+		switch {
+		case p.Reason == v1beta1.ReasonInvalidSpec && slices.ContainsFunc(s.refused[key], func(field string) bool { return overlap(field, p.Field) }):
+		case s.translated[key]:
+			s.addTheirs(p.Kind, p.Name, p.Field, p.Reason, p.Message)
+		default:
+			s.add(s.places[key], p.Kind, p.Name, p.Field, p.Reason, p.Message)
+		}
 	}
+	slices.SortStableFunc(s.findings, func(a, b Finding) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Document, b.Document))
+	})
 	return s.findings
 }
 

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/baliza-lb/baliza/cli/manifests"
+	"github.com/baliza-lb/baliza/cli/schema"
+	"github.com/baliza-lb/baliza/deploy"
 )
 
 const lan = `apiVersion: baliza.io/v1beta1
@@ -81,12 +83,70 @@ func TestMistakesAreFound(t *testing.T) {
 	}
 }
 
+func schemas(t testing.TB) *schema.Schemas {
+	t.Helper()
+	documents, err := deploy.CRDs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := schema.New(documents)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// K01: of what the schema and config both refuse the schema alone speaks, of what config
+// alone refuses config does, and what is refused is still there to be referred to.
+func TestASchemaSpeaksFirst(t *testing.T) {
+	all := schemas(t)
+	advertisement := "---\napiVersion: baliza.io/v1beta1\nkind: L2Advertisement\nmetadata: {name: a}\nspec: {ipAddressPools: [lan]}\n"
+	spec := func(text string) string { return strings.Replace(lan, "addresses: [192.0.2.10-192.0.2.20]", text, 1) }
+	for sentence, test := range map[string]struct {
+		text string
+		want []string // document kind name field reason: the beginning of the message
+	}{
+		"a pool":    {lan, nil},
+		"host bits": {spec("addresses: [192.0.2.1/24]"), []string{`0 IPAddressPool lan spec.addresses[0] InvalidSpec: Invalid value: "192.0.2.1/24": a CIDR`}},
+		"an unknown word": {spec("adresses: []") + advertisement, []string{
+			"1 IPAddressPool lan  InvalidSpec: Invalid value: the rules", "1 IPAddressPool lan spec.addresses InvalidSpec: Required value",
+			"1 IPAddressPool lan spec.adresses InvalidSpec: unknown field",
+		}},
+		"host bits and a range that only config refuses": {
+			spec("addresses: [192.0.2.20-192.0.2.10, 192.0.2.1/24]"),
+			[]string{"0 IPAddressPool lan spec.addresses[0] InvalidSpec: the range is reversed", `0 IPAddressPool lan spec.addresses[1] InvalidSpec: Invalid value`},
+		},
+		"a key twice": {spec("addresses: [192.0.2.0/24]\n  addresses: [192.0.2.0/25]"), []string{"0 IPAddressPool lan  InvalidSpec: yaml: "}},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			s := manifests.New(all)
+			s.Read("all.yaml", []byte(test.text))
+			var got []string
+			for _, f := range s.Check() {
+				got = append(got, fmt.Sprintf("%d %s %s %s %s: %s", f.Document, f.Kind, f.Name, f.Field, f.Reason, f.Message))
+			}
+			slices.Sort(got)
+			if !slices.EqualFunc(got, test.want, strings.HasPrefix) {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
 func FuzzRead(f *testing.F) {
+	all := schemas(f)
 	f.Add([]byte(lan))
 	f.Add([]byte(fmt.Sprintf(service, "baliza.io/pool: lan")))
-	f.Fuzz(func(_ *testing.T, data []byte) {
-		var s manifests.Set
+	f.Add([]byte(strings.Replace(lan, "baliza.io/v1beta1", "metallb.io/v1beta1", 1) + "---\n" + lan))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s := manifests.New(all)
 		s.Read("all.yaml", data)
+		if err := s.TakeMetalLB(); err != nil {
+			t.Error(err)
+		}
 		s.Check()
+		var plain manifests.Set
+		plain.Read("all.yaml", data)
+		plain.Check()
 	})
 }

@@ -95,6 +95,7 @@ func (p *Printer) verdict(label string, v explain.Verdict) {
 	}
 	p.line(label, word+"  "+message)
 	p.line("Cure", v.Cure)
+	p.line("See", v.See)
 	p.line("Next", v.Next)
 }
 

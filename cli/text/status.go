@@ -239,7 +239,14 @@ func (p *Printer) Findings(all []manifests.Finding, objects int) {
 	var rows [][]string
 	for i := range all {
 		f := &all[i]
-		rows = append(rows, []string{f.File, strings.Trim(f.Kind+"/"+f.Name, "/"), f.Field, string(f.Reason), f.Message})
+		file, kind := f.File, f.Kind
+		if f.Document > 0 {
+			file += "#" + strconv.Itoa(f.Document)
+		}
+		if f.Group != "" {
+			kind += "." + f.Group
+		}
+		rows = append(rows, []string{file, strings.Trim(kind+"/"+f.Name, "/"), f.Field, string(f.Reason), f.Message})
 	}
 	p.table([]string{"FILE", "OBJECT", "FIELD", "REASON", "MESSAGE"}, rows)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/baliza-lb/baliza/e2e/cluster"
 	"github.com/baliza-lb/baliza/e2e/lab"
 	"github.com/baliza-lb/baliza/e2e/probe"
+	"github.com/baliza-lb/baliza/internal/schematest"
 )
 
 // perClient makes a plot whose advertisement has balancing PerClient, and
@@ -118,7 +119,7 @@ func TestPerClient_Each_client_is_answered_by_one_node_and_not_all_by_the_same(t
 		}
 	}
 	_, err := p.Kubectl(ctx, "patch", "l2adv", p.name, "--dry-run=server", "--type=merge", "-p", `{"spec":{"preferredNodes":[{"weight":1,"nodeSelector":{}}]}}`)
-	if err == nil || !strings.Contains(err.Error(), rulePerClient) {
+	if err == nil || !strings.Contains(err.Error(), schematest.RulePerClient) {
 		t.Errorf("preferredNodes with PerClient: %v", err)
 	}
 	// One owner again: everybody is told, and one answers.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -246,6 +247,7 @@ func TestK01_Each_state_of_a_node_is_explained(t *testing.T) {
 	if owner == two {
 		two = "n2"
 	}
+	third := slices.DeleteFunc(p.nodes(), func(node string) bool { return node == one || node == two })[0]
 
 	_, err := p.Kubectl(ctx, "cordon", one)
 	p.must(err)
@@ -261,8 +263,12 @@ func TestK01_Each_state_of_a_node_is_explained(t *testing.T) {
 		"7946-blocked-inbound": {ask: "node " + two, reason: v1beta1.ReasonPartitioned, says: []string{"over the LAN alone: open port 7946, UDP and TCP,"}},
 	})
 	p.must(p.Block(ctx, two, memberPort))
+	// What two says is what it has said of the first direction; of the second, which is
+	// closed now, too, it is the others that speak.
 	p.explains(ctx, map[string]setup{
-		"7946-blocked": {ask: "node " + two, reason: v1beta1.ReasonPartitioned, says: []string{"open port 7946, UDP and TCP,"}},
+		"7946-blocked": {ask: "node " + third, reason: v1beta1.ReasonPartitioned, says: []string{
+			"this speaker hears " + two + " over the LAN alone: open port 7946, UDP and TCP, for what their nodes send to this one",
+		}},
 	})
 	unblock()
 	p.waitAllReady(ctx)

@@ -36,12 +36,19 @@ func dial(ctx context.Context, p *Peer) (net.Conn, error) {
 		return conn, nil
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) || isTimeout(err) {
-		if p.Password != "" {
-			return nil, errors.New("connecting: no answer; is the router up, and has it the same password?")
-		}
-		return nil, errors.New("connecting: no answer")
+		return nil, noAnswer(p)
 	}
 	return nil, fmt.Errorf("connecting: %w", rootCause(err))
+}
+
+// noAnswer says what may be behind a connection that nobody accepts or refuses: a
+// segment without the signature that the other side expects, or with another, is dropped
+// without a word (RFC 2385 section 2).
+func noAnswer(p *Peer) error {
+	if p.Password != "" {
+		return errors.New("connecting: no answer; is the router up, and has it the same password?")
+	}
+	return errors.New("connecting: no answer; is the router up? One that expects a password (TCP MD5, TCP-AO) drops silently what has none")
 }
 
 func isTimeout(err error) bool {

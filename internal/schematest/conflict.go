@@ -1,4 +1,4 @@
-package scenarios
+package schematest
 
 import (
 	"maps"
@@ -7,10 +7,10 @@ import (
 
 const since = "2026-01-01T00:00:00Z"
 
-// conflictSchemaCases are those of what speakers and pools say about address
+// conflictCases are those of what speakers and pools say about address
 // conflicts and moves, and of what speakers say about each other.
-func conflictSchemaCases() map[string]schemaCase {
-	cases := map[string]schemaCase{
+func conflictCases() map[string]Case {
+	cases := map[string]Case{
 		"ipaddresspools status.quarantined maxItems":                         {many(16, quarantined), many(17, quarantined)},
 		"ipaddresspools status.quarantined[].address maxLength":              {text(45), text(46)},
 		"ipaddresspools status.quarantined[].mac maxLength":                  {text(64), text(65)},
@@ -28,7 +28,7 @@ func conflictSchemaCases() map[string]schemaCase {
 		"speakers status.moves[].cause maxLength":                            {text(64), text(65)},
 	}
 	for _, resource := range []string{"speakers", "members"} {
-		maps.Copy(cases, map[string]schemaCase{
+		maps.Copy(cases, map[string]Case{
 			resource + " status.memberAddress maxLength":         {text(64), text(65)},
 			resource + " status.localAddresses maxItems":         {many(16, number), many(17, number)},
 			resource + " status.localAddresses[] maxLength":      {text(45), text(46)},
