@@ -22,6 +22,8 @@ const (
 	loops = 8
 	// pause is for how long a speaker is stopped that is to keep what it has.
 	pause = 300 * time.Millisecond
+	// remembered is how long it counts for a speaker that it has paused: see stops.
+	remembered = time.Minute
 	// askEvery is how often a client asks for an address whose owner was stopped.
 	askEvery = 5 * time.Millisecond
 	// others is how many Services there are beside the first, so that every node
@@ -147,6 +149,14 @@ func (b *bench) stops(ctx context.Context) error {
 	}
 	if err := b.paused(ctx, times); err != nil {
 		return err
+	}
+	// A speaker that came back from a pause gets more time for a minute, so that the
+	// next figure would be that of an overloaded node, and not of one that hangs.
+	b.say("nothing is done for %s: until no speaker counts as one that pauses", remembered)
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(remembered):
 	}
 	var frozen, woken, killed []time.Duration
 	for i := range times {

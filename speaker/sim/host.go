@@ -303,7 +303,7 @@ func (h *Host) setSegments() {
 	var all []detection.Segment
 	for _, on := range node.Relevant(h.interfaces, h.view.current.Config) {
 		one := detection.Segment{Name: on.Name, MAC: on.MAC, Addrs: on.Addrs}
-		if on.Name == lan && len(h.world.clients) > 0 {
+		if on.Name == lan && len(h.world.clients) > 0 && !h.world.noGateway {
 			one.Gateways = []netip.Addr{h.world.clients[0].address}
 		}
 		all = append(all, one)

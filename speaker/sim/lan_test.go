@@ -20,7 +20,7 @@ func offTheLAN(frames bool) (all []string) {
 		all = append(all, "backbone cut", "backbone mute", "backbone deaf", "backbone isolate", "backbone partition", "backbone cable", "backbone heal")
 	}
 	return append(all,
-		"blocked", "allowed", "overflow", "freeze", "kill", "leave", "start", "restart", "drain", "undrain",
+		"blocked", "allowed", "overflow", "freeze", "hold", "kill", "leave", "start", "restart", "drain", "undrain",
 		"services", "delete", "api", "back", "lag", "refuse", "open", "clock", "key",
 	)
 }

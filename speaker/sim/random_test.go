@@ -111,6 +111,8 @@ func (r *trial) trouble(name string) {
 	case "block":
 		h := r.node()
 		h.noUDP, h.noFrames = rapid.Bool().Draw(r.t, "udp"), rapid.Bool().Draw(r.t, "frames")
+	case "hold":
+		r.node().Hold(r.network(), "", rapid.Bool().Draw(r.t, "counted"), time.Duration(rapid.IntRange(10, 400).Draw(r.t, "for ms"))*time.Millisecond)
 	case "drain":
 		r.Cluster.SetNode(r.node().name, plan.Node{Excluded: "drained"})
 	case "undrain":
@@ -137,7 +139,7 @@ func (r *trial) trouble(name string) {
 
 func troubles() []string {
 	return []string{
-		"cut", "mute", "deaf", "isolate", "partition", "heal", "cable", "kill", "leave", "start", "restart", "freeze", "block",
+		"cut", "mute", "deaf", "isolate", "partition", "heal", "cable", "kill", "leave", "start", "restart", "freeze", "hold", "block",
 		"drain", "undrain", "services", "delete", "prefer", "api", "back", "lag", "sockets", "clock",
 	}
 }

@@ -196,6 +196,7 @@ func (h *Host) hear(f frame) {
 		h.mine(0, func() {
 			if h.world.now.Sub(at) < time.Second {
 				h.machine.Answered(lan, f.mac, f.sender, h.world.now)
+				h.flush()
 			}
 		})
 	}

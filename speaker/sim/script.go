@@ -26,6 +26,7 @@ import (
 //	cable NODE NETWORK out|in     cut|mute|deaf NODE NETWORK      join NODE NETWORK
 //	isolate NETWORK A B    partition NETWORK A,B C    heal
 //	block NODE udp|frames     overflow NODE PERCENT     allow NODE
+//	hold NODE NETWORK D [NODE]    (what has come, of one or of all, waits)
 //	api NODE cut|lag D|back      drain NODE    undrain NODE     pod NODE (where the endpoints of local Services are)
 //	prefer ADDRESS [NODE] (that its Service names)
 //	sockets NODE refuse|open     readdress NODE NETWORK         keys NODE KEY…
@@ -219,6 +220,8 @@ func (s *script) firewalls(name string, args []string) (bool, error) {
 		h.noUDP, h.noFrames = h.noUDP || args[1] == "udp", h.noFrames || args[1] == "frames"
 	case "overflow":
 		s.byName[args[0]].overflow = float64(atoi(args[1])) / 100 //nolint:mnd // percent
+	case "hold":
+		s.byName[args[0]].Hold(args[1], strings.Join(args[3:], ""), true, duration(args[2]))
 	case "allow":
 		h := s.byName[args[0]]
 		h.noUDP, h.noFrames, h.overflow = false, false, 0

@@ -31,12 +31,22 @@ type wire struct {
 	isolated map[pair]bool
 	// side is the part of a partition that a station is in.
 	side map[string]int
+	// held are the packets that have come to a station, and wait there: see Host.Hold.
+	held map[string]hold
+}
+
+// hold keeps the packets of one sender, or of all if it is empty, until a moment.
+type hold struct {
+	from  string
+	until time.Time
+	// counted counts them as received when they come.
+	counted func()
 }
 
 func newWire(w *World) *wire {
 	return &wire{
 		world: w, delay: 50 * time.Microsecond, jitter: 3 * time.Millisecond,
-		mute: map[string]bool{}, deaf: map[string]bool{}, isolated: map[pair]bool{}, side: map[string]int{},
+		mute: map[string]bool{}, deaf: map[string]bool{}, isolated: map[pair]bool{}, side: map[string]int{}, held: map[string]hold{},
 	}
 }
 
@@ -48,9 +58,36 @@ func (n *wire) open(from, to string) bool {
 
 // travel has something done when a packet arrives.
 func (n *wire) travel(from, to string, arrive func()) {
-	if n.open(from, to) {
-		n.world.after(n.delay+n.world.upTo(n.jitter), arrive)
+	if !n.open(from, to) {
+		return
 	}
+	n.world.after(n.delay+n.world.upTo(n.jitter), func() {
+		if !n.holds(from, to) {
+			arrive()
+			return
+		}
+		h := n.held[to]
+		h.counted()
+		n.world.at(h.until, arrive)
+	})
+}
+
+// holds reports whether what one station sends waits when it has come to another.
+func (n *wire) holds(from, to string) bool {
+	h := n.held[to]
+	return n.world.now.Before(h.until) && (h.from == "" || h.from == from)
+}
+
+// Hold lets what comes by a network wait for some time: the machine has packets on a
+// processor that it does not get, while the process runs on another. It is what one
+// station sends, or all if that is empty. The interface may have counted it already.
+func (h *Host) Hold(network, from string, counted bool, d time.Duration) {
+	count := func() {
+		if counted {
+			h.received[network]++
+		}
+	}
+	h.world.wires[network].held[h.name] = hold{from, h.world.now.Add(d), count}
 }
 
 // frame is an ARP packet, or what says the same in Neighbor Discovery.
@@ -83,7 +120,7 @@ func (w *World) broadcast(f frame) {
 			continue
 		}
 		if !h.wants(&f) {
-			if n.open(f.from, h.name) && h.plugged(lan) {
+			if n.open(f.from, h.name) && h.plugged(lan) && !n.holds(f.from, h.name) {
 				h.received[lan]++
 			}
 			continue

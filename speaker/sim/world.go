@@ -31,6 +31,9 @@ type World struct {
 	settings detection.Settings
 	// second says that speakers talk to each other over a network of their own.
 	second bool
+	// noGateway says that the nodes have no default route; else it leads to the first
+	// client.
+	noGateway bool
 	// passTime is how long a speaker's pass takes, for each address: the next
 	// cannot begin before, and takes in what has changed meanwhile.
 	passTime time.Duration

@@ -22,6 +22,9 @@ import (
 // missing and its kernel answers for the node's own address: see Settings. It is
 // dead when there is neither.
 //
+// Nobody is dead before another host has answered a question that was put when the
+// time was over, if there is one that answers: see controls.go.
+//
 // Time that this process did not run counts for nobody: see stalled.
 type detector struct {
 	settings Settings
@@ -34,6 +37,8 @@ type detector struct {
 	// waiting says that somebody's time is over, and that it is not known whether
 	// this node receives anything: see tick.
 	waiting bool
+	// deaf says that no control has answered for longer than an answer takes.
+	deaf bool
 }
 
 // peer is another speaker, alive or not.
@@ -56,7 +61,10 @@ type peer struct {
 	// it was silent and did not die.
 	pause   time.Duration
 	pauseAt time.Time
-	doubt   time.Time // until when it is not dead yet though its time is over
+	// doubt is since when its time is over, and control when another host's answer came
+	// to a question that was put since then; zero while there is none.
+	doubt, control time.Time
+
 	refused time.Time // when its host said that no process listens
 	lost    time.Time // when it died, or was first heard of
 	joined  time.Time // when it became alive
@@ -187,6 +195,7 @@ func (d *detector) hear(m *message, from Way, now time.Time) (n news) {
 		return n
 	}
 	p.direct = now
+	d.hearsAgain(now)
 	d.resumes(p, now)
 	p.lives(now, now, &n)
 	if p.ready != m.beat.ready {
@@ -307,8 +316,9 @@ func (d *detector) extended(p *peer, until, now time.Time) time.Time {
 }
 
 // tick declares dead who has been silent for too long, and returns when to look
-// again.
-func (d *detector) tick(now time.Time) (n news, next time.Time) {
+// again. controlled reports whether there are other hosts that should answer, if this
+// node receives what comes from where the speaker is.
+func (d *detector) tick(now time.Time, controlled func(*peer) bool) (n news, next time.Time) {
 	var over []string // whose time is
 	receiving, living := false, false
 	for _, name := range d.names() {
@@ -318,14 +328,12 @@ func (d *detector) tick(now time.Time) (n news, next time.Time) {
 		}
 		until := d.limit(p, now)
 		if now.Before(until) {
-			p.doubt = time.Time{}
-		} else if p.doubt.IsZero() {
-			// What has come already is taken in first: the time may have been noticed
-			// before the message that waits in a socket.
-			p.doubt = now.Add(d.settings.Pulse / 4) //nolint:mnd // a small part of the time to notice a death
-		}
-		if until.Before(p.doubt) {
-			until = p.doubt
+			p.doubt, p.control = time.Time{}, time.Time{}
+		} else {
+			if p.doubt.IsZero() {
+				p.doubt = now
+			}
+			until = d.verdict(p, now, controlled)
 		}
 		if !now.Before(until) {
 			over = append(over, name)
@@ -343,7 +351,7 @@ func (d *detector) tick(now time.Time) (n news, next time.Time) {
 	}
 	for _, name := range over {
 		p := d.peers[name]
-		p.doubt = time.Time{}
+		p.doubt, p.control = time.Time{}, time.Time{}
 		p.alive, p.ready, p.lost = false, false, now
 		p.parting++
 		p.ignorant = true

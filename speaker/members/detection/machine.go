@@ -336,7 +336,7 @@ func (m *Machine) watch(now, planned time.Time) (next time.Time) {
 		m.stalls++
 		m.change(false, now)
 	}
-	n, next := m.detector.tick(now)
+	n, next := m.detector.tick(now, func(p *peer) bool { return m.controlled(p, now) })
 	m.apply(n, now)
 	m.weigh(now)
 	m.judge(now)

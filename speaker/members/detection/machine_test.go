@@ -1,6 +1,7 @@
 package detection
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"testing"
@@ -20,6 +21,10 @@ type room struct {
 	kernels map[string]bool
 	frames  uint64 // that each has received
 	on      bool
+	// gateways are those that answer, and waiting what the others would have
+	// answered the first speaker.
+	gateways map[netip.Addr]bool
+	waiting  []func()
 	// record is where the messages of one of them are kept.
 	record string
 	tape   [][]byte
@@ -60,7 +65,7 @@ func (r *room) share() {
 	r.on = true
 	for _, name := range r.names {
 		addrs := []netip.Prefix{netip.PrefixFrom(at(name).Addr(), 24)}
-		r.machines[name].SetSegments([]Segment{{Name: "eth0", MAC: macOf(name), Addrs: addrs}}, r.now)
+		r.machines[name].SetSegments([]Segment{{Name: "eth0", MAC: macOf(name), Addrs: addrs, Gateways: slices.Collect(maps.Keys(r.gateways))}}, r.now)
 		r.machines[name].Locate([]model.MAC{macOf(name)}, []model.Link{{Name: "eth0", Usable: true, Suitable: true, MAC: macOf(name), Addrs: addrs}}, r.now)
 	}
 }
@@ -105,6 +110,11 @@ func (r *room) deliver(from string, open func(from, to string) bool) {
 			if r.on && at(name).Addr() == q.Target && r.kernels[name] {
 				m.Answered("eth0", macOf(name), q.Target, r.now)
 			}
+		}
+		if answers, is := r.gateways[q.Target]; answers {
+			m.Answered("eth0", macOf("g"), q.Target, r.now)
+		} else if is && from == r.names[0] {
+			r.waiting = append(r.waiting, func() { m.Answered("eth0", macOf("g"), q.Target, r.now) })
 		}
 	}
 }
@@ -246,7 +256,7 @@ func TestL19_WhoReceivesNothingMoreHoldsNobodyDeadBeforeAllAre(t *testing.T) {
 		r.steps(20, all)
 		r.kernels["b"], r.kernels["c"] = false, false // nor their answers
 		r.step(func(from, to string) bool { return to != "a" || from == late })
-		for range 20 {
+		for range int(Default().Silence/Default().Pulse) + 5 {
 			r.step(func(_, to string) bool { return to != "a" })
 			if alive := r.machines["a"].Alive(); len(alive) == 2 {
 				t.Fatalf("%s was heard last, and after that nothing: it and nobody else is alive: %v", late, alive)

@@ -1,13 +1,10 @@
 package detection
 
 import (
-	"maps"
 	"net/netip"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/baliza-lb/baliza/speaker/model"
 )
 
 // Heartbeats also go over every segment on which this node announces, as frames:
@@ -26,13 +23,6 @@ const (
 	// quietSamples is how often at least that was looked at: a process that gets no
 	// processor does not know how long nothing came.
 	quietSamples = 10
-	// questionsAtOnce bounds what is asked in one turn.
-	questionsAtOnce = 20
-	// Questions for a speaker that is lost: how long each second, each of a tenth,
-	// and after a minute.
-	askLostClosely, askLost, askLostSlowly = 100 * time.Millisecond, time.Second, 10 * time.Second
-	// witnessEvery is how often a kernel is asked whether it answers at all.
-	witnessEvery = time.Minute
 )
 
 // segment is one of ours, and what is known of it.
@@ -52,6 +42,10 @@ type segment struct {
 	// asked is when anybody was asked for on it last: see askAnybody. answered is when
 	// another node's kernel answered last, so that what we send arrives.
 	asked, answered time.Time
+	// controls are the hosts that were asked for on it, by address, and proven when the
+	// latest question was put that one of them has answered for sure: see controls.go.
+	controls map[netip.Addr]*control
+	proven   time.Time
 	// muteSince is since when nobody hears us.
 	muteSince time.Time
 	why       string // it is broken; empty otherwise
@@ -63,7 +57,7 @@ func (m *Machine) SetSegments(all []Segment, now time.Time) {
 	var next []*segment
 	for _, one := range all {
 		at := slices.IndexFunc(m.segments, func(s *segment) bool { return s.Name == one.Name && s.MAC == one.MAC })
-		s := &segment{moved: now}
+		s := &segment{moved: now, controls: map[netip.Addr]*control{}}
 		if at >= 0 {
 			s = m.segments[at]
 		}
@@ -240,7 +234,8 @@ func (m *Machine) broken() map[string]string {
 }
 
 // prove keeps whether this speaker may act alone: if it hears nobody, though there
-// are others, it takes nothing until any frame has come in by a segment since.
+// are others, it takes nothing until somebody has answered on a segment since or, where
+// nobody is known to answer, any frame has come in.
 func (m *Machine) prove(now time.Time) {
 	m.alone = len(m.alive) <= 1 && !m.leaving && (m.detector.alone() || len(m.wanted) > 0)
 	unproven := m.alone && len(m.segments) > 0 && m.config.Received != nil
@@ -251,139 +246,12 @@ func (m *Machine) prove(now time.Time) {
 		}
 	}
 	for _, s := range m.segments {
-		unproven = unproven && !s.frames.After(last)
+		unproven = unproven && !s.proven.After(last) && (!s.frames.After(last) || s.gatewaySilent(last, now))
 	}
 	if unproven != m.unproven {
 		m.unproven = unproven
 		m.change(true, now)
 	}
-}
-
-// askAround puts the questions that are due: for the kernels of those that are
-// silent or lost, for what they claim, and for the gateways of one that is alone.
-func (m *Machine) askAround(now time.Time) {
-	for _, name := range m.detector.names() {
-		p := m.detector.peers[name]
-		if p.left || len(m.output.Questions) >= questionsAtOnce {
-			continue
-		}
-		late := p.alive && now.Sub(p.evidence) >= m.config.Settings.late(p.pulse)
-		if !late && p.nextQuestion.After(now) {
-			continue
-		}
-		p.nextQuestion = now.Add(m.pause(p, late, now))
-		if !late && p.alive && now.Sub(p.witness) < witnessEvery {
-			continue
-		}
-		for _, s := range m.segments {
-			m.askFor(p, s, late)
-		}
-	}
-	m.askOnQuiet(now)
-}
-
-// askOnQuiet asks on the segments on which it is not clear whether anything comes in,
-// or gets out.
-func (m *Machine) askOnQuiet(now time.Time) {
-	for _, s := range m.segments {
-		quiet := s.samples > 0 && now.Sub(s.moved) >= quietFor/2 || now.Sub(s.muteSince) >= quietFor/2
-		if (m.alone || quiet) && now.Sub(s.asked) >= m.config.Settings.Pulse {
-			s.asked = now
-			m.askAnybody(s)
-		}
-	}
-}
-
-// askAnybody asks on a segment for whoever should be there in any case: where nobody
-// has a reason to say anything, nothing comes in.
-func (m *Machine) askAnybody(s *segment) {
-	for _, gateway := range s.Gateways {
-		if len(m.output.Questions) < questionsAtOnce {
-			m.output.Questions = append(m.output.Questions, Question{s.Name, gateway})
-		}
-	}
-	for _, name := range m.detector.names() {
-		if len(m.output.Questions) >= questionsAtOnce {
-			return
-		}
-		if p := m.detector.peers[name]; p.alive {
-			m.askFor(p, s, false)
-		}
-	}
-}
-
-// pause is the time to the next question for a speaker.
-func (m *Machine) pause(p *peer, late bool, now time.Time) time.Duration {
-	switch {
-	case late:
-		return m.config.Settings.Pulse
-	case p.alive && p.witness.IsZero() && now.Sub(p.joined) < 5*time.Second, !p.alive && now.Sub(p.lost) < askLost:
-		return askLostClosely
-	case p.alive:
-		return askLost
-	case now.Sub(p.lost) < seekClosely:
-		return askLost
-	}
-	return askLostSlowly
-}
-
-// askFor asks for a speaker's own addresses on a segment and, if its heartbeats
-// are late, for one of those that it claims.
-func (m *Machine) askFor(p *peer, s *segment, late bool) {
-	targets := map[netip.Addr]bool{}
-	if s.holds(p.at.Addr()) {
-		targets[p.at.Addr()] = true
-	}
-	for i := range p.links {
-		for _, a := range p.links[i].Addrs {
-			if s.holds(a.Addr()) && len(targets) < 2 { //nolint:mnd // one of each family
-				targets[a.Addr()] = true
-			}
-		}
-	}
-	shared := len(targets) > 0
-	if late && shared && len(p.claimed) > 0 {
-		targets[p.claimed[p.asked%len(p.claimed)]] = true
-		p.asked++
-	}
-	for _, target := range slices.SortedFunc(maps.Keys(targets), netip.Addr.Compare) {
-		m.output.Questions = append(m.output.Questions, Question{s.Name, target})
-	}
-}
-
-// Answered says who has answered for an address, by ARP or NDP, that was in
-// Questions a moment ago, or has announced it.
-func (m *Machine) Answered(on string, mac model.MAC, address netip.Addr, now time.Time) {
-	for _, name := range m.detector.names() {
-		p := m.detector.peers[name]
-		if !p.has(mac) {
-			continue
-		}
-		if slices.Contains(p.claimed, address) {
-			// No kernel has the address: it was the speaker.
-			p.on(on, mac, now)
-			if p.alive {
-				p.evidence = now
-			}
-			continue
-		}
-		if p.at.Addr() == address || slices.ContainsFunc(p.links, func(l model.Link) bool {
-			return slices.ContainsFunc(l.Addrs, func(a netip.Prefix) bool { return a.Addr() == address })
-		}) {
-			p.witness = now
-			for _, s := range m.segments {
-				if s.Name == on {
-					s.answered = now
-				}
-			}
-		}
-	}
-	m.output.Early = m.output.Early || m.detector.waiting
-}
-
-// has reports whether a speaker says that a MAC is its own.
-func (p *peer) has(mac model.MAC) bool {
-	return slices.ContainsFunc(p.links, func(l model.Link) bool { return l.MAC == mac })
 }
 
 // Refused says that a host has answered a UDP packet with port unreachable: no

@@ -47,10 +47,18 @@ func (m *Machine) reconciled(now time.Time) bool {
 }
 
 // part lets it count as a death if another held this speaker dead: whom it
-// has lost has lost it, too, as far as claims go.
+// has lost has lost it, too, as far as claims go. So have, for all that is known, those
+// that were not heard meanwhile either: they live only for want of a control (see
+// controls.go), and what they have done since is not known.
 func (m *Machine) part(from *peer, parting byte, now time.Time) {
-	if from.part(parting) {
-		m.lastJoin = now
-		m.weigh(now)
+	if !from.part(parting) {
+		return
 	}
+	for _, p := range m.detector.peers {
+		if p.alive && now.Sub(p.evidence) >= m.config.Settings.Patience(p.pulse) {
+			p.apart = true
+		}
+	}
+	m.lastJoin = now
+	m.weigh(now)
 }
