@@ -31,6 +31,8 @@ type wire struct {
 	isolated map[pair]bool
 	// side is the part of a partition that a station is in.
 	side map[string]int
+	// flooded are the frames that every station has received, beside its own count.
+	flooded uint64
 }
 
 func newWire(w *World) *wire {
@@ -44,6 +46,11 @@ func newWire(w *World) *wire {
 func (n *wire) open(from, to string) bool {
 	return !n.mute[from] && !n.deaf[to] && !n.isolated[pair{from, to}] && n.side[from] == n.side[to] &&
 		(n.loss == 0 || n.world.random.Float64() >= n.loss)
+}
+
+// well reports whether everything gets from everybody to everybody.
+func (n *wire) well() bool {
+	return len(n.mute)+len(n.deaf)+len(n.isolated)+len(n.side) == 0 && n.loss == 0
 }
 
 // travel has something done when a packet arrives.
@@ -78,6 +85,10 @@ func (w *World) broadcast(f frame) {
 			n.travel(f.from, i.name, func() { i.hear(f) })
 		}
 	}
+	if n.well() && w.unplugged == 0 {
+		w.flood(n, f)
+		return
+	}
 	for _, h := range w.nodes {
 		if h.name == f.from {
 			continue
@@ -90,6 +101,26 @@ func (w *World) broadcast(f frame) {
 		}
 		n.travel(f.from, h.name, func() { h.received[lan]++; h.hear(f) })
 	}
+}
+
+// flood brings a frame to every node of a LAN that is as it should be: it counts for
+// all, and only those that may want it are looked at.
+func (w *World) flood(n *wire, f frame) {
+	n.flooded++
+	if from := w.byName[f.from]; from != nil {
+		from.received[lan]--
+	}
+	w.interested(f.target, f.sender, func(h *Host) {
+		switch {
+		case h.name == f.from:
+		case !h.wants(&f):
+			w.interest.remove(f.target, h)
+			w.interest.remove(f.sender, h)
+		default:
+			h.received[lan]-- // it counts when it arrives
+			n.travel(f.from, h.name, func() { h.received[lan]++; h.hear(f) })
+		}
+	})
 }
 
 // unicast brings a frame to one station.

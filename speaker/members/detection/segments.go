@@ -144,7 +144,7 @@ type hearing struct{ justNow, lately, talking, us int }
 
 func (m *Machine) hearing(s *segment, place int, now time.Time) (h hearing) {
 	lately := now.Add(-2 * m.config.Settings.Patience(0))
-	justNow := now.Add(-m.config.Settings.Pace(len(m.alive)) * 3 / 2)
+	justNow := now.Add(-m.config.Settings.Pace(len(m.Alive())) * 3 / 2)
 	for _, p := range m.detector.peers {
 		if !p.alive || !s.shares(p) {
 			continue
@@ -242,7 +242,7 @@ func (m *Machine) broken() map[string]string {
 // prove keeps whether this speaker may act alone: if it hears nobody, though there
 // are others, it takes nothing until any frame has come in by a segment since.
 func (m *Machine) prove(now time.Time) {
-	m.alone = len(m.alive) <= 1 && !m.leaving && (m.detector.alone() || len(m.wanted) > 0)
+	m.alone = len(m.Alive()) <= 1 && !m.leaving && (m.detector.alone() || len(m.wanted) > 0)
 	unproven := m.alone && len(m.segments) > 0 && m.config.Received != nil
 	var last time.Time
 	for _, p := range m.detector.peers {
@@ -276,10 +276,27 @@ func (m *Machine) askAround(now time.Time) {
 			continue
 		}
 		for _, s := range m.segments {
+			before := len(m.output.Questions)
 			m.askFor(p, s, late)
+			if p.alive && !late {
+				s.direct(p, m.output.Questions[before:], now.Add(-m.config.Settings.Patience(p.pulse)))
+			}
 		}
 	}
 	m.askOnQuiet(now)
+}
+
+// direct has questions for a speaker go to it alone if it was heard on the segment
+// since a moment, so that its MAC is known: each of a thousand speakers asks each other
+// one every minute, and a broadcast is a frame for every port of the LAN.
+func (s *segment) direct(p *peer, questions []Question, since time.Time) {
+	at := p.stations[s.Name]
+	if at == nil || !at.heard.After(since) {
+		return
+	}
+	for i := range questions {
+		questions[i].MAC = at.mac
+	}
 }
 
 // askOnQuiet asks on the segments on which it is not clear whether anything comes in,
@@ -299,7 +316,7 @@ func (m *Machine) askOnQuiet(now time.Time) {
 func (m *Machine) askAnybody(s *segment) {
 	for _, gateway := range s.Gateways {
 		if len(m.output.Questions) < questionsAtOnce {
-			m.output.Questions = append(m.output.Questions, Question{s.Name, gateway})
+			m.output.Questions = append(m.output.Questions, Question{On: s.Name, Target: gateway})
 		}
 	}
 	for _, name := range m.detector.names() {
@@ -347,7 +364,7 @@ func (m *Machine) askFor(p *peer, s *segment, late bool) {
 		p.asked++
 	}
 	for _, target := range slices.SortedFunc(maps.Keys(targets), netip.Addr.Compare) {
-		m.output.Questions = append(m.output.Questions, Question{s.Name, target})
+		m.output.Questions = append(m.output.Questions, Question{On: s.Name, Target: target})
 	}
 }
 
