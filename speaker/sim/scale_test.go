@@ -49,7 +49,8 @@ func TestANodeDiesAmongMany(t *testing.T) {
 		h.Start()
 	}
 	for !ready(w) {
-		if w.Run(500 * time.Millisecond); w.Now() > time.Minute {
+		w.Run(500 * time.Millisecond)
+		if w.Now() > time.Minute {
 			t.Fatal("a minute after their start not all know that all are ready")
 		}
 	}
