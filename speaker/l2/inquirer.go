@@ -30,6 +30,9 @@ const (
 type Question struct {
 	On     string
 	Target netip.Addr
+	// MAC is whom alone an ARP request goes to; the zero MAC is everybody. A neighbor
+	// solicitation goes to the target's group, which few hear.
+	MAC model.MAC
 }
 
 // Asker is an interface from which questions are asked, with the addresses of this
@@ -171,6 +174,9 @@ func (i *Inquirer) Ask(questions []Question) {
 		}
 		frame, err := a.question(q.Target.WithZone(""))
 		if err == nil && frame != nil {
+			if q.Target.Is4() && q.MAC != (model.MAC{}) {
+				copy(frame, q.MAC[:])
+			}
 			_ = i.sender.send(a.Index, frame)
 		}
 	}

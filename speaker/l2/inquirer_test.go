@@ -82,6 +82,20 @@ func TestR1_AKernelAnswersWhatIsAsked(t *testing.T) {
 			heard.silent(t, "nobody has it")
 		})
 	}
+	t.Run("alone", func(t *testing.T) {
+		s := segment(t)
+		i, heard := inquire(t, lan(t, 1), "192.0.2.1/24")
+		question := l2.Question{On: "lan0", Target: netip.MustParseAddr("192.0.2.100"), MAC: model.MAC{2, 0, 0, 0, 0, 0x99}}
+		i.Ask([]l2.Question{question})
+		heard.silent(t, "another was asked")
+		hardware, err := net.ParseMAC(s.mac())
+		if err != nil {
+			t.Fatal(err)
+		}
+		question.MAC = model.MACOf(hardware)
+		i.Ask([]l2.Question{question})
+		heard.await(t, "lan0 "+s.mac()+" 192.0.2.100")
+	})
 	t.Run("IPv6", func(t *testing.T) {
 		s := segment(t)
 		i, heard := inquire(t, lan(t, 1), "2001:db8::1/64")

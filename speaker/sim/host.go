@@ -99,10 +99,16 @@ func newHost(w *World, number int) *Host {
 			Name: name, Index: i + 2, MAC: macOf(name, number), Usable: true, Suitable: true,
 			Addrs: []netip.Prefix{netip.PrefixFrom(a, 15)}, //nolint:mnd // the Services, too
 		})
-		h.kernel[a] = true
+		h.has(a)
 	}
 	h.view.host = h
 	return h
+}
+
+// has gives the kernel an address.
+func (h *Host) has(a netip.Addr) {
+	h.kernel[a] = true
+	h.world.interest.add(a, h)
 }
 
 // Name of the node.
@@ -125,7 +131,7 @@ func (h *Host) Start() {
 	at := netip.AddrPortFrom(own(w.memberNetwork(), h.number), memberPort)
 	config := detection.Config{
 		Name: h.name, Address: at, Incarnation: uint64(w.now.Add(h.wall).UnixNano()), Settings: w.settings, Random: w.random.Float64,
-		Received: func(on string) uint64 { return h.received[on] },
+		Received: func(on string) uint64 { return h.received[on] + w.wires[on].flooded },
 	}
 	h.process = &process{
 		machine: detection.New(config, w.now), ring: keyring.New(secrets(h.keys)), node: node.New(node.Config{Name: h.name}), config: config,
@@ -198,8 +204,13 @@ func (h *Host) seek() {
 // flush does what the machine wants done.
 func (h *Host) flush() {
 	out := h.machine.Take()
-	for _, p := range out.Packets {
-		h.send(p)
+	for rest := out.Packets; len(rest) > 0; {
+		n := 1
+		for n < len(rest) && rest[n].On == rest[0].On && &rest[n].Bytes[0] == &rest[0].Bytes[0] {
+			n++
+		}
+		h.send(rest[:n])
+		rest = rest[n:]
 	}
 	for _, q := range out.Questions {
 		h.question(q)
@@ -227,36 +238,47 @@ func (h *Host) turn(after time.Duration) {
 	})
 }
 
-// send sends one message to another speaker, or as a frame to several.
-func (h *Host) send(p detection.Packet) {
+// send sends one message to other speakers: all by UDP, or all as frames by one
+// interface.
+func (h *Host) send(all []detection.Packet) {
 	w := h.world
-	w.Stats.note(&p)
-	if h.record {
-		h.recorded = append(h.recorded, recording{w.now, p.To, p.Bytes, h.ring.Sending()})
-	}
-	if p.On != "" {
-		h.sendFrame(p)
-		return
-	}
-	to := w.byName[p.To]
-	network := w.memberNetwork()
-	if to == nil || !h.reaches(network) {
-		return
-	}
-	key, at := h.ring.Sending(), h.config.Address
-	w.wires[network].travel(h.name, to.name, func() {
-		switch {
-		case !to.reaches(network):
-		case to.process == nil && !to.noUDP:
-			w.wires[network].travel(to.name, h.name, func() { h.told(p.At) })
-		case to.process == nil || to.noUDP:
-		case to.overflow > 0 && w.random.Float64() < to.overflow:
-			to.mine(0, func() { to.machine.Overflowed(w.now) })
-		default:
-			to.received[network]++
-			to.receive(p.Bytes, key, detection.Way{At: at})
+	sent := &message{bytes: all[0].Bytes, key: h.ring.Sending()}
+	d := &delivery{world: w, from: h.name, arrivals: make([]arrival, 0, len(all))}
+	for i := range all {
+		p := &all[i]
+		w.Stats.note(p)
+		if h.record {
+			h.recorded = append(h.recorded, recording{w.now, p.To, p.Bytes, sent.key})
 		}
-	})
+		if p.On != "" {
+			h.addFrames(d, p)
+		} else if to, network := w.byName[p.To], w.memberNetwork(); to != nil && h.reaches(network) {
+			d.add(w.wires[network], to, p)
+		}
+	}
+	by := detection.Way{At: h.config.Address}
+	d.arrive = func(a *arrival) { h.arriveUDP(a, sent, by) }
+	if on := all[0].On; on != "" {
+		by = detection.Way{On: on, MAC: macOf(on, h.number)}
+		d.arrive = func(a *arrival) { a.to.arriveFrame(sent, by) }
+	}
+	d.depart()
+}
+
+// arriveUDP is the arrival of a UDP packet of this node's at another.
+func (h *Host) arriveUDP(a *arrival, sent *message, by detection.Way) {
+	w, to, network := h.world, a.to, h.world.memberNetwork()
+	switch {
+	case !to.reaches(network):
+	case to.process == nil && !to.noUDP:
+		w.wires[network].travel(to.name, h.name, func() { h.told(a.packet.At) })
+	case to.process == nil || to.noUDP:
+	case to.overflow > 0 && w.random.Float64() < to.overflow:
+		to.mine(0, func() { to.machine.Overflowed(w.now) })
+	default:
+		to.received[network]++
+		to.receive(sent, by)
+	}
 }
 
 // told is the word of another kernel that no process listens.
@@ -266,35 +288,49 @@ func (h *Host) told(at netip.AddrPort) {
 	}
 }
 
-// sendFrame sends a frame of the speakers' own to one, or to all on a network.
-func (h *Host) sendFrame(p detection.Packet) {
-	w, key := h.world, h.ring.Sending()
+// addFrames plans a frame of the speakers' own to one, or to all on a network.
+func (h *Host) addFrames(d *delivery, p *detection.Packet) {
+	w := h.world
 	if !h.plugged(p.On) {
 		return
 	}
-	from := detection.Way{On: p.On, MAC: macOf(p.On, h.number)}
-	for _, to := range w.nodes {
-		if to == h || p.MAC != (model.MAC{}) && p.MAC != macOf(p.On, to.number) {
-			continue
+	n := w.wires[p.On]
+	if p.MAC != (model.MAC{}) {
+		if to := w.byMAC[p.MAC]; to != nil && to != h && p.MAC == macOf(p.On, to.number) {
+			d.add(n, to, p)
 		}
-		w.wires[p.On].travel(h.name, to.name, func() {
-			if !to.plugged(p.On) || to.noFrames {
-				return
-			}
-			to.received[p.On]++
-			to.receive(p.Bytes, key, from)
-		})
+		return
+	}
+	for _, to := range w.nodes {
+		if to != h {
+			d.add(n, to, p)
+		}
+	}
+}
+
+// arriveFrame is the arrival of a frame of another speaker's.
+func (h *Host) arriveFrame(sent *message, by detection.Way) {
+	if h.plugged(by.On) && !h.noFrames {
+		h.received[by.On]++
+		h.receive(sent, by)
 	}
 }
 
 // question asks on a network for an address.
 func (h *Host) question(q detection.Question) {
 	h.asked[q.Target] = h.world.now
+	h.world.interest.add(q.Target, h)
 	if q.On != lan {
 		return // nobody but kernels is there, which the machine hears
 	}
-	if h.plugged(lan) {
-		h.world.broadcast(frame{from: h.name, sender: own(lan, h.number), mac: macOf(lan, h.number), target: q.Target, request: true})
+	if !h.plugged(lan) {
+		return
+	}
+	f := frame{from: h.name, sender: own(lan, h.number), mac: macOf(lan, h.number), target: q.Target, request: true, to: q.MAC}
+	if f.to == (model.MAC{}) {
+		h.world.broadcast(f)
+	} else {
+		h.world.unicast(f)
 	}
 }
 
@@ -324,16 +360,24 @@ func (h *Host) reaches(network string) bool {
 
 // receive takes in a message of another speaker. What comes while the process
 // stands still waits in its socket.
-func (h *Host) receive(b []byte, key uint32, from detection.Way) {
-	if h.process == nil {
+func (h *Host) receive(sent *message, by detection.Way) {
+	switch {
+	case h.process == nil:
+	case h.frozen():
+		h.mine(0, func() { h.take(sent, by) })
+	default:
+		h.take(sent, by)
+	}
+}
+
+func (h *Host) take(sent *message, by detection.Way) {
+	if !h.ring.Opens(sent.key) {
 		return
 	}
-	h.mine(0, func() {
-		if h.ring.Opens(key) {
-			_ = h.machine.Receive(b, from, h.world.now)
-			h.flush()
-		}
-	})
+	if m, err := sent.parse(); err == nil {
+		h.machine.Accept(m, by, h.world.now)
+		h.flush()
+	}
 }
 
 // soon has a pass, after some time or earlier if one is due.
@@ -363,7 +407,7 @@ func (h *Host) soon(after time.Duration) {
 func (h *Host) look() {
 	w := h.world
 	w.Stats.Passes++
-	h.busyUntil = w.now.Add(time.Duration(len(w.Cluster.addresses)) * w.passTime)
+	h.busyUntil = w.now.Add(time.Duration(len(w.Cluster.addresses)+len(w.nodes)) * w.passTime)
 	h.linksChanged() // before the membership is asked: see speaker.pass
 	in := node.Input{
 		Now: w.now, Cluster: h.view.current, Members: h.machine.Snapshot(), Interfaces: h.interfaces,
@@ -399,6 +443,7 @@ func (h *Host) SetLink(name string, change func(*model.Interface)) {
 		}
 	}
 	h.interfaces = all
+	h.world.countUnplugged()
 	if h.process == nil {
 		return
 	}

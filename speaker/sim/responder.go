@@ -55,6 +55,7 @@ func (r *responder) apply(answers []model.Answer) (problems []string) {
 			continue
 		}
 		r.answers[a.Address] = a
+		r.host.world.interest.add(a.Address, r.host)
 		if a.Mode != model.Probe {
 			held[a.Address] = a.Interfaces
 		}
@@ -215,7 +216,7 @@ func (h *Host) asking(a netip.Addr) (at time.Time, asked bool) {
 		return at, false
 	}
 	at, asked = h.asked[a]
-	return at, asked
+	return at, asked && h.world.now.Sub(at) < time.Second
 }
 
 func (h *Host) frozen() bool { return h.world.now.Before(h.frozenUntil) }

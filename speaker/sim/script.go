@@ -174,7 +174,7 @@ func (s *script) replay(name string) {
 	for _, r := range from.recorded {
 		s.after(r.at.Sub(from.recorded[0].at), func() {
 			if to := s.byName[r.to]; to != nil {
-				to.receive(r.bytes, r.key, detection.Way{At: netip.AddrPortFrom(own(s.memberNetwork(), from.number), 7946)})
+				to.receive(&message{bytes: r.bytes, key: r.key}, detection.Way{At: netip.AddrPortFrom(own(s.memberNetwork(), from.number), 7946)})
 			}
 		})
 	}
@@ -331,7 +331,7 @@ func (s *script) others(name string, args []string) (bool, error) {
 			})
 		}
 	case "node":
-		s.byName[args[0]].kernel[netip.MustParseAddr(args[2])] = true
+		s.byName[args[0]].has(netip.MustParseAddr(args[2]))
 	default:
 		return false, nil
 	}

@@ -31,6 +31,8 @@ type wire struct {
 	isolated map[pair]bool
 	// side is the part of a partition that a station is in.
 	side map[string]int
+	// flooded are the frames that every station has received, beside its own count.
+	flooded uint64
 	// held are the packets that have come to a station, and wait there: see Host.Hold.
 	held map[string]hold
 }
@@ -56,24 +58,36 @@ func (n *wire) open(from, to string) bool {
 		(n.loss == 0 || n.world.random.Float64() >= n.loss)
 }
 
+// well reports whether everything gets from everybody to everybody, and always did so at
+// once.
+func (n *wire) well() bool {
+	return len(n.mute)+len(n.deaf)+len(n.isolated)+len(n.side)+len(n.held) == 0 && n.loss == 0
+}
+
 // travel has something done when a packet arrives.
 func (n *wire) travel(from, to string, arrive func()) {
 	if !n.open(from, to) {
 		return
 	}
-	n.world.after(n.delay+n.world.upTo(n.jitter), func() {
-		if !n.holds(from, to) {
-			arrive()
-			return
-		}
-		h := n.held[to]
-		h.counted()
-		n.world.at(h.until, arrive)
-	})
+	n.world.after(n.delay+n.world.upTo(n.jitter), func() { n.arrive(from, to, arrive) })
+}
+
+// arrive is the arrival of a packet at a station, where it may have to wait.
+func (n *wire) arrive(from, to string, done func()) {
+	if !n.holds(from, to) {
+		done()
+		return
+	}
+	h := n.held[to]
+	h.counted()
+	n.world.at(h.until, done)
 }
 
 // holds reports whether what one station sends waits when it has come to another.
 func (n *wire) holds(from, to string) bool {
+	if len(n.held) == 0 {
+		return false
+	}
 	h := n.held[to]
 	return n.world.now.Before(h.until) && (h.from == "" || h.from == from)
 }
@@ -115,6 +129,10 @@ func (w *World) broadcast(f frame) {
 			n.travel(f.from, i.name, func() { i.hear(f) })
 		}
 	}
+	if n.well() && w.unplugged == 0 {
+		w.flood(n, f)
+		return
+	}
 	for _, h := range w.nodes {
 		if h.name == f.from {
 			continue
@@ -127,6 +145,26 @@ func (w *World) broadcast(f frame) {
 		}
 		n.travel(f.from, h.name, func() { h.received[lan]++; h.hear(f) })
 	}
+}
+
+// flood brings a frame to every node of a LAN that is as it should be: it counts for
+// all, and only those that may want it are looked at.
+func (w *World) flood(n *wire, f frame) {
+	n.flooded++
+	if from := w.byName[f.from]; from != nil {
+		from.received[lan]--
+	}
+	w.interested(f.target, f.sender, func(h *Host) {
+		switch {
+		case h.name == f.from:
+		case !h.wants(&f):
+			w.interest.remove(f.target, h)
+			w.interest.remove(f.sender, h)
+		default:
+			h.received[lan]-- // it counts when it arrives
+			n.travel(f.from, h.name, func() { h.received[lan]++; h.hear(f) })
+		}
+	})
 }
 
 // unicast brings a frame to one station.

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"container/heap"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -24,9 +23,13 @@ type World struct {
 	nodes   []*Host
 	byName  map[string]*Host
 	byMAC   map[model.MAC]*Host
-	clients []*client
-	intrude []*intruder
-	wires   map[string]*wire
+	// interest is that of nodes in broadcasts on the LAN.
+	interest interest
+	clients  []*client
+	intrude  []*intruder
+	wires    map[string]*wire
+	// unplugged is how many nodes are not on the LAN.
+	unplugged int
 
 	settings detection.Settings
 	// second says that speakers talk to each other over a network of their own.
@@ -34,7 +37,7 @@ type World struct {
 	// noGateway says that the nodes have no default route; else it leads to the first
 	// client.
 	noGateway bool
-	// passTime is how long a speaker's pass takes, for each address: the next
+	// passTime is how long a speaker's pass takes, for each address and node: the next
 	// cannot begin before, and takes in what has changed meanwhile.
 	passTime time.Duration
 	// Stats count what went over the wires.
@@ -70,7 +73,7 @@ func begin() time.Time { return time.Unix(1_000_000_000, 0) }
 func New(seed uint64) *World {
 	w := &World{
 		now: begin(), random: rand.New(rand.NewPCG(seed, seed)), //nolint:gosec // a simulation
-		byName: map[string]*Host{}, byMAC: map[model.MAC]*Host{}, settings: detection.Default(),
+		byName: map[string]*Host{}, byMAC: map[model.MAC]*Host{}, interest: interest{}, settings: detection.Default(),
 		passTime: 2 * time.Microsecond, //nolint:mnd // as measured
 	}
 	w.wires = map[string]*wire{lan: newWire(w), backbone: newWire(w)}
@@ -81,39 +84,10 @@ func New(seed uint64) *World {
 // Now is the world's time since it began.
 func (w *World) Now() time.Duration { return w.now.Sub(begin()) }
 
-type event struct {
-	at    time.Time
-	order uint64
-	do    func()
-}
-
-type events []event
-
-func (e events) Len() int { return len(e) }
-
-func (e events) Less(i, j int) bool {
-	if !e[i].at.Equal(e[j].at) {
-		return e[i].at.Before(e[j].at)
-	}
-	return e[i].order < e[j].order
-}
-
-func (e events) Swap(i, j int) { e[i], e[j] = e[j], e[i] }
-
-func (e *events) Push(x any) { *e = append(*e, x.(event)) } //nolint:forcetypeassert // only we push
-
-func (e *events) Pop() any {
-	old := *e
-	last := old[len(old)-1]
-	old[len(old)-1] = event{}
-	*e = old[:len(old)-1]
-	return last
-}
-
 // at has something done at a time.
 func (w *World) at(t time.Time, do func()) {
 	w.count++
-	heap.Push(&w.events, event{t, w.count, do})
+	w.events.push(event{t.Sub(begin()), w.count, do})
 }
 
 func (w *World) after(d time.Duration, do func()) { w.at(w.now.Add(d), do) }
@@ -121,10 +95,10 @@ func (w *World) after(d time.Duration, do func()) { w.at(w.now.Add(d), do) }
 // Run lets time pass.
 func (w *World) Run(d time.Duration) {
 	end := w.now.Add(d)
-	for len(w.events) > 0 && !w.events[0].at.After(end) {
-		e := heap.Pop(&w.events).(event) //nolint:forcetypeassert // only we push
-		if e.at.After(w.now) {
-			w.now = e.at
+	for len(w.events) > 0 && w.events[0].at <= end.Sub(begin()) {
+		e := w.events.pop()
+		if at := begin().Add(e.at); at.After(w.now) {
+			w.now = at
 		}
 		e.do()
 	}
@@ -149,6 +123,15 @@ func (w *World) AddNode() *Host {
 		w.byMAC[on.MAC] = h
 	}
 	return h
+}
+
+func (w *World) countUnplugged() {
+	w.unplugged = 0
+	for _, h := range w.nodes {
+		if !h.plugged(lan) {
+			w.unplugged++
+		}
+	}
 }
 
 // Node returns the node of that name, or nil.

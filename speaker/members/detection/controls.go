@@ -71,7 +71,7 @@ func (m *Machine) askHost(s *segment, address netip.Addr, now time.Time) {
 		s.controls[address] = c
 	}
 	c.put(now, answerWithin*m.config.Settings.Pulse)
-	m.output.Questions = append(m.output.Questions, Question{s.Name, address})
+	m.output.Questions = append(m.output.Questions, Question{On: s.Name, Target: address})
 }
 
 // concerns reports whether who is silent would be heard on the segment: a speaker that

@@ -30,7 +30,7 @@ type detector struct {
 	settings Settings
 	self     string
 	peers    map[string]*peer
-	byID     map[uint64]string
+	byID     map[uint64]*peer
 	sorted   []string // see names
 	// deafUntil is when messages that the kernel has dropped are forgotten.
 	deafUntil time.Time
@@ -43,6 +43,7 @@ type detector struct {
 
 // peer is another speaker, alive or not.
 type peer struct {
+	name        string
 	at          netip.AddrPort
 	alive       bool
 	ready       bool
@@ -114,7 +115,7 @@ type question struct {
 }
 
 func newDetector(self string, settings Settings) *detector {
-	return &detector{settings: settings, self: self, peers: map[string]*peer{}, byID: map[uint64]string{}}
+	return &detector{settings: settings, self: self, peers: map[string]*peer{}, byID: map[uint64]*peer{}}
 }
 
 // names of the peers, sorted. What they are looked at for goes out in this
@@ -133,8 +134,8 @@ func (d *detector) expect(name string, at netip.AddrPort, now time.Time) *peer {
 	}
 	p := d.peers[name]
 	if p == nil {
-		p = &peer{lost: now, stations: map[string]*station{}}
-		d.peers[name], d.byID[identify(name)] = p, name
+		p = &peer{name: name, lost: now, stations: map[string]*station{}}
+		d.peers[name], d.byID[identify(name)] = p, p
 		d.sorted = nil
 	}
 	if !p.alive {

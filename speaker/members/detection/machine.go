@@ -82,6 +82,8 @@ type Segment struct {
 type Question struct {
 	On     string
 	Target netip.Addr
+	// MAC is whom alone it goes to; the zero MAC is everybody.
+	MAC model.MAC
 }
 
 // Output is what follows from what a Machine was told.
@@ -130,7 +132,8 @@ type Machine struct {
 	// versions are those of the claims at the last heartbeats.
 	versions [changesFor]uint64
 
-	alive, living []string // living are those that are ready
+	// alive and living, those of them that are ready; nil before they are made anew.
+	alive, living []string
 	snapshot      *model.Membership
 	changedAt     time.Time
 	output        Output
@@ -157,14 +160,20 @@ func (m *Machine) Take() Output {
 
 // Alive returns the names of the living, sorted, this speaker's own among them
 // until it leaves. It must not be changed.
-func (m *Machine) Alive() []string { return m.alive }
+func (m *Machine) Alive() []string {
+	if m.alive == nil {
+		m.list()
+	}
+	return m.alive
+}
 
 // Snapshot returns what is known now. It must not be changed.
 func (m *Machine) Snapshot() *model.Membership {
 	if m.snapshot == nil {
+		alive := m.Alive()
 		owners, contested, claimants := m.ledger.Owners()
 		m.snapshot = &model.Membership{
-			Self: m.config.Name, Address: m.config.Address, Alive: m.alive, Ready: m.living, Owners: owners, Contested: contested,
+			Self: m.config.Name, Address: m.config.Address, Alive: alive, Ready: m.living, Owners: owners, Contested: contested,
 			Claimants: claimants, Unable: m.ledger.Unable(), Successions: m.ledger.Successions(), Left: m.detector.departed(),
 			LastHeard:  m.detector.lastHeard(),
 			FramesOnly: m.framesOnly, Broken: m.broken(), Duplicate: m.duplicate,
@@ -204,9 +213,19 @@ func (m *Machine) change(tell bool, now time.Time) {
 	}
 }
 
-// publish makes the set of the living known.
+// publish makes the set of the living known. The lists are made once they are asked
+// for: when a cluster starts, hundreds of changes come at a time.
 func (m *Machine) publish(now time.Time) {
+	m.alive, m.living = nil, nil
+	m.change(true, now)
+}
+
+// list makes the lists of the living.
+func (m *Machine) list() {
 	alive, ready := m.detector.living()
+	if alive == nil {
+		alive = []string{} // nil is not made yet
+	}
 	if !m.leaving {
 		alive = append(alive, m.config.Name)
 		slices.Sort(alive)
@@ -216,7 +235,6 @@ func (m *Machine) publish(now time.Time) {
 		slices.Sort(ready)
 	}
 	m.alive, m.living = alive, ready
-	m.change(true, now)
 }
 
 // fit reports whether this speaker may own addresses.
@@ -355,7 +373,7 @@ func (m *Machine) sendBeats(now, planned time.Time, round int) time.Duration {
 		m.lastJoin, m.unsettledUntil = now, now.Add(settings.Patience(settings.Pulse))
 		m.change(false, now)
 	}
-	pace := settings.Pace(len(m.alive))
+	pace := settings.Pace(len(m.Alive()))
 	m.ledger.Forget(m.versions[round%changesFor])
 	m.versions[round%changesFor] = m.ledger.Claims().Version
 	message := m.message(kindBeat)

@@ -38,10 +38,27 @@ func (m *Machine) askAround(now time.Time) {
 			continue
 		}
 		for _, s := range m.segments {
+			before := len(m.output.Questions)
 			m.askFor(p, s, late, now)
+			if p.alive && !late {
+				s.direct(p, m.output.Questions[before:], now.Add(-m.config.Settings.Patience(p.pulse)))
+			}
 		}
 	}
 	m.askOnQuiet(now)
+}
+
+// direct has questions for a speaker go to it alone if it was heard on the segment
+// since a moment, so that its MAC is known: each of a thousand speakers asks each other
+// one every minute, and a broadcast is a frame for every port of the LAN.
+func (s *segment) direct(p *peer, questions []Question, since time.Time) {
+	at := p.stations[s.Name]
+	if at == nil || !at.heard.After(since) {
+		return
+	}
+	for i := range questions {
+		questions[i].MAC = at.mac
+	}
 }
 
 // late reports whether a living speaker's heartbeat is missing.
@@ -102,7 +119,7 @@ func (m *Machine) askFor(p *peer, s *segment, late bool, now time.Time) {
 		m.askHost(s, target, now)
 	}
 	if late && len(targets) > 0 && len(p.claimed) > 0 {
-		m.output.Questions = append(m.output.Questions, Question{s.Name, p.claimed[p.asked%len(p.claimed)]})
+		m.output.Questions = append(m.output.Questions, Question{On: s.Name, Target: p.claimed[p.asked%len(p.claimed)]})
 		p.asked++
 	}
 }

@@ -57,7 +57,7 @@ func (m *Machine) answer(from *message, way Way, now time.Time) {
 	}
 	asker.asks = from.sequence
 	reply := portrait{
-		at: m.config.Address, pulse: m.config.Settings.Pace(len(m.alive)), ready: m.fit(), strength: m.ledger.Strength(), claims: m.ledger.Claims(),
+		at: m.config.Address, pulse: m.config.Settings.Pace(len(m.Alive())), ready: m.fit(), strength: m.ledger.Strength(), claims: m.ledger.Claims(),
 	}
 	head := part{incarnation: m.config.Incarnation, echo: from.sequence}
 	if from.subject != m.config.Name {

@@ -4,6 +4,19 @@ import (
 	"time"
 )
 
+// Message is what a speaker has sent, taken apart. It is never changed: several
+// Machines may be given the same.
+type Message struct{ message }
+
+// Parse takes a message apart. The bytes are kept, and must not be changed after.
+func Parse(b []byte) (*Message, error) {
+	m, err := unmarshal(b)
+	if err != nil {
+		return nil, err
+	}
+	return &Message{m}, nil
+}
+
 // Receive takes in a message of another speaker. What is malformed changes
 // nothing. The bytes are not kept.
 func (m *Machine) Receive(b []byte, way Way, now time.Time) error {
@@ -11,20 +24,27 @@ func (m *Machine) Receive(b []byte, way Way, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	m.accept(&from, way, now)
+	return nil
+}
+
+// Accept is Receive of a message that has been taken apart.
+func (m *Machine) Accept(from *Message, way Way, now time.Time) { m.accept(&from.message, way, now) }
+
+func (m *Machine) accept(from *message, way Way, now time.Time) {
 	if from.name == m.config.Name {
-		return nil
+		return
 	}
 	switch from.kind {
 	case kindBeat:
-		m.hear(&from, way, now)
+		m.hear(from, way, now)
 	case kindAsk:
-		m.answer(&from, way, now)
+		m.answer(from, way, now)
 	case kindClaims:
-		m.believe(&from, now)
+		m.believe(from, now)
 	case kindSuperseded:
-		m.superseded(&from, now)
+		m.superseded(from, now)
 	}
-	return nil
 }
 
 // hear takes in a heartbeat.
@@ -70,9 +90,8 @@ func (m *Machine) hearsay(from *message, sender *peer, now time.Time) {
 			m.part(sender, h.parting, now)
 			continue
 		}
-		name, known := m.detector.byID[h.id]
-		p := m.detector.peers[name]
-		if !known || p.left {
+		p := m.detector.byID[h.id]
+		if p == nil || p.left {
 			continue
 		}
 		at := now.Add(-h.age)
@@ -82,12 +101,13 @@ func (m *Machine) hearsay(from *message, sender *peer, now time.Time) {
 		case !p.alive && at.After(p.evidence) && h.age < m.config.Settings.Patience(p.pulse):
 			// It lives, and is not heard here. Who hears it knows its claims.
 			m.partial = now
-			m.ask(name, from.name, now)
+			m.ask(p.name, from.name, now)
 			continue
 		}
-		lowest := m.ledger.Version(name) & 0xffff //nolint:mnd // as many bits as are told
-		if p.alive && now.Sub(p.direct) > m.config.Settings.Patience(p.pulse) && lowest != uint64(h.version) {
-			m.ask(name, from.name, now)
+		unheard := p.alive && now.Sub(p.direct) > m.config.Settings.Patience(p.pulse)
+		const lowest = 0xffff // as many bits as are told
+		if unheard && m.ledger.Version(p.name)&lowest != uint64(h.version) {
+			m.ask(p.name, from.name, now)
 		}
 	}
 }

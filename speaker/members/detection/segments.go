@@ -138,7 +138,7 @@ type hearing struct{ justNow, lately, talking, us int }
 
 func (m *Machine) hearing(s *segment, place int, now time.Time) (h hearing) {
 	lately := now.Add(-2 * m.config.Settings.Patience(0))
-	justNow := now.Add(-m.config.Settings.Pace(len(m.alive)) * 3 / 2)
+	justNow := now.Add(-m.config.Settings.Pace(len(m.Alive())) * 3 / 2)
 	for _, p := range m.detector.peers {
 		if !p.alive || !s.shares(p) {
 			continue
@@ -237,7 +237,7 @@ func (m *Machine) broken() map[string]string {
 // are others, it takes nothing until somebody has answered on a segment since or, where
 // nobody is known to answer, any frame has come in.
 func (m *Machine) prove(now time.Time) {
-	m.alone = len(m.alive) <= 1 && !m.leaving && (m.detector.alone() || len(m.wanted) > 0)
+	m.alone = len(m.Alive()) <= 1 && !m.leaving && (m.detector.alone() || len(m.wanted) > 0)
 	unproven := m.alone && len(m.segments) > 0 && m.config.Received != nil
 	var last time.Time
 	for _, p := range m.detector.peers {
