@@ -103,7 +103,8 @@ func (s *Set) addTheirs(kind, name, field string, reason v1beta1.Reason, message
 	field = s.theirField(kind, name, field)
 	cure, _ := cures.For(reason)
 	s.findings = append(s.findings, Finding{
-		File: from.file, Document: from.number, Kind: kind, Group: from.group, Name: name, Field: field, Reason: reason, Message: message, Cure: cure.Text,
+		File: from.file, Document: from.number, Kind: kind, Group: from.group, Name: name,
+		Field: field, Reason: reason, Message: message, Cure: cure.Text,
 	})
 }
 

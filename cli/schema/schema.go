@@ -115,7 +115,8 @@ func (k *kind) judge(object map[string]any) []Violation {
 	violations := k.prune(object)
 	defaulting.Default(object, k.shape)
 	delete(object, "status") // what is created has none, whatever the manifest says
-	refused := metadata.ValidateObjectMetaAccessor(&unstructured.Unstructured{Object: object}, false, metadata.NameIsDNSSubdomain, field.NewPath("metadata"))
+	meta := &unstructured.Unstructured{Object: object}
+	refused := metadata.ValidateObjectMetaAccessor(meta, false, metadata.NameIsDNSSubdomain, field.NewPath("metadata"))
 	refused = append(refused, validation.ValidateCustomResource(nil, object, k.values)...)
 	refused = append(refused, objectmeta.Validate(nil, object, k.shape, false)...)
 	refused = append(refused, listtype.ValidateListSetsAndMaps(nil, k.shape, object)...)
@@ -155,7 +156,8 @@ func (k *kind) judgeRules(object map[string]any, refused field.ErrorList) field.
 		return nil
 	}
 	if slices.ContainsFunc(refused, blocksRules) {
-		return field.ErrorList{field.Invalid(nil, field.OmitValueType{}, "the rules of the schema (CEL) were not evaluated: correct the other mistakes first")}
+		return field.ErrorList{field.Invalid(nil, field.OmitValueType{},
+			"the rules of the schema (CEL) were not evaluated: correct the other mistakes first")}
 	}
 	broken, _ := k.rules.Validate(context.Background(), nil, k.shape, object, nil, celconfig.RuntimeCELCostBudget)
 	return broken
