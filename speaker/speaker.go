@@ -24,7 +24,7 @@ import (
 const (
 	// minCoalesce is how long changes of the cluster are gathered, at least,
 	// before they are acted on. Members and interfaces are never kept waiting.
-	minCoalesce = 10 * time.Millisecond
+	minCoalesce = 5 * time.Millisecond
 	// coalesceFactor is how long they are gathered, at most, as a multiple of
 	// what the last pass took: a stream of changes to thousands of Services does
 	// not keep a core busy.
