@@ -27,6 +27,7 @@ needed=(
 	"/usr/lib/cni/ptp containernetworking-plugins"
 	"bgpctl   openbgpd"
 	"exabgp   exabgp"
+	"promtool prometheus"
 )
 
 fail() {

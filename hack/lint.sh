@@ -11,6 +11,9 @@ for module in . e2e tools; do
 done
 echo "lint: Helm chart"
 go -C tools test -count=1 ./chart
+echo "lint: alerts"
+promtool check rules deploy/helm/baliza/files/alerts.yaml
+promtool test rules deploy/prometheus/alerts_test.yaml
 echo "lint: shell scripts"
 for script in hack/*.sh .ci/run; do
 	bash -n "$script"

@@ -70,6 +70,9 @@ func (b *bench) starved(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := b.atRest(ctx, all); err != nil {
+		return err
+	}
 	nodes := b.nodes()
 	alarms := b.countAlarms()
 	b.say("%d busy programs beside the pods of %d nodes for %s", loops, len(nodes), period)
@@ -99,18 +102,44 @@ func (b *bench) starved(ctx context.Context) error {
 			return err
 		}
 	}
-	n := b.moved("l2_starved_moves", fmt.Sprintf("%d busy programs for %s", loops, period), answers, all)
+	n := b.moved(ctx, "l2_starved_moves", fmt.Sprintf("%d busy programs for %s", loops, period), answers, all)
 	falsely := alarms(fmt.Sprintf("the same: speakers taken for dead in %s", period))
 	b.values["l2_false_failovers"] = strconv.Itoa(falsely)
 	b.say("busy programs: %d moves of %d addresses, %d false alarms", n, len(all), falsely)
 	return ctx.Err()
 }
 
-// moved records how often addresses moved.
-func (b *bench) moved(key, row string, answers []cluster.Answer, all []netip.Addr) int {
+// atRest waits until no address has moved for a while: a node that was cut off, and is
+// back, takes its own again as planned.
+func (b *bench) atRest(ctx context.Context, all []netip.Addr) error {
+	const still, most = 20 * time.Second, 3 * time.Minute
+	watch, err := b.c.Watch(ctx, client)
+	if err != nil {
+		return err
+	}
+	defer watch.Stop()
+	for began, last := time.Now(), time.Now(); time.Since(last) < still && time.Since(began) < most; time.Sleep(time.Second) {
+		for _, a := range all {
+			if err := b.c.Ask(ctx, client, a, 1, 200*time.Millisecond); err != nil {
+				return err
+			}
+		}
+		if moves := cluster.Moves(watch.Answers(), all); len(moves) > 0 && moves[len(moves)-1].Time.After(last) {
+			last = moves[len(moves)-1].Time
+		}
+	}
+	return ctx.Err()
+}
+
+// moved records how often addresses moved, and says why, as the speakers have it.
+func (b *bench) moved(ctx context.Context, key, row string, answers []cluster.Answer, all []netip.Addr) int {
 	moves := cluster.Moves(answers, all)
 	for _, m := range moves[:min(len(moves), mostShown)] {
-		b.say("moved: %s", m)
+		history, err := b.c.KubectlBaliza(ctx, "history", m.Address.String())
+		if err != nil {
+			history = err.Error()
+		}
+		b.say("moved: %s\n%s", m, history)
 	}
 	n := len(moves)
 	heard := map[netip.Addr]bool{}
@@ -228,7 +257,7 @@ func (b *bench) paused(ctx context.Context, times int) error {
 			}
 		}
 	}
-	n := b.moved("l2_silent_300ms_moves", fmt.Sprintf("each speaker stopped for %s, %d times", pause, times), watch.Stop(), all)
+	n := b.moved(ctx, "l2_silent_300ms_moves", fmt.Sprintf("each speaker stopped for %s, %d times", pause, times), watch.Stop(), all)
 	b.say("each speaker stopped for %s, %d times: %d moves", pause, times, n)
 	return nil
 }
