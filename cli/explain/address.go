@@ -197,10 +197,22 @@ func (c *Cluster) nodeViews(a netip.Addr, services []*corev1.Service, owners []s
 func (c *Cluster) planned(services []*corev1.Service) *plan.Services {
 	all := make([]plan.Service, 0, len(services))
 	for _, svc := range services {
-		all = append(all, plan.ServiceOf(svc, c.slicesOf(svc)))
+		service := plan.ServiceOf(svc, c.slicesOf(svc))
+		if c.withoutEndpoints() { // they may be anywhere
+			service.IPv4 = plan.Endpoints{Any: true, Unknown: true}
+			service.IPv6 = service.IPv4
+		}
+		all = append(all, service)
 	}
 	return plan.ServicesOf(all...)
 }
+
+// withoutEndpoints reports whether nothing is known of endpoints: what speakers say of
+// them counts.
+func (c *Cluster) withoutEndpoints() bool { return c.unread(KindEndpointSlices) }
+
+// KindEndpointSlices is what Objects.Unread calls endpoints.
+const KindEndpointSlices = "endpointslices"
 
 func (c *Cluster) slicesOf(svc *corev1.Service) []*discoveryv1.EndpointSlice {
 	return c.endpoints[config.ServiceKey(svc)]
@@ -315,6 +327,10 @@ func (c *Cluster) told(out *NodeView, s *Speaker, a netip.Addr) bool {
 		case v1beta1.ReasonNoSession:
 			if out.Protocol == L2 {
 				continue
+			}
+		case v1beta1.ReasonNoEndpoint, v1beta1.ReasonNoLocalEndpoint:
+			if !c.withoutEndpoints() {
+				continue // what there is now counts more
 			}
 		default:
 			continue
