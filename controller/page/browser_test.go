@@ -122,6 +122,9 @@ func TestThePagesAreAccessible(t *testing.T) {
 					p.device(width, 900, scheme)
 					p.open(url + path)
 					p.eval(string(axe) + "; 0")
+					if p.eval(`axe.run({runOnly: ["th-has-data-cells", "color-contrast", "html-has-lang"]}).then((r) => r.passes.length > 1)`) != "true" {
+						t.Fatalf("%s%s: axe looked at nothing", world, path)
+					}
 					found := p.eval(`axe.run().then((r) => JSON.stringify(r.violations.map((v) => [v.id, v.help, v.nodes.map((n) => n.html + " " + n.failureSummary)])))`)
 					var violations []any
 					if err := json.Unmarshal([]byte(found), &violations); err != nil {

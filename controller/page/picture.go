@@ -3,6 +3,7 @@ package page
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/baliza-lb/baliza/cli/explain"
 )
@@ -45,6 +46,7 @@ type box struct {
 	Name, State, Contents string
 	NameY, StateY, LastY  int
 	Full                  string // name, uncut
+	alive                 bool   // of a node: its speaker
 }
 
 func (b *box) top() (x, y int)    { return b.MiddleX, b.Y }
@@ -68,14 +70,17 @@ func cut(name string) string {
 	return name
 }
 
+// pictureOf draws nodes, by name; what a dead speaker has last said of its sessions is not
+// known any more.
 func pictureOf(nodes []explain.Speaker, more int, unheard []explain.Unheard, sessions []explain.Session) picture {
 	var p picture
-	at := map[string]*box{}
-	healthy := 0
+	at, healthy := map[string]*box{}, 0
+	nodes = slices.Clone(nodes)
+	slices.SortFunc(nodes, func(a, b explain.Speaker) int { return strings.Compare(a.Node, b.Node) })
 	for i := range nodes {
 		b := place(i, marginY, boxHeight, nodes[i].Node)
 		b.Class, b.State = stateOfNode(&nodes[i])
-		b.Contents = contentsOfNode(&nodes[i])
+		b.Contents, b.alive = contentsOfNode(&nodes[i]), nodes[i].Alive
 		if b.Class == "well" {
 			healthy++
 		}
@@ -152,66 +157,45 @@ func (p *picture) unheard(at map[string]*box, all []explain.Unheard) {
 
 // routers draws the peers, and each session that a node drawn has to one.
 func (p *picture) routers(at map[string]*box, sessions []explain.Session, y int) []box {
-	type router struct {
-		name, address string
-		up, down      int
-	}
-	var found []router
 	number := map[string]int{}
+	var boxes []box
 	for i := range sessions {
 		one := &sessions[i]
 		key := one.Peer + " " + one.Address
-		place, known := number[key]
-		if !known {
-			if len(found) == mostRouters {
+		if _, known := number[key]; !known {
+			if len(boxes) == mostRouters {
 				continue
 			}
-			place = len(found)
-			number[key] = place
-			found = append(found, router{name: one.Peer, address: one.Address})
+			number[key] = len(boxes)
+			b := place(len(boxes), y, routerHeight, one.Peer)
+			b.Class, b.State = "router well", one.Address
+			boxes = append(boxes, b)
 		}
-		if one.State == explain.Established {
-			found[place].up++
-		} else {
-			found[place].down++
+		to, from := &boxes[number[key]], at[one.Node]
+		class, text := "up", one.State
+		switch {
+		case from != nil && !from.alive:
+			class, text = "unknown", "not known"
+		case one.State != explain.Established:
+			class, to.Class = "down", "router wrong"
 		}
-	}
-	boxes := make([]box, 0, len(found))
-	for i, one := range found {
-		b := place(i, y, routerHeight, one.name)
-		b.Class, b.State = "router well", one.address
-		if one.down > 0 {
-			b.Class = "router wrong"
-		}
-		boxes = append(boxes, b)
-	}
-	for i := range sessions {
-		one := &sessions[i]
-		place, drawn := number[one.Peer+" "+one.Address]
-		from := at[one.Node]
-		if !drawn || from == nil {
+		if from == nil {
 			continue
 		}
-		class := "up"
-		if one.State != explain.Established {
-			class = "down"
-		}
 		x1, y1 := from.bottom()
-		x2, y2 := boxes[place].top()
-		p.Lines = append(p.Lines, line{
-			Path: fmt.Sprintf("M%d %d L%d %d", x1, y1, x2, y2), Class: class, Text: one.Node + " to " + one.Peer + ": " + one.State,
-		})
+		x2, y2 := to.top()
+		p.Lines = append(p.Lines, line{Path: fmt.Sprintf("M%d %d L%d %d", x1, y1, x2, y2), Class: class, Text: one.Node + " to " + one.Peer + ": " + text})
 	}
-	slices.SortStableFunc(p.Lines, func(a, b line) int { // what is wrong is drawn last, above the others
-		switch {
-		case a.Class == b.Class:
-			return 0
-		case a.Class == "up":
-			return -1
-		case b.Class == "up":
-			return 1
+	rank := map[string]int{"unknown": 0, "up": 1} // what is wrong is drawn last, above the others
+	slices.SortStableFunc(p.Lines, func(a, b line) int {
+		const last = 2
+		of := func(l *line) int {
+			if r, known := rank[l.Class]; known {
+				return r
+			}
+			return last
 		}
-		return 0
+		return of(&a) - of(&b)
 	})
 	return boxes
 }

@@ -119,7 +119,7 @@ func broken() explain.Objects {
 	o.Speakers[1].Status.Withheld = []v1beta1.WithheldAddresses{{Reason: v1beta1.ReasonNoEndpoint, Message: script, Count: 1, Addresses: []string{"192.0.2.11"}}}
 	o.Pools[0].Status.Quarantined = []v1beta1.QuarantinedAddress{{Address: "192.0.2.13", MAC: script, Since: ago(time.Hour)}}
 	up, down := ago(time.Hour), ago(time.Minute)
-	for _, s := range o.Speakers[:2] {
+	for _, s := range o.Speakers { // one of which is dead
 		s.Status.BGP = &v1beta1.BGPReport{AnnouncedCount: 1, Announced: []string{"192.0.2.10"}, Peers: []v1beta1.BGPSession{
 			{Name: "rack-a", Address: "192.0.2.250", PeerASN: 64501, State: explain.Established, Since: &up, BFD: "Up", RoutesSent: 1},
 			{Name: "rack-b", Address: "192.0.2.251", PeerASN: 64501, State: "Active", Since: &down, BFD: "Down", LastError: script},

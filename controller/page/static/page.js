@@ -7,6 +7,11 @@
   let version = document.body.dataset.version;
   let fetching = false, again = false;
 
+  // key is what a node is known by among those beside it; a row by where it leads.
+  const key = (node) => node.nodeType !== Node.ELEMENT_NODE ? "" :
+    node.id || (node.tagName === "TR" && node.querySelector("a")?.getAttribute("href")) || "";
+  const alike = (a, b) => a.nodeType === b.nodeType && a.nodeName === b.nodeName && key(a) === key(b);
+
   // merge makes one node like another of the same kind.
   function merge(old, now) {
     if (old.nodeType === Node.TEXT_NODE) {
@@ -18,14 +23,38 @@
     for (const a of now.attributes) if (old.getAttribute(a.name) !== a.value) old.setAttribute(a.name, a.value);
     // What is typed is the viewer's.
     if (old.tagName === "INPUT" || old.tagName === "SELECT" && old === document.activeElement) return;
-    const mine = [...old.childNodes], theirs = [...now.childNodes];
-    theirs.forEach((node, i) => {
-      const at = mine[i];
-      if (!at) old.append(document.adoptNode(node));
-      else if (at.nodeType === node.nodeType && at.nodeName === node.nodeName) merge(at, node);
-      else at.replaceWith(document.adoptNode(node));
-    });
-    mine.slice(theirs.length).forEach((node) => node.remove());
+    mergeChildren(old, now);
+  }
+
+  // mergeChildren moves as little as it can: what is moved loses the focus.
+  function mergeChildren(old, now) {
+    const known = new Map(), wanted = new Set();
+    for (const node of old.childNodes) if (key(node)) known.set(key(node), node);
+    for (const node of now.childNodes) if (key(node)) wanted.add(key(node));
+    let at = old.firstChild;
+    for (const node of [...now.childNodes]) {
+      // What is not there any more makes room, as far as what is at hand is not alike.
+      while (at && key(at) && !wanted.has(key(at))) at = drop(at);
+      const mine = key(node) ? known.get(key(node)) : undefined;
+      if (at && alike(at, node)) {
+        merge(at, node);
+        at = at.nextSibling;
+      } else if (mine && alike(mine, node)) {
+        while (at && at !== mine && !key(at)) at = drop(at);
+        if (at === mine) at = at.nextSibling;
+        else old.insertBefore(mine, at);
+        merge(mine, node);
+      } else {
+        old.insertBefore(document.adoptNode(node), at);
+      }
+    }
+    while (at) at = drop(at);
+  }
+
+  function drop(node) {
+    const next = node.nextSibling;
+    node.remove();
+    return next;
   }
 
   async function refresh() {
