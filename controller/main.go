@@ -102,7 +102,7 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 
 	var loop atomic.Pointer[reconcile.Reconciler]
 	var passwords atomic.Pointer[kube.Passwords]
-	var status atomic.Pointer[page.Server]
+	var status pageChanges
 	view, err := kube.NewControllerView(clients, f.namespace, config.ServiceAnnotations(), func(kind kube.Kind, key string) {
 		if r := loop.Load(); r != nil {
 			r.Changed(kind, key)
@@ -110,9 +110,7 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 		if p := passwords.Load(); p != nil && kind == kube.KindConfig {
 			p.Changed()
 		}
-		if p := status.Load(); p != nil {
-			p.Changed()
-		}
+		status.note()
 	})
 	if err != nil {
 		return err

@@ -23,9 +23,18 @@ type pageSource struct {
 	loop     *reconcile.Reconciler
 }
 
+// pageChanges brings changes to the page, once it is served.
+type pageChanges struct{ served atomic.Pointer[page.Server] }
+
+func (c *pageChanges) note() {
+	if server := c.served.Load(); server != nil {
+		server.Changed()
+	}
+}
+
 // startPage starts the status page, if there is to be one; what it returns ends it, and
 // waits for the end.
-func startPage(ctx context.Context, env daemon.Env, f *flags, source *pageSource, served *atomic.Pointer[page.Server]) (end func(), err error) {
+func startPage(ctx context.Context, env daemon.Env, f *flags, source *pageSource, changes *pageChanges) (end func(), err error) {
 	if f.pageAddress == "" {
 		return func() {}, nil
 	}
@@ -36,7 +45,7 @@ func startPage(ctx context.Context, env daemon.Env, f *flags, source *pageSource
 	if err != nil {
 		return nil, fmt.Errorf("status page: %w", err)
 	}
-	served.Store(server)
+	changes.served.Store(server)
 	ctx, cancel := context.WithCancel(ctx)
 	var serving sync.WaitGroup
 	serving.Go(func() { server.Run(ctx, f.pageAddress, env.Log) })

@@ -316,29 +316,30 @@ func (c *Cluster) told(out *NodeView, s *Speaker, a netip.Addr) bool {
 	}
 	// What speakers alone can know.
 	for _, one := range c.withheld[a] {
-		if one.node != s.Node {
-			continue
-		}
-		switch one.reason {
-		case v1beta1.ReasonAddressConflict, v1beta1.ReasonLocalAddress, v1beta1.ReasonInterfaceUnavailable, v1beta1.ReasonSocketError:
-			if out.Protocol == BGP && one.reason != v1beta1.ReasonLocalAddress {
-				continue
-			}
-		case v1beta1.ReasonNoSession:
-			if out.Protocol == L2 {
-				continue
-			}
-		case v1beta1.ReasonNoEndpoint, v1beta1.ReasonNoLocalEndpoint:
-			if !c.withoutEndpoints() {
-				continue // what there is now counts more
-			}
-		default:
+		if one.node != s.Node || !c.aloneKnows(one.reason, out.Protocol) {
 			continue
 		}
 		out.Reason, out.Message, out.Reported = one.reason, one.message, true
 		return true
 	}
 	return false
+}
+
+// aloneKnows reports whether a speaker's reason is one that the rules cannot give, and one
+// of a protocol.
+func (c *Cluster) aloneKnows(reason v1beta1.Reason, protocol Protocol) bool {
+	switch reason {
+	case v1beta1.ReasonLocalAddress:
+		return true
+	case v1beta1.ReasonAddressConflict, v1beta1.ReasonInterfaceUnavailable, v1beta1.ReasonSocketError:
+		return protocol == L2
+	case v1beta1.ReasonNoSession:
+		return protocol == BGP
+	case v1beta1.ReasonNoEndpoint, v1beta1.ReasonNoLocalEndpoint:
+		return c.withoutEndpoints() // else what there is now counts more
+	default:
+		return false
+	}
 }
 
 // localOf are the addresses of pools that a node has itself.

@@ -2,6 +2,7 @@ package explain_test
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -37,12 +38,15 @@ func TestAnAddressIsUsedForOneThing(t *testing.T) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	cells, found := c.PoolMap("lan", 8)
-	var states string
+	var states []explain.CellState
 	for _, cell := range cells {
-		states += string(cell.State) + " "
+		states = append(states, cell.State)
 	}
-	if want := "excluded free used resting free quarantined reserved reserved "; !found || states != want {
-		t.Errorf("got %q, want %q", states, want)
+	if want := []explain.CellState{
+		explain.CellExcluded, explain.CellFree, explain.CellUsed, explain.CellResting, explain.CellFree, explain.CellQuarantined,
+		explain.CellReserved, explain.CellReserved,
+	}; !found || !slices.Equal(states, want) {
+		t.Errorf("got %v, want %v", states, want)
 	}
 	for name, most := range map[string]int{"lan": 7, "other": 8} {
 		if cells, found := c.PoolMap(name, most); found {

@@ -37,8 +37,11 @@ func barOf(pool string, u *explain.FamilyUse) bar {
 	const whole = 100.0
 	x := 0.0
 	for _, one := range []struct{ class, number string }{
-		{"used", strconv.FormatInt(u.Used, 10)}, {"reserved", u.Reserved}, {"resting", strconv.FormatInt(u.Resting, 10)},
-		{"quarantined", strconv.FormatInt(u.Quarantined, 10)}, {"free", u.Free},
+		{"used", strconv.FormatInt(u.Used, 10)},
+		{"reserved", u.Reserved},
+		{"resting", strconv.FormatInt(u.Resting, 10)},
+		{"quarantined", strconv.FormatInt(u.Quarantined, 10)},
+		{"free", u.Free},
 	} {
 		number, parsed := new(big.Float).SetString(one.number)
 		if !parsed || number.Sign() <= 0 {

@@ -242,7 +242,8 @@ func (s *Server) node(now *snapshot, r *http.Request) (answer, error) {
 	}
 	v.Routed, v.MoreRoute = first(one.Routes, mostHeld)
 	for _, u := range one.Unreachable {
-		v.Unheard = append(v.Unheard, unheardRow{explain.Unheard{Node: u.Speaker, By: name, Since: u.Since, Alive: u.Alive}, whenOf(&u.Since, now.at)})
+		link := explain.Unheard{Node: u.Speaker, By: name, Since: u.Since, Alive: u.Alive}
+		v.Unheard = append(v.Unheard, unheardRow{link, whenOf(&u.Since, now.at)})
 	}
 	return answer{"node", "Node " + name, "nodes", &v}, nil
 }

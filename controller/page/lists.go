@@ -38,8 +38,10 @@ func (s *Server) services(now *snapshot, r *http.Request) (answer, error) {
 	v := servicesView{Query: query}
 	counts := now.status.Services
 	for _, one := range []stateChoice{
-		{State: explain.Pending, Count: counts.Pending}, {State: explain.Unannounced, Count: counts.Unannounced},
-		{State: explain.Recent, Count: counts.Recent}, {State: explain.Announced, Count: counts.Announced},
+		{State: explain.Pending, Count: counts.Pending},
+		{State: explain.Unannounced, Count: counts.Unannounced},
+		{State: explain.Recent, Count: counts.Recent},
+		{State: explain.Announced, Count: counts.Announced},
 		{State: explain.NotServed, Count: counts.NotServed},
 	} {
 		one.Selected = one.State == state

@@ -184,7 +184,7 @@ func (p *picture) routers(at map[string]*box, sessions []explain.Session, y int)
 		}
 		x1, y1 := from.bottom()
 		x2, y2 := to.top()
-		p.Lines = append(p.Lines, line{Path: fmt.Sprintf("M%d %d L%d %d", x1, y1, x2, y2), Class: class, Text: one.Node + " to " + one.Peer + ": " + text})
+		p.Lines = append(p.Lines, line{fmt.Sprintf("M%d %d L%d %d", x1, y1, x2, y2), class, one.Node + " to " + one.Peer + ": " + text})
 	}
 	rank := map[string]int{"unknown": 0, "up": 1} // what is wrong is drawn last, above the others
 	slices.SortStableFunc(p.Lines, func(a, b line) int {

@@ -72,7 +72,7 @@ func TestAViewerIsToldOfChanges(t *testing.T) {
 	defer server.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	open := func() *http.Response {
+	open := func() *http.Response { //nolint:bodyclose // closed when the test ends
 		r, _ := http.NewRequestWithContext(ctx, http.MethodGet, server.URL+"/events", http.NoBody)
 		response, err := http.DefaultClient.Do(r)
 		if err != nil {
