@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -41,7 +42,13 @@ type controllers struct {
 	clients   kube.Clients
 	namespace string
 	leader    string
+	// failed is one that could not be reached: perhaps its node is dead, and nobody has
+	// noticed yet.
+	failed string
 }
+
+// dialTimeout is how long a pod may take to be reached.
+const dialTimeout = 3 * time.Second
 
 func (o *options) servePage(ctx context.Context, port int, quiet bool) error {
 	if port < 0 || port > 65535 {
@@ -52,7 +59,7 @@ func (o *options) servePage(ctx context.Context, port int, quiet bool) error {
 		return err
 	}
 	status := explain.New(objects, o.env.Now()).Status()
-	to := controllers{clients, status.Controller.Namespace, status.Controller.Leader}
+	to := controllers{clients: clients, namespace: status.Controller.Namespace, leader: status.Controller.Leader}
 	if err := to.may(ctx); err != nil {
 		return err
 	}
@@ -108,6 +115,11 @@ func (c *controllers) find(ctx context.Context) (pod string, port uint16, err er
 			chosen = one // it alone knows which addresses rest
 		}
 	}
+	for _, one := range pods {
+		if chosen.Name == c.failed && one.Name != c.failed {
+			chosen = one
+		}
+	}
 	if port = portOf(container(chosen, "controller"), "page-address", explain.PagePort); port == 0 {
 		return "", 0, errors.New("the status page is switched off: see page.enabled of the chart (--page-address)")
 	}
@@ -143,7 +155,14 @@ func (c *controllers) join(ctx context.Context, here net.Conn) error {
 	if err != nil {
 		return err
 	}
-	there, err := c.clients.DialPod(ctx, c.namespace, pod, port)
+	there, err := c.dial(ctx, pod, port)
+	if err != nil {
+		other := *c
+		other.failed = pod
+		if pod, port, err = other.find(ctx); err == nil {
+			there, err = c.dial(ctx, pod, port)
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("pod %s: %w", pod, err)
 	}
@@ -164,6 +183,12 @@ func (c *controllers) join(ctx context.Context, here net.Conn) error {
 	end()
 	<-done
 	return nil
+}
+
+func (c *controllers) dial(ctx context.Context, pod string, port uint16) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	return c.clients.DialPod(ctx, c.namespace, pod, port)
 }
 
 // openBrowser does what it can; where the page is was printed.
