@@ -74,6 +74,15 @@ worlds: deps ## random worlds of speakers on a simulated network, against the pr
 test-e2e: deps build $(E2E_NEEDS) ## the scenarios, on a real Kubernetes in network namespaces
 	@BIN=$(BIN) hack/test-e2e.sh
 
+# axe-core is fetched and not kept; chromium is Debian's.
+.PHONY: test-page
+test-page: deps artifacts/axe/node_modules/axe-core/axe.min.js ## the status page in a real Chromium, with axe-core (needs chromium and npm; SCREENSHOTS is a folder for pictures)
+	@AXE=$(CURDIR)/artifacts/axe/node_modules/axe-core/axe.min.js go test -count=1 -tags browser -run 'Seen|OneTypes|Accessible|Script|Screenshots' ./controller/page
+
+artifacts/axe/node_modules/axe-core/axe.min.js:
+	@mkdir -p artifacts/axe
+	@npm install --prefix artifacts/axe --no-save --no-audit --no-fund axe-core@4.14.1
+
 .PHONY: lint
 lint: deps $(LINT_NEEDS) ## golangci-lint on all modules, the Helm chart, the shell scripts
 	@BIN=$(BIN) hack/lint.sh
@@ -123,6 +132,13 @@ bench-bgp: deps build bin/helm ## BGP figures on the lab, against FRR (TRIALS=20
 .PHONY: bench-cli
 bench-cli: deps build bin/helm ## how long kubectl baliza takes with 10,000 Services, on the lab (SERVICES=10000, TRIALS=15)
 	@cd e2e && LAB_BIN=$(BIN) go run ./bench/cli
+
+.PHONY: bench-page
+bench-page: deps ## what a change costs the status page with 10,000 Services and a viewer, in time and memory
+	@mkdir -p artifacts
+	@go test -run '^$$' -bench '^BenchmarkPageOf10k$$' -benchtime 20x -count 3 ./controller/page | tee artifacts/bench-page.txt
+	@awk '/^BenchmarkPageOf10k/ { for (i = 3; i < NF; i += 2) if ($$(i+1) ~ /^page_/ && (!($$(i+1) in best) || $$i < best[$$(i+1)])) best[$$(i+1)] = $$i } \
+		END { if (!("page_ms" in best)) exit 1; printf "page_ms=%s page_mb=%s\n", best["page_ms"], best["page_mb"] }' artifacts/bench-page.txt
 
 ##@ Build it
 

@@ -134,8 +134,14 @@ var importRules = []importRule{
 		reason: "speaker/ethernet joins what link, segment, l2 and members do apart: only main stands above it",
 	},
 	{
-		in: under("controller"), forbids: own("speaker"), indirect: true,
+		in: and(under("controller"), isNot("controller"), outside("controller/page")), forbids: own("speaker"), indirect: true,
 		reason: "controller and speaker never import each other: they meet in the API alone",
+	},
+	{
+		// The page says what kubectl baliza says, by the same computation, which asks the
+		// speakers' rules; main serves it. Neither decides anything by that.
+		in: under("controller"), forbids: ownIn("speaker", "speaker/plan", "speaker/model"), indirect: true,
+		reason: "controller and speaker never import each other, but for the status page, which explains by the speakers' rules, speaker/plan, alone",
 	},
 	{
 		in: under("speaker"), forbids: own("controller"), indirect: true,
@@ -146,8 +152,8 @@ var importRules = []importRule{
 		reason: "what the Speakers report, and what is to be requested next, does not depend on who was given what or on what was written",
 	},
 	{
-		in: outside("controller"), forbids: own("controller/queue", "controller/quarantine", "controller/status", "controller/reconcile"),
-		reason: "these are the parts of one loop; controller/ipam and controller/reports alone are for others, too, who explain what they decide",
+		in: outside("controller"), forbids: own("controller/page", "controller/queue", "controller/quarantine", "controller/status", "controller/reconcile"),
+		reason: "these are the parts of one loop, and its page; controller/ipam and controller/reports alone are for others, too, who explain what they decide",
 	},
 	{
 		in: outside("controller", "cli"), forbids: own("controller/reports"),
@@ -156,14 +162,22 @@ var importRules = []importRule{
 	{
 		in: under("cli"), indirect: true,
 		forbids: own(
-			"controller/queue", "controller/quarantine", "controller/status", "controller/reconcile", "speaker/node", "speaker/l2", "speaker/bgp", "speaker/bfd",
+			"controller/page", "controller/queue", "controller/quarantine", "controller/status", "controller/reconcile", "speaker/node", "speaker/l2", "speaker/bgp", "speaker/bfd",
 			"speaker/members", "speaker/link", "speaker/segment", "speaker/ping", "speaker/ethernet",
 		),
 		reason: "cli gathers objects, asks the packages that decide, and prints: it does nothing of what it explains",
 	},
 	{
-		in: outside("cli"), forbids: own("cli/command", "cli/explain", "cli/checks", "cli/text", "cli/manifests", "cli/schema", "cli/bundle"),
+		in: outside("cli"), forbids: own("cli/command", "cli/checks", "cli/text", "cli/manifests", "cli/schema", "cli/bundle"),
 		reason: "cli stands above controller and speaker, which know nothing of it; cli/cures is for all",
+	},
+	{
+		in: and(outside("cli", "controller/page"), isNot("controller")), forbids: own("cli/explain"), indirect: true,
+		reason: "cli/explain is for cli and for the status page, which say the same; whoever decides knows nothing of it",
+	},
+	{
+		in: under("controller/page"), forbids: own("api/kube", "controller/reconcile", "controller/status", "controller/queue", "controller/quarantine"), indirect: true,
+		reason: "controller/page is given objects and shows what they mean: it asks the API server for nothing, and writes nothing",
 	},
 	{
 		in: under("controller", "speaker"), forbids: within("k8s.io/apiextensions-apiserver", "k8s.io/apiserver", "github.com/google/cel-go"), indirect: true,
@@ -250,6 +264,19 @@ func within(roots ...string) func(string) bool {
 // isNot says whether a folder is another than that one.
 func isNot(one string) func(string) bool {
 	return func(folder string) bool { return folder != one }
+}
+
+// and says whether a folder is all of that.
+func and(all ...func(string) bool) func(string) bool {
+	return func(folder string) bool {
+		return !slices.ContainsFunc(all, func(one func(string) bool) bool { return !one(folder) })
+	}
+}
+
+// ownIn says whether an import path is in a folder of the module, but in none of those.
+func ownIn(folder string, but ...string) func(string) bool {
+	all, permitted := own(folder), own(but...)
+	return func(path string) bool { return all(path) && !permitted(path) }
 }
 
 func oneOf(paths ...string) func(string) bool {
@@ -420,7 +447,12 @@ func TestImportRulesComplain(t *testing.T) {
 		"commands may reach client-go by api/kube":  {folder: "cli/command", imports: []string{baliza + "api/kube", "k8s.io/cli-runtime/pkg/genericclioptions"}, indirect: []string{"k8s.io/client-go/rest"}},
 		"commands may not import client-go":         {folder: "cli/command", imports: []string{"k8s.io/client-go/kubernetes"}, want: "the one place"},
 		"cli may not answer for addresses":          {folder: "cli/command", indirect: []string{baliza + "speaker/l2"}, want: "does nothing of what it explains"},
-		"the controller may not use commands":       {folder: "controller", imports: []string{baliza + "cli/explain"}, want: "know nothing of it"},
+		"the controller may not use commands":       {folder: "controller", imports: []string{baliza + "cli/command"}, want: "know nothing of it"},
+		"the loop may not use explanations":         {folder: "controller/reconcile", indirect: []string{baliza + "cli/explain"}, want: "whoever decides knows nothing of it"},
+		"the page may use explanations":             {folder: "controller/page", imports: []string{baliza + "cli/explain"}, indirect: []string{baliza + "speaker/plan"}},
+		"the page may not know the speaker's parts": {folder: "controller/page", indirect: []string{baliza + "speaker/node"}, want: "speaker/plan, alone"},
+		"the page may not ask the API server":       {folder: "controller/page", indirect: []string{baliza + "api/kube"}, want: "asks the API server for nothing"},
+		"cli may not serve the page":                {folder: "cli/command", imports: []string{baliza + "controller/page"}, want: "does nothing of what it explains"},
 		"the controller may show cures":             {folder: "controller", imports: []string{baliza + "cli/cures"}},
 		"cures may not know plans":                  {folder: "cli/cures", imports: []string{baliza + "speaker/plan"}, want: "api/v1beta1 alone"},
 		"migrate may use config":                    {folder: "migrate/metallb", imports: []string{baliza + "config", baliza + "api/v1beta1"}},

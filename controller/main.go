@@ -16,8 +16,10 @@ import (
 
 	"github.com/baliza-lb/baliza/api/kube"
 	"github.com/baliza-lb/baliza/api/v1beta1"
+	"github.com/baliza-lb/baliza/cli/explain"
 	"github.com/baliza-lb/baliza/config"
 	"github.com/baliza-lb/baliza/config/daemon"
+	"github.com/baliza-lb/baliza/controller/page"
 	"github.com/baliza-lb/baliza/controller/reconcile"
 )
 
@@ -32,6 +34,8 @@ type flags struct {
 	membershipSecret string
 	rotation         string
 	concurrentWrites int
+	pageAddress      string
+	pageHosts        []string
 }
 
 // longestTurn of the loop: a pass over a hundred thousand Services takes
@@ -57,6 +61,9 @@ func main() {
 	set.StringVar(&f.rotation, "membership-rotation", "",
 		"rotate the membership key when this word is not that of the last rotation; empty means not to")
 	set.IntVar(&f.concurrentWrites, "concurrent-service-writes", 32, "requests to write Services that may be in flight at once, from 1 to 1024")
+	set.StringVar(&f.pageAddress, "page-address", fmt.Sprintf("127.0.0.1:%d", explain.PagePort),
+		"address and port of the status page, which kubectl baliza page opens by a port-forward; who may reach it may read it; empty is nowhere")
+	set.StringSliceVar(&f.pageHosts, "page-hosts", nil, "names by which the status page may be asked for, beside localhost and addresses, any number")
 	os.Exit(daemon.Main(daemon.Program{
 		Name: "controller", Options: &f.common, Flags: set,
 		Run: func(ctx context.Context, env daemon.Env) error { return run(ctx, env, &f) },
@@ -70,6 +77,11 @@ func (f *flags) check() error {
 		return errors.New("--namespace is required")
 	case f.concurrentWrites < 1 || f.concurrentWrites > 1024:
 		return fmt.Errorf("--concurrent-service-writes %d: must be from 1 to 1024", f.concurrentWrites)
+	}
+	if f.pageAddress != "" {
+		if err := page.CheckAddress(f.pageAddress); err != nil {
+			return fmt.Errorf("--page-address: %w", err)
+		}
 	}
 	return config.CheckClasses(f.classes)
 }
@@ -90,6 +102,7 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 
 	var loop atomic.Pointer[reconcile.Reconciler]
 	var passwords atomic.Pointer[kube.Passwords]
+	var status pageChanges
 	view, err := kube.NewControllerView(clients, f.namespace, config.ServiceAnnotations(), func(kind kube.Kind, key string) {
 		if r := loop.Load(); r != nil {
 			r.Changed(kind, key)
@@ -97,6 +110,7 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 		if p := passwords.Load(); p != nil && kind == kube.KindConfig {
 			p.Changed()
 		}
+		status.note()
 	})
 	if err != nil {
 		return err
@@ -138,6 +152,11 @@ func run(ctx context.Context, env daemon.Env, f *flags) error {
 		return nil
 	}
 	env.Log.Info("caches synced")
+	endPage, err := startPage(ctx, env, f, &pageSource{view, election, loop.Load()}, &status)
+	if err != nil {
+		return err
+	}
+	defer endPage()
 	if !f.leaderElect {
 		return lead(ctx)
 	}

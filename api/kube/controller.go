@@ -30,6 +30,7 @@ const (
 	KindConfig    Kind = "Config" // pools and advertisements
 	KindSpeaker   Kind = "Speaker"
 	KindInUse     Kind = "InUse" // nodes, and whatever else has addresses
+	KindNode      Kind = "Node"  // a node, in something else than its addresses
 )
 
 // ControllerView is what the controller sees of the cluster: caches of slim
@@ -73,6 +74,9 @@ func NewControllerView(clients Clients, namespace string, keepAnnotations []stri
 		if kind == KindInUse || kind == KindSpeaker {
 			handler.UpdateFunc = ifChanged(handler.UpdateFunc)
 		}
+		if kind == KindInUse {
+			handler.UpdateFunc = apartFromAddresses(handler.UpdateFunc, notify(KindNode, changed).UpdateFunc)
+		}
 		registration, err := informer.AddEventHandler(handler)
 		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("watching %s: %w", kind, err))
@@ -98,6 +102,19 @@ func ifChanged(f func(before, after any)) func(before, after any) {
 		if !sameButVersion(before, after) {
 			f(before, after)
 		}
+	}
+}
+
+// apartFromAddresses calls other for nodes whose addresses are the same, and f else.
+func apartFromAddresses(f, other func(before, after any)) func(before, after any) {
+	return func(before, after any) {
+		if sameAddresses(before, after) {
+			if !sameButVersion(before, after) {
+				other(before, after)
+			}
+			return
+		}
+		f(before, after)
 	}
 }
 
@@ -231,6 +248,25 @@ func (v *ControllerView) NamespaceLabels(name string) labels.Set {
 		return labels.Set{}
 	}
 	return namespace.Labels
+}
+
+// Inventory returns what the caches have of what ReadInventory reads. Nobody may change
+// the objects. Of Nodes and the DaemonSet it has a part alone, and Deployments, Leases and
+// EndpointSlices are not there.
+func (v *ControllerView) Inventory() *Inventory {
+	i := &Inventory{
+		Nodes: all(v.inUse.nodes.List), Namespaces: all(v.namespaces.List), DaemonSets: all(v.ready.daemonSets.List),
+		Pools: v.Pools(), L2Advertisements: v.L2Advertisements(), BGP: v.BGP(), Speakers: v.Speakers(), InUse: v.InUse(),
+	}
+	for _, svc := range all(v.services.List) {
+		if svc.Spec.Type == corev1.ServiceTypeLoadBalancer {
+			i.Services = append(i.Services, svc)
+		}
+	}
+	for _, kind := range []string{"deployments", "endpointslices", "leases"} {
+		i.Unread = append(i.Unread, Unread{Kind: kind, Why: "the controller does not read " + kind})
+	}
+	return i
 }
 
 // Pools returns the cached pools in any order.

@@ -99,3 +99,16 @@ func (e *Election) Leading() bool {
 	elector := e.elector.Load()
 	return elector != nil && elector.IsLeader() && elector.Check(renewDeadline-leaseDuration) == nil
 }
+
+// Identity is that of this replica.
+func (e *Election) Identity() string { return e.identity }
+
+// Leader is the identity of the replica that leads, as far as this one has seen; empty
+// where it has not.
+func (e *Election) Leader() string {
+	elector := e.elector.Load()
+	if elector == nil {
+		return ""
+	}
+	return elector.GetLeader()
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -76,12 +77,31 @@ func serverResources(list *metav1.APIResourceList) []metav1.APIResource {
 
 func (u *inUse) start(ctx context.Context) { u.factory.Start(ctx.Done()) }
 
-// slimInUse keeps the addresses of what the cluster consists of.
+// sameAddresses reports whether two nodes have the same addresses, and those alone count
+// as in use.
+func sameAddresses(before, after any) bool {
+	a, aOK := before.(*corev1.Node)
+	b, bOK := after.(*corev1.Node)
+	return aOK && bOK && slices.Equal(a.Status.Addresses, b.Status.Addresses) && slices.Equal(a.Spec.PodCIDRs, b.Spec.PodCIDRs)
+}
+
+// slimInUse keeps the addresses of what the cluster consists of, and of a node what takes
+// it out of load balancing.
 func slimInUse(object any) (any, error) {
 	switch o := object.(type) {
 	case *corev1.Node:
-		slim := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: o.Name, UID: o.UID, ResourceVersion: o.ResourceVersion}}
+		slim := stripNode(o, false)
+		slim.Generation, slim.CreationTimestamp, slim.DeletionTimestamp = 0, metav1.Time{}, nil
 		slim.Spec.PodCIDRs, slim.Status.Addresses = o.Spec.PodCIDRs, o.Status.Addresses
+		slim.Spec.Unschedulable = o.Spec.Unschedulable // what the status page says beside
+		for i := range slim.Spec.Taints {
+			slim.Spec.Taints[i].Value = o.Spec.Taints[i].Value
+		}
+		for _, condition := range o.Status.Conditions {
+			if condition.Type == corev1.NodeReady {
+				slim.Status.Conditions = append(slim.Status.Conditions, corev1.NodeCondition{Type: condition.Type, Status: condition.Status})
+			}
+		}
 		return slim, nil
 	case *networkingv1.ServiceCIDR:
 		return &networkingv1.ServiceCIDR{

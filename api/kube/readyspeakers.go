@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/client-go/informers"
@@ -41,6 +42,15 @@ func slimDaemonSet(object any) (any, error) {
 	}
 	slim := &appsv1.DaemonSet{ObjectMeta: identity(o.ObjectMeta)}
 	slim.Status.NumberReady = o.Status.NumberReady
+	// Where speakers are to run, and what they were told: for the status page.
+	pod := &o.Spec.Template.Spec
+	slim.Spec.Template.Spec.NodeSelector, slim.Spec.Template.Spec.Tolerations = pod.NodeSelector, pod.Tolerations
+	slim.Spec.Template.Spec.Affinity = pod.Affinity
+	for i := range pod.Containers {
+		slim.Spec.Template.Spec.Containers = append(slim.Spec.Template.Spec.Containers, corev1.Container{
+			Name: pod.Containers[i].Name, Image: pod.Containers[i].Image, Args: pod.Containers[i].Args,
+		})
+	}
 	return slim, nil
 }
 

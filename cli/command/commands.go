@@ -38,7 +38,7 @@ func (o *options) commands() []*cobra.Command {
 			return peers, func(p *text.Printer) { p.Peers(peers) }
 		}),
 		o.history(), o.failover(), o.rebalance(), o.drain(), o.undrain(),
-		o.check(), o.simulate(), o.validate(), o.migrate(), o.dump(), o.version(),
+		o.page(), o.check(), o.simulate(), o.validate(), o.migrate(), o.dump(), o.version(),
 	}
 }
 

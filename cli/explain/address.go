@@ -197,10 +197,22 @@ func (c *Cluster) nodeViews(a netip.Addr, services []*corev1.Service, owners []s
 func (c *Cluster) planned(services []*corev1.Service) *plan.Services {
 	all := make([]plan.Service, 0, len(services))
 	for _, svc := range services {
-		all = append(all, plan.ServiceOf(svc, c.slicesOf(svc)))
+		service := plan.ServiceOf(svc, c.slicesOf(svc))
+		if c.withoutEndpoints() { // they may be anywhere
+			service.IPv4 = plan.Endpoints{Any: true, Unknown: true}
+			service.IPv6 = service.IPv4
+		}
+		all = append(all, service)
 	}
 	return plan.ServicesOf(all...)
 }
+
+// withoutEndpoints reports whether nothing is known of endpoints: what speakers say of
+// them counts.
+func (c *Cluster) withoutEndpoints() bool { return c.unread(KindEndpointSlices) }
+
+// KindEndpointSlices is what Objects.Unread calls endpoints.
+const KindEndpointSlices = "endpointslices"
 
 func (c *Cluster) slicesOf(svc *corev1.Service) []*discoveryv1.EndpointSlice {
 	return c.endpoints[config.ServiceKey(svc)]
@@ -304,25 +316,30 @@ func (c *Cluster) told(out *NodeView, s *Speaker, a netip.Addr) bool {
 	}
 	// What speakers alone can know.
 	for _, one := range c.withheld[a] {
-		if one.node != s.Node {
-			continue
-		}
-		switch one.reason {
-		case v1beta1.ReasonAddressConflict, v1beta1.ReasonLocalAddress, v1beta1.ReasonInterfaceUnavailable, v1beta1.ReasonSocketError:
-			if out.Protocol == BGP && one.reason != v1beta1.ReasonLocalAddress {
-				continue
-			}
-		case v1beta1.ReasonNoSession:
-			if out.Protocol == L2 {
-				continue
-			}
-		default:
+		if one.node != s.Node || !c.aloneKnows(one.reason, out.Protocol) {
 			continue
 		}
 		out.Reason, out.Message, out.Reported = one.reason, one.message, true
 		return true
 	}
 	return false
+}
+
+// aloneKnows reports whether a speaker's reason is one that the rules cannot give, and one
+// of a protocol.
+func (c *Cluster) aloneKnows(reason v1beta1.Reason, protocol Protocol) bool {
+	switch reason {
+	case v1beta1.ReasonLocalAddress:
+		return true
+	case v1beta1.ReasonAddressConflict, v1beta1.ReasonInterfaceUnavailable, v1beta1.ReasonSocketError:
+		return protocol == L2
+	case v1beta1.ReasonNoSession:
+		return protocol == BGP
+	case v1beta1.ReasonNoEndpoint, v1beta1.ReasonNoLocalEndpoint:
+		return c.withoutEndpoints() // else what there is now counts more
+	default:
+		return false
+	}
 }
 
 // localOf are the addresses of pools that a node has itself.

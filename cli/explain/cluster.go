@@ -39,6 +39,23 @@ type Objects struct {
 
 	// Unread are the kinds that could not be read: nothing follows from their absence.
 	Unread []Unread
+
+	// Told is what the controller was told, where it is the controller that asks: else it
+	// follows from the Deployment.
+	Told *Told
+	// Resting are addresses that nobody has and that rest (reuseDelay): the leading
+	// replica of the controller alone knows them.
+	Resting []netip.Addr
+}
+
+// PagePort is where the controller's status page is, unless it is told otherwise.
+const PagePort = 7475
+
+// Told are flags of the controller.
+type Told struct {
+	Namespace      string
+	ServeClassless bool
+	Classes        []string
 }
 
 // Unread is a kind of which nothing was read, in the plural, and why.

@@ -37,13 +37,16 @@ type installation struct {
 // installationOf finds what runs. What cannot be found has the defaults.
 func installationOf(objects *Objects) installation {
 	i := installation{namespace: "baliza-system", serveClassless: true, classes: []string{v1beta1.LoadBalancerClass}}
+	if told := objects.Told; told != nil {
+		i = installation{namespace: told.Namespace, serveClassless: told.ServeClassless, classes: told.Classes}
+	}
 	for _, d := range objects.Deployments {
 		if d.Name == deploymentName && i.controller == nil {
 			i.controller, i.namespace = d, d.Namespace
 		}
 	}
 	for _, d := range objects.DaemonSets {
-		if d.Name == daemonSetName && (i.controller == nil || d.Namespace == i.namespace) {
+		if d.Name == daemonSetName && (i.controller == nil && objects.Told == nil || d.Namespace == i.namespace) {
 			i.speakers, i.namespace = d, d.Namespace
 		}
 	}

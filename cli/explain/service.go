@@ -81,7 +81,9 @@ func (c *Cluster) Service(key string) (Service, bool) {
 	for _, a := range shown(svc) {
 		out.Addresses = append(out.Addresses, c.Address(a))
 	}
-	out.Endpoints = c.endpointsOf(svc, request)
+	if !c.withoutEndpoints() {
+		out.Endpoints = c.endpointsOf(svc, request)
+	}
 	for _, one := range out.Addresses {
 		if out.Verdict.Well && one.Verdict.Reason == v1beta1.ReasonMultipleOwners {
 			out.Verdict = one.Verdict

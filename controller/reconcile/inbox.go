@@ -42,6 +42,8 @@ func (b *inbox) add(kind kube.Kind, key string) {
 		b.news.services[key] = true
 	case kube.KindNamespace:
 		b.news.namespaces[key] = true
+	case kube.KindNode:
+		return // nothing of the loop follows from it
 	case kube.KindConfig, kube.KindInUse:
 		b.news.config = true
 	case kube.KindSpeaker:

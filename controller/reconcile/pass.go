@@ -54,6 +54,8 @@ func (r *Reconciler) pass(ctx context.Context, n news) {
 func (r *Reconciler) tick(ctx context.Context) {
 	now := r.Now()
 	r.allocator.Advance(now) // rests that are over wake whoever waits
+	resting := r.allocator.Resting(mostResting)
+	r.resting.Store(&resting)
 	r.queue.Due(now)
 	r.lookAgain(now)
 	r.quarantineChanged(r.quarantine.Expire(now))

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/netip"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -132,6 +134,8 @@ type Reconciler struct {
 	announced  announced
 	events     waitingEvents
 	quarantine *quarantine.List
+	// resting is what rests, as of the last tick.
+	resting atomic.Pointer[[]netip.Addr]
 	// fullAt and probeAt are when to look again without cause.
 	fullAt, probeAt time.Time
 }
@@ -158,6 +162,18 @@ func New(deps Dependencies, options Options) *Reconciler {
 // Changed tells the loop that an object of that kind changed. It returns at
 // once and may be called from any goroutine, also before Run.
 func (r *Reconciler) Changed(kind kube.Kind, key string) { r.inbox.add(kind, key) }
+
+// mostResting is how many addresses that rest are named to whoever asks.
+const mostResting = 1024
+
+// Resting are the addresses that were given up a moment ago and rest, the first 1,024. It
+// may be called from any goroutine; a replica that does not lead knows of none.
+func (r *Reconciler) Resting() []netip.Addr {
+	if known := r.resting.Load(); known != nil {
+		return *known
+	}
+	return nil
+}
 
 // Run adopts what the cluster shows and then keeps it as it should be, until
 // the context ends. The caches must have been filled. It returns an error
