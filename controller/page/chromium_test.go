@@ -83,7 +83,7 @@ func chromium(t *testing.T) *tab {
 	if err := json.NewDecoder(response.Body).Decode(&target); err != nil {
 		t.Fatal(err)
 	}
-	socket, _, err := websocket.DefaultDialer.DialContext(t.Context(), target.URL, nil)
+	socket, _, err := websocket.DefaultDialer.DialContext(t.Context(), target.URL, nil) //nolint:bodyclose // of an upgrade, which has none
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,7 +42,7 @@ func flaws(page string) []string {
 				flaw("%d headings of the first level", headings)
 			}
 			return found
-		default: // text
+		case html.TextToken, html.CommentToken, html.DoctypeToken:
 		case html.EndTagToken:
 			name := z.Token().Data
 			if len(open) == 0 || open[len(open)-1] != name {
@@ -107,13 +107,13 @@ func links(page string) []string {
 		case html.ErrorToken:
 			slices.Sort(found)
 			return slices.Compact(found)
-		default:
 		case html.StartTagToken:
 			for _, a := range z.Token().Attr {
 				if a.Key == "href" && strings.HasPrefix(a.Val, "/") {
 					found = append(found, a.Val)
 				}
 			}
+		default:
 		}
 	}
 }

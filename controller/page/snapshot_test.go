@@ -3,6 +3,7 @@ package page
 import (
 	"bufio"
 	"context"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -72,20 +73,20 @@ func TestAViewerIsToldOfChanges(t *testing.T) {
 	defer server.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	open := func() *http.Response { //nolint:bodyclose // closed when the test ends
+	open := func() (status int, kind string, body io.Reader) {
 		r, _ := http.NewRequestWithContext(ctx, http.MethodGet, server.URL+"/events", http.NoBody)
 		response, err := http.DefaultClient.Do(r)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = response.Body.Close() })
-		return response
+		return response.StatusCode, response.Header.Get("Content-Type"), response.Body
 	}
-	stream := open()
-	if got := stream.Header.Get("Content-Type"); got != "text/event-stream" {
-		t.Fatal(got)
+	_, kind, stream := open()
+	if kind != "text/event-stream" {
+		t.Fatal(kind)
 	}
-	lines := bufio.NewScanner(stream.Body)
+	lines := bufio.NewScanner(stream)
 	next := func() string {
 		for lines.Scan() {
 			if version, is := strings.CutPrefix(lines.Text(), "data: "); is {
@@ -106,8 +107,8 @@ func TestAViewerIsToldOfChanges(t *testing.T) {
 	for range viewers - 1 {
 		open()
 	}
-	if last := open(); last.StatusCode != http.StatusServiceUnavailable {
-		t.Errorf("one viewer too many: %d", last.StatusCode)
+	if last, _, _ := open(); last != http.StatusServiceUnavailable {
+		t.Errorf("one viewer too many: %d", last)
 	}
 	if page := get(t, s.Handler(), "/"); page.Code != http.StatusOK {
 		t.Errorf("the page of one more: %d", page.Code)
