@@ -17,6 +17,6 @@ mapfile -t packages < <(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.Impor
 echo "test-unit: tests of the main module"
 go test -race -p 4 -timeout 30m "${packages[@]}"
 echo "test-unit: tests of the lab and the benchmarks that need no privilege"
-(cd e2e && go test -race -short ./lab ./cluster ./bench/bgp ./compat)
+(cd e2e && go test -race -short ./lab ./cluster ./probe ./bench/bgp ./compat)
 echo "test-unit: tests of images, release and registry"
 (cd tools && go test -race -count=1 ./images/...)
