@@ -71,11 +71,11 @@ func NewControllerView(clients Clients, namespace string, keepAnnotations []stri
 	var failed error
 	watch := func(kind Kind, informer cache.SharedIndexInformer) {
 		handler := notify(kind, changed)
-		if kind == KindInUse || kind == KindSpeaker {
-			handler.UpdateFunc = ifChanged(handler.UpdateFunc)
-		}
 		if kind == KindInUse {
 			handler.UpdateFunc = apartFromAddresses(handler.UpdateFunc, notify(KindNode, changed).UpdateFunc)
+		}
+		if kind == KindInUse || kind == KindSpeaker {
+			handler.UpdateFunc = ifChanged(handler.UpdateFunc)
 		}
 		registration, err := informer.AddEventHandler(handler)
 		if err != nil {
@@ -109,9 +109,7 @@ func ifChanged(f func(before, after any)) func(before, after any) {
 func apartFromAddresses(f, other func(before, after any)) func(before, after any) {
 	return func(before, after any) {
 		if sameAddresses(before, after) {
-			if !sameButVersion(before, after) {
-				other(before, after)
-			}
+			other(before, after)
 			return
 		}
 		f(before, after)

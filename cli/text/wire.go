@@ -1,6 +1,7 @@
 package text
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -59,18 +60,11 @@ func milliseconds(ms float64) string { return strconv.FormatFloat(ms, 'f', 1, 64
 
 // pastMove puts a move into one line.
 func (p *Printer) pastMove(m *explain.PastMove) string {
-	text := fmt.Sprintf("%s ago: %s -> %s, %s", p.age(&m.Time), nobody(m.From), nobody(m.To), m.Cause)
+	text := fmt.Sprintf("%s ago: %s -> %s, %s", p.age(&m.Time), cmp.Or(m.From, "nobody"), cmp.Or(m.To, "nobody"), m.Cause)
 	if m.UnownedMilliseconds > 0 {
 		text += ", nobody answered for about " + unowned(m.UnownedMilliseconds)
 	}
 	return oneLine(text)
-}
-
-func nobody(node string) string {
-	if node == "" {
-		return "nobody"
-	}
-	return node
 }
 
 func unowned(ms int64) string {
@@ -90,7 +84,7 @@ func (p *Printer) History(h *explain.History) {
 			m := &h.Moves[i]
 			rows = append(rows, []string{
 				m.Time.UTC().Format("2006-01-02T15:04:05.000Z"), p.age(&m.Time), m.Address,
-				nobody(m.From), nobody(m.To), string(m.Cause), unowned(m.UnownedMilliseconds),
+				cmp.Or(m.From, "nobody"), cmp.Or(m.To, "nobody"), string(m.Cause), unowned(m.UnownedMilliseconds),
 			})
 		}
 		p.table([]string{"TIME", "AGO", "ADDRESS", "FROM", "TO", "CAUSE", "UNOWNED"}, rows)

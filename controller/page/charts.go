@@ -1,6 +1,7 @@
 package page
 
 import (
+	"cmp"
 	"fmt"
 	"math/big"
 	"slices"
@@ -156,7 +157,7 @@ func timelineOf(moves []explain.PastMove, now time.Time) timeline {
 		for i := range of[:min(len(of), mostDots)] {
 			m := &of[i]
 			l.Dots = append(l.Dots, dot{xOf(m.Time), classOfCause(cause), fmt.Sprintf("%s: %s, %s to %s, %s",
-				m.Time.UTC().Format(time.TimeOnly), m.Address, nobody(m.From), nobody(m.To), cause)})
+				m.Time.UTC().Format(time.TimeOnly), m.Address, cmp.Or(m.From, "nobody"), cmp.Or(m.To, "nobody"), cause)})
 		}
 		t.Text += fmt.Sprintf("; %s %d", cause, len(of))
 		t.Lanes = append(t.Lanes, l)
@@ -168,13 +169,6 @@ func timelineOf(moves []explain.PastMove, now time.Time) timeline {
 		t.Ticks = append(t.Ticks, tick{xOf(at), at.UTC().Format("15:04")})
 	}
 	return t
-}
-
-func nobody(node string) string {
-	if node == "" {
-		return "nobody"
-	}
-	return node
 }
 
 // classOfCause tells what was wanted from what went wrong.

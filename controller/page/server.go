@@ -3,7 +3,6 @@ package page
 import (
 	"context"
 	"embed"
-	"errors"
 	"fmt"
 	"html/template"
 	"log/slog"
@@ -17,6 +16,7 @@ import (
 	"golang.org/x/net/netutil"
 
 	"github.com/baliza-lb/baliza/cli/explain"
+	"github.com/baliza-lb/baliza/config/daemon"
 )
 
 // Limits, against clients that are many, slow or never end.
@@ -30,7 +30,6 @@ const (
 	// answer, idleTimeout for the next request of a connection.
 	headerTimeout, requestTimeout, idleTimeout = 5 * time.Second, 20 * time.Second, time.Minute
 	headerBytes                                = 1 << 14
-	shutdown                                   = 100 * time.Millisecond
 )
 
 //go:embed templates static
@@ -124,14 +123,7 @@ func (s *Server) Run(ctx context.Context, address string, log *slog.Logger) {
 		IdleTimeout: idleTimeout, MaxHeaderBytes: headerBytes, BaseContext: func(net.Listener) context.Context { return ctx },
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), // of clients that go away
 	}
-	stop := context.AfterFunc(ctx, func() {
-		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdown)
-		defer cancel()
-		_ = server.Shutdown(last)
-		_ = server.Close()
-	})
-	defer stop()
-	if err := server.Serve(netutil.LimitListener(at, connections)); !errors.Is(err, http.ErrServerClosed) {
+	if err := daemon.Serve(ctx, server, netutil.LimitListener(at, connections)); err != nil {
 		log.Warn("the status page is not served any more", "error", err)
 	}
 }

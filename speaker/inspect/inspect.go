@@ -3,7 +3,6 @@ package inspect
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/baliza-lb/baliza/api/v1beta1"
 	"github.com/baliza-lb/baliza/config"
+	"github.com/baliza-lb/baliza/config/daemon"
 	"github.com/baliza-lb/baliza/speaker/l2"
 	"github.com/baliza-lb/baliza/speaker/model"
 	"github.com/baliza-lb/baliza/speaker/node"
@@ -24,7 +24,6 @@ import (
 // Limits of the endpoint.
 const (
 	requestTimeout = 10 * time.Second // more than a probe takes
-	shutdown       = 100 * time.Millisecond
 	headerBytes    = 1 << 13
 	// requests are how many are answered at a time.
 	requests = 8
@@ -94,14 +93,7 @@ func (s *Server) Run(ctx context.Context, address string, log *slog.Logger) {
 		Handler: s.Handler(), ReadTimeout: requestTimeout, WriteTimeout: requestTimeout, MaxHeaderBytes: headerBytes,
 	}
 	server.SetKeepAlivesEnabled(false)
-	stop := context.AfterFunc(ctx, func() {
-		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdown)
-		defer cancel()
-		_ = server.Shutdown(last)
-		_ = server.Close()
-	})
-	defer stop()
-	if err := server.Serve(at); !errors.Is(err, http.ErrServerClosed) {
+	if err := daemon.Serve(ctx, server, at); err != nil {
 		log.Warn("kubectl baliza cannot ask this speaker any more", "error", err)
 	}
 }
